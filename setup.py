@@ -1,0 +1,67 @@
+"""Build of the native core. Metadata and tool configuration live in pyproject.toml.
+
+Switches (environment variables): DEBUG=1 checks every index and counts live objects, TRACE=1 adds
+line tracing for coverage, SANITIZE=1 builds with AddressSanitizer and UndefinedBehaviorSanitizer.
+"""
+
+import os
+import sys
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+DEBUG = os.environ.get("DEBUG") == "1"
+TRACE = os.environ.get("TRACE") == "1"
+SANITIZE = os.environ.get("SANITIZE") == "1"
+
+DIRECTIVES = {
+    "language_level": 3,
+    "wraparound": False,
+    "cdivision": True,
+    "auto_pickle": False,
+    "autotestdict": False,
+    "freethreading_compatible": True,
+    "binding": False,
+    "boundscheck": DEBUG,
+    "nonecheck": DEBUG,
+    "initializedcheck": DEBUG,
+    "linetrace": TRACE,
+}
+
+macros: list[tuple[str, str | None]] = []
+compile_args: list[str] = []
+link_args: list[str] = []
+if DEBUG:
+    macros.append(("JQ_DEBUG", "1"))
+if TRACE:
+    macros.append(("CYTHON_TRACE", "1"))
+    # Cython traces through sys.monitoring from 3.13 on, which coverage.py cannot read from C yet.
+    macros.append(("CYTHON_USE_SYS_MONITORING", "0"))
+if sys.platform != "win32":
+    compile_args += ["-O1", "-g"] if DEBUG or SANITIZE else ["-O3", "-g0"]
+if SANITIZE:
+    flags = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"]
+    compile_args += flags
+    link_args += flags
+
+
+def extension(name: str) -> Extension:
+    return Extension(
+        f"jobqueue.{name}",
+        [f"src/jobqueue/{name}.pyx"],
+        include_dirs=["src/jobqueue"],
+        depends=["src/jobqueue/_platform.h"],
+        define_macros=macros,
+        extra_compile_args=compile_args,
+        extra_link_args=link_args,
+    )
+
+
+setup(
+    ext_modules=cythonize(
+        [extension(name) for name in ("_skiplist", "_wheel", "_job", "_core")],
+        compiler_directives=DIRECTIVES,
+        build_dir="build/cython",
+        include_path=["src"],
+    )
+)

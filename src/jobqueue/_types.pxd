@@ -1,0 +1,57 @@
+"""Every struct, enum and limit of the native core: read this first.
+
+Times are int64 nanoseconds: ``wall`` since 1970 (UTC), ``mono`` on the monotonic clock.
+All structs are plain C: no Python object is touched to compare a key or to move a timer.
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+cdef enum:
+    NAME_MAX_LEN = 255            # characters in a job name
+    PAYLOAD_MAX_SIZE = 1048576    # bytes in a payload
+    RESULT_MAX_SIZE = 1048576     # bytes in a result
+    ATTEMPTS_MAX = 255            # a job's own limit of attempts
+    FAILS_MAX = 255               # a job's own limit of failures
+    HARD_ATTEMPTS_MAX = 255       # attempts after which any job fails
+    TTR_MAX_MS = 86400000         # 24 h
+    TIMEOUT_MAX_MS = 86400000     # 24 h
+    ID_SIZE = 16                  # bytes in an id
+
+cdef extern from *:
+    """
+    #define JQ_NEVER_NS INT64_MAX
+    #define JQ_NS_PER_MS 1000000LL
+    #define JQ_TTL_MAX_MS 2592000000LL
+    """
+    const int64_t NEVER_NS "JQ_NEVER_NS"          # later than any deadline
+    const int64_t NS_PER_MS "JQ_NS_PER_MS"
+    const int64_t TTL_MAX_MS "JQ_TTL_MAX_MS"      # 30 days
+
+# ---------------------------------------------------------------- ordered set (_skiplist)
+
+cdef struct tie_t:                # what decides between equal keys
+    int64_t created_ns            # wall time of creation: early first
+    uint8_t id[16]                # then the id, bytewise
+
+cdef struct sortkey_t:            # order of an entry: a, then b, then tie
+    int64_t a                     # ready: -priority     scheduled: due time (wall ns)
+    int64_t b                     # ready: created_ns    scheduled: -priority
+    const tie_t *tie              # followed only when a and b are equal
+
+ctypedef const tie_t *(*tie_of_t)(const void *item) noexcept nogil
+
+# ---------------------------------------------------------------- timers (_wheel)
+
+cdef enum timer_state_t:
+    TIMER_IDLE = 0                # never armed since it was last cleared
+    TIMER_ARMED = 1
+    TIMER_FIRED = 2
+    TIMER_CANCELLED = 3
+
+cdef struct timer_t:              # one timer; lives inside its owner, so arming never allocates
+    timer_t *prev                 # neighbours in the wheel slot's list
+    timer_t *next
+    int64_t deadline_ns           # when it is due, mono
+    uint16_t slot                 # where the wheel filed it; meaningful while armed
+    uint8_t kind                  # the owner's: which of its timers this is
+    uint8_t state                 # timer_state_t
