@@ -22,6 +22,8 @@ DIRECTIVES = {
     "autotestdict": False,
     "freethreading_compatible": True,
     "binding": False,
+    "embedsignature": True,
+    "embedsignature.format": "clinic",
     "boundscheck": DEBUG,
     "nonecheck": DEBUG,
     "initializedcheck": DEBUG,
@@ -59,7 +61,7 @@ def extension(name: str) -> Extension:
 
 setup(
     ext_modules=cythonize(
-        [extension(name) for name in ("_skiplist", "_wheel", "_job", "_core")],
+        [extension(name) for name in ("_skiplist", "_wheel", "_job", "_state", "_records", "_queues", "_core")],
         compiler_directives=DIRECTIVES,
         build_dir="build/cython",
         include_path=["src"],

@@ -1,4 +1,4 @@
-"""Every struct, enum and limit of the native core: read this first.
+"""The limits, and the structs that stand alone: read this first, then _state.pxd (records, queues, waits).
 
 Times are int64 nanoseconds: ``wall`` since 1970 (UTC), ``mono`` on the monotonic clock.
 All structs are plain C: no Python object is touched to compare a key or to move a timer.
@@ -55,3 +55,31 @@ cdef struct timer_t:              # one timer; lives inside its owner, so arming
     uint16_t slot                 # where the wheel filed it; meaningful while armed
     uint8_t kind                  # the owner's: which of its timers this is
     uint8_t state                 # timer_state_t
+
+# ---------------------------------------------------------------- jobs (_job)
+
+cdef struct job_t:                # the immutable half of a job; lives inside a Job object
+    tie_t tie                     # created_ns and id
+    int64_t time_ns               # scheduled time, wall; NEVER_NS: none
+    void *name                    # exact str, owned
+    void *payload                 # exact bytes, owned
+    uint32_t ttr_ms
+    uint32_t ttl_ms
+    int32_t priority              # high first
+    uint8_t max_attempts          # 0: no limit of its own
+    uint8_t max_fails             # 0: no limit of its own
+    uint8_t created_given         # the caller chose created: never stamped again
+    uint8_t held                  # queues that hold it, at most 255; while > 0 its stamp stays
+
+# ---------------------------------------------------------------- lock, clocks, references
+
+cdef extern from "_platform.h":
+    ctypedef struct lock_t "jq_lock_t":
+        pass
+    void lock_acquire "jq_lock" (lock_t *lock) noexcept nogil
+    void lock_release "jq_unlock" (lock_t *lock) noexcept nogil
+    int64_t clock_wall_ns "jq_wall_ns" () noexcept nogil
+    int64_t clock_mono_ns "jq_mono_ns" () noexcept nogil
+    void prefetch "jq_prefetch" (const void *address) noexcept nogil
+    void ref_take "jq_incref" (void *obj) noexcept nogil    # of a PyObject
+    void ref_drop "jq_decref" (void *obj) noexcept nogil    # its dealloc must run no foreign code

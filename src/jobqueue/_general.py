@@ -1,0 +1,320 @@
+"""Controllers over foreign queues: any object with QueueControllerInterface.
+
+The native engine keeps the records, the timers and the lines of blocked leasers; the foreign object
+keeps the order of jobs. One lock makes each verb whole across the two, so this path is slower.
+
+Locking: ``_lock`` is reentrant, for timers that fire within a verb; nobody sleeps with it held.
+"""
+
+import threading
+from _thread import allocate_lock
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
+
+from . import _job
+from ._job import ID, Job
+from ._records import RunRecord, State, Waiter
+from .controller import Controller
+from .errors import JobQueueError, NotFoundError, QueueOutOfSyncError
+from .interfaces import Duration, IDLike, QueueControllerInterface
+
+__all__ = ["GeneralController"]
+
+
+class GeneralController(Controller):
+    """What ``Controller(queues=...)`` makes for queues that are not the built-in ones."""
+
+    __slots__ = ("_lock", "_random")
+
+    def __init__(self, *args: Any, rng: Any = None, **options: Any) -> None:
+        import random
+
+        self._lock: Final = threading.RLock()
+        self._random: Final = random.Random() if rng is None else rng
+        super().__init__(*args, rng=rng, **options)
+
+    @property
+    def _queues(self) -> QueueControllerInterface:
+        return self.queues  # type: ignore[return-value] # foreign here
+
+    # ------------------------------------------------------------ adding
+
+    def _place(self, job: Job, created_ns: int, how: str) -> None:
+        """Put a job that the engine has just taken into the foreign queue, or take it back."""
+        try:
+            placed = getattr(self._queues, how)(job)
+        except BaseException:
+            self._unadd(job, created_ns)
+            raise
+        if not placed:
+            self._unadd(job, created_ns)
+            raise QueueOutOfSyncError(f"the queue refused job {job.id}")
+
+    def add(self, job: Job) -> None:
+        with self._lock:
+            created_ns = getattr(job, "created_ns", 0)
+            super().add(job)
+            self._place(job, created_ns, "add")
+            self._offer(job.name)
+
+    def schedule(self, job: Job) -> None:
+        with self._lock:
+            created_ns = getattr(job, "created_ns", 0)
+            super().schedule(job)
+            due = self._waits_for_time(job)
+            self._place(job, created_ns, "schedule" if due else "add")
+            if not due:
+                self._offer(job.name)
+
+    def add_many(self, jobs: Iterable[Job]) -> None:
+        with self._lock:
+            taken = list(jobs)
+            stamps = [getattr(job, "created_ns", 0) for job in taken]
+            super().add_many(taken)
+            for i, job in enumerate(taken):
+                try:
+                    self._place(job, stamps[i], "add")
+                except BaseException as error:
+                    for other, stamp in zip(taken[:i], stamps[:i], strict=True):
+                        self._queues.delete(other)
+                        self._unadd(other, stamp)
+                    for other, stamp in zip(taken[i + 1 :], stamps[i + 1 :], strict=True):
+                        self._unadd(other, stamp)
+                    if isinstance(error, JobQueueError):
+                        error.index = i
+                    raise
+            for name in {job.name for job in taken}:
+                self._offer(name)
+
+    def _run_begin(self, job: Job, timeout: Duration, wake: Any) -> Waiter:
+        with self._lock:
+            created_ns = getattr(job, "created_ns", 0)
+            waiter = super()._run_begin(job, timeout, wake)
+            if waiter.pending:
+                try:
+                    self._place(job, created_ns, "run")
+                except BaseException:
+                    super()._abandon(waiter)
+                    raise
+                self._offer(job.name)
+            return waiter
+
+    # ------------------------------------------------------------ leasing
+
+    def _ready(self, names: Sequence[str]) -> Iterator[Job]:
+        """Jobs taken out of the foreign queues, from the names in random order."""
+        order = [name for name in names if not self._paused(name)]
+        self._random.shuffle(order)
+        for name in order:
+            while (job := self._queues.lease(name)) is not None:
+                yield job
+
+    def _take(self, names: Sequence[str]) -> Job | None:
+        self.fire_due()
+        for job in self._ready(names):
+            try:
+                super().start_attempt(job)
+            except JobQueueError:
+                continue  # it cannot be leased any more; its record says why
+            return job
+        return None
+
+    def _offer(self, name: str) -> None:
+        """Hand ready jobs to those who wait, longest first."""
+        while self._waited_for(name):
+            job = self._queues.lease(name)
+            if job is None:
+                return
+            self._hand(name, job)
+
+    def _lease_general(self, names: str | Sequence[str], timeout: Duration, detailed: bool) -> Any:
+        distinct, timeout_ms = self._lease_arguments(names, timeout)
+        signal = allocate_lock()
+        signal.acquire()
+        with self._lock:
+            job = self._take(distinct)
+            if job is not None:
+                return self._leased(job) if detailed else job
+            if timeout_ms:
+                waiter = self._lease_begin(distinct, timeout_ms, signal.release, detailed)
+        if not timeout_ms:
+            return super().lease(distinct, 0)  # nothing is there natively: its error is ours
+        return self._wait(waiter, signal, distinct, timeout_ms)
+
+    def _leased(self, job: Job) -> tuple[Job, int, int]:
+        record = self.registry.record(job)
+        deadline_ns = self._lease_deadline_ns(job)
+        if record is None or deadline_ns is None:
+            raise NotFoundError(f"job {job.id} is gone")
+        return job, record.attempts, deadline_ns
+
+    def lease(self, names: str | Sequence[str], timeout: Duration) -> Job:
+        return self._lease_general(names, timeout, False)  # type: ignore[no-any-return]
+
+    def _lease_attempt(self, names: str | Sequence[str], timeout: Duration) -> tuple[Job, int, int]:
+        return self._lease_general(names, timeout, True)  # type: ignore[no-any-return]
+
+    def lease_many(self, names: str | Sequence[str], n: int, timeout: Duration) -> list[Job]:
+        super()._check_count(n)
+        jobs = [self.lease(names, timeout)]
+        distinct, _ = self._lease_arguments(names, timeout)
+        with self._lock:
+            while len(jobs) < n and not self.closed and (job := self._take(distinct)) is not None:
+                jobs.append(job)
+        return jobs
+
+    def start_attempt(self, id: IDLike) -> None:
+        with self._lock:
+            job = self._job(id)
+            try:
+                super().start_attempt(id)
+            finally:
+                self._settle(job)
+
+    def _abandon(self, waiter: Waiter) -> Job | None:
+        with self._lock:
+            back = super()._abandon(waiter)
+            if back is not None:
+                self._settle(back)
+            return back
+
+    # ------------------------------------------------------------ answering and ending
+
+    def _job(self, id: IDLike) -> Job | None:
+        record = self.registry.record(id)
+        return None if record is None else record.job
+
+    def _waits_for_time(self, job: Job) -> bool:
+        """Whether it waits natively for its time."""
+        record = self.registry.record(job)
+        timer = None if record is None else record.timers[2]
+        return timer is not None and not timer.fired and not timer.cancelled
+
+    def _settle(self, job: Job | None) -> None:
+        """Make the foreign queue agree with the job's record."""
+        if job is None:
+            return
+        record = self.registry.record(job)
+        if record is None or record.running() or record.processed():
+            self._queues.delete(job)
+        elif not self._waits_for_time(job):
+            if not self._queues.exists(job):
+                self._queues.add(job)
+            else:
+                self._queues.awake(job)
+            self._offer(job.name)
+
+    def complete(self, id: IDLike, result: bytes = b"", *, attempt: int | None = None) -> None:
+        with self._lock:
+            job = self._job(id)
+            super().complete(id, result, attempt=attempt)
+            self._settle(job)
+
+    def fail(self, id: IDLike, result: bytes = b"", *, attempt: int | None = None) -> None:
+        with self._lock:
+            job = self._job(id)
+            super().fail(id, result, attempt=attempt)
+            self._settle(job)
+
+    def complete_many(self, pairs: Iterable[tuple[IDLike, bytes]]) -> None:
+        with self._lock:
+            taken = list(pairs)
+            super().complete_many(taken)
+            for id, _ in taken:
+                self._settle(self._job(id))
+
+    def release(self, id: IDLike, delay: Duration = 0, *, attempt: int | None = None) -> None:
+        with self._lock:
+            job = self._job(id)
+            super().release(id, delay, attempt=attempt)
+            self._settle(job)
+
+    def delete(self, id: IDLike) -> None:
+        with self._lock:
+            job = self._job(id)
+            super().delete(id)
+            self._settle(job)
+
+    def delete_many(self, ids: Iterable[IDLike]) -> int:
+        with self._lock:
+            taken = list(ids)
+            jobs = [self._job(id) for id in taken]
+            deleted = super().delete_many(taken)
+            for job in jobs:
+                self._settle(job)
+            return deleted
+
+    def expire(self, id: IDLike) -> None:
+        with self._lock:
+            job = self._job(id)
+            super().expire(id)
+            self._settle(job)
+
+    def timeout_attempt(self, id: IDLike) -> None:
+        with self._lock:
+            job = self._job(id)
+            super().timeout_attempt(id)
+            self._settle(job)
+
+    def _awake(self, id: ID) -> None:
+        with self._lock:
+            job = self._job(id)
+            super()._awake(id)
+            self._settle(job)
+
+    def _lapse(self, waiter: Waiter) -> None:
+        with self._lock:
+            super()._lapse(waiter)
+
+    # ------------------------------------------------------------ looking
+
+    def _look(self, name: str, offset: int, limit: int | None, *, scheduled: bool) -> list[Job]:
+        super().jobs(name, offset, limit)  # the same checks; natively there is nothing
+        with self._lock:
+            jobs = [
+                record.job
+                for record in self.registry
+                if record.job is not None
+                and record.job.name == name
+                and record.state in (State.NEW, State.PENDING)
+                and self._waits_for_time(record.job) == scheduled
+            ]
+        order = _scheduled_order if scheduled else _ready_order
+        jobs.sort(key=order)
+        return jobs[offset:] if limit is None else jobs[offset : offset + limit]
+
+    def jobs(self, name: str, offset: int = 0, limit: int | None = None) -> list[Job]:
+        return self._look(name, offset, limit, scheduled=False)
+
+    def scheduled_jobs(self, name: str, offset: int = 0, limit: int | None = None) -> list[Job]:
+        return self._look(name, offset, limit, scheduled=True)
+
+    def peek(self, name: str) -> Job | None:
+        return next(iter(self.jobs(name, 0, 1)), None)
+
+    def names(self) -> list[str]:
+        return sorted({*super().names(), *self._queues.queues()})
+
+    def resume(self, name: str) -> None:
+        with self._lock:
+            super().resume(name)
+            self._offer(name)
+
+    def _stats(self) -> tuple[int, ...]:
+        counts = list(super()._stats())
+        records: list[RunRecord] = [
+            record for record in self.registry if record.state in (State.NEW, State.PENDING)
+        ]
+        scheduled = sum(
+            record.job is not None and self._waits_for_time(record.job) for record in records
+        )
+        counts[6:8] = len(records) - scheduled, scheduled
+        return tuple(counts)
+
+
+def _ready_order(job: Job) -> tuple[int, int, bytes]:
+    return -job.priority, job.created_ns, bytes(job.id)
+
+
+def _scheduled_order(job: Job) -> tuple[int, int, int, bytes]:
+    return job.time_ns or _job.wall_ns(), -job.priority, job.created_ns, bytes(job.id)

@@ -1,0 +1,738 @@
+"""ID, Job, and the context-free rules: each rule stands here once.
+
+A Job is a job_t behind an object header, without cycle collection: a million pending jobs cost the
+collector nothing. Building one is a single vectorcall, which reads each keyword once.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.long cimport PyLong_AsLongLongAndOverflow
+from cpython.object cimport Py_EQ, Py_GE, Py_GT, Py_LE, Py_LT, Py_NE, PyObject, PyTypeObject
+from cpython.ref cimport Py_INCREF
+from cpython.unicode cimport PyUnicode_Check
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy
+
+from jobqueue._types cimport (
+    ATTEMPTS_MAX, FAILS_MAX, ID_SIZE, NAME_MAX_LEN, NEVER_NS, NS_PER_MS, PAYLOAD_MAX_SIZE,
+    RESULT_MAX_SIZE, TIMEOUT_MAX_MS, TTL_MAX_MS, TTR_MAX_MS, clock_mono_ns, clock_wall_ns, job_t,
+    ref_drop, ref_take,
+)
+
+import os
+import sys
+from datetime import datetime, timedelta, timezone
+
+from . import errors as _errors
+
+cdef extern from *:
+    """
+    static inline int jq_is_int(PyObject *o) { return PyLong_Check(o) && !PyBool_Check(o); }
+    static inline int jq_is_ascii(PyObject *o)
+    {
+        return PyUnicode_IS_COMPACT_ASCII(o);
+    }
+    static inline Py_ssize_t jq_ascii_size(PyObject *o) { return PyUnicode_GET_LENGTH(o); }
+    static inline const uint8_t *jq_ascii(PyObject *o) { return (const uint8_t *)PyUnicode_DATA(o); }
+    typedef PyObject *(*jq_vectorcall)(PyObject *, PyObject *const *, size_t, PyObject *);
+    static inline void jq_type_set(PyObject *type, void *call, void *make)
+    {
+        ((PyTypeObject *)type)->tp_vectorcall = (vectorcallfunc)call;
+        ((PyTypeObject *)type)->tp_new = (newfunc)make;
+        PyType_Modified((PyTypeObject *)type);
+    }
+    #define JQ_OFFSET_OF_FIRST ((Py_ssize_t)sizeof(PyObject))
+    """
+    bint is_int "jq_is_int" (object o)
+    bint is_ascii "jq_is_ascii" (object o)
+    Py_ssize_t ascii_size "jq_ascii_size" (object o)
+    const uint8_t *ascii_data "jq_ascii" (object o)
+    void type_set "jq_type_set" (object type, void *call, void *make)
+    Py_ssize_t OBJECT_HEAD "JQ_OFFSET_OF_FIRST"
+    PyObject *PyTuple_GET_ITEM_ "PyTuple_GET_ITEM" (PyObject *t, Py_ssize_t i)
+    Py_ssize_t PyTuple_GET_SIZE_ "PyTuple_GET_SIZE" (PyObject *t)
+    Py_ssize_t PyVectorcall_NARGS(size_t nargsf)
+    bint PyObject_CheckBuffer(object o)
+
+MAX_NAME = NAME_MAX_LEN
+MAX_PAYLOAD = PAYLOAD_MAX_SIZE
+MAX_RESULT = RESULT_MAX_SIZE
+MAX_ATTEMPTS = ATTEMPTS_MAX
+MAX_FAILS = FAILS_MAX
+MAX_TTR = TTR_MAX_MS
+MAX_TTL = TTL_MAX_MS
+MAX_TIMEOUT = TIMEOUT_MAX_MS
+TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+
+cdef int64_t PRIORITY_MIN = -2147483648
+cdef int64_t PRIORITY_MAX = 2147483647
+# Far enough from the ends of int64 that adding a TTL to a time cannot overflow.
+cdef int64_t TIME_MAX_NS = NEVER_NS - 2 * TTL_MAX_MS * NS_PER_MS
+cdef object EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+cdef object UTC = timezone.utc
+cdef str MS_WANTED = "an int of ms or a timedelta"
+
+# ---------------------------------------------------------------- clocks
+
+def wall_ns():
+    """Wall time, UTC: nanoseconds since 1970."""
+    return clock_wall_ns()
+
+
+def monotonic_ns():
+    """Monotonic time in nanoseconds."""
+    return clock_mono_ns()
+
+
+cdef int64_t last_stamp_ns = 0
+
+cdef int64_t stamp_next() noexcept:
+    """Wall time for a new Job, strictly increasing in the process, so that equal jobs stay FIFO."""
+    global last_stamp_ns
+    cdef int64_t now = clock_wall_ns()
+    if now <= last_stamp_ns:
+        # A clock stepped back by more than a moment is followed; ties within it are not.
+        now = last_stamp_ns + 1 if last_stamp_ns - now < 1000000000 else now
+    last_stamp_ns = now
+    return now
+
+# ---------------------------------------------------------------- random bytes, in blocks
+
+cdef enum:
+    RANDOM_BLOCK = 4096           # bytes asked of the system at once
+
+cdef uint8_t random_block[RANDOM_BLOCK]
+cdef Py_ssize_t random_used = RANDOM_BLOCK
+
+cdef int random_refill() except -1:
+    global random_used
+    cdef bytes fresh = os.urandom(RANDOM_BLOCK)  # may let go of the GIL: install it afterwards
+    memcpy(random_block, PyBytes_AS_STRING(fresh), RANDOM_BLOCK)
+    random_used = 0
+    return 0
+
+
+cdef int random_fill(uint8_t *out, Py_ssize_t size) except -1:
+    """Copy fresh random bytes (size <= 16) from the operating system's CSPRNG."""
+    global random_used
+    while random_used + size > RANDOM_BLOCK:
+        random_refill()
+    memcpy(out, random_block + random_used, size)
+    random_used += size
+    return 0
+
+
+def _forget_random():
+    """Drop the block of random bytes: a forked child must not repeat its parent's ids."""
+    global random_used
+    random_used = RANDOM_BLOCK
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_random)
+
+cdef uint64_t hash_seed[2]
+random_fill(<uint8_t *> hash_seed, 16)
+
+cdef uint64_t id_hash(const uint8_t *data) noexcept nogil:
+    """Keyed hash of an id. Ids may come from strangers, who must not choose where they land."""
+    cdef uint64_t a
+    cdef uint64_t b
+    memcpy(&a, data, 8)
+    memcpy(&b, data + 8, 8)
+    a = (a ^ hash_seed[0]) * <uint64_t> 0x9E3779B97F4A7C15
+    b = ((b ^ hash_seed[1]) ^ (a >> 32)) * <uint64_t> 0xD6E8FEB86659FD93
+    a = (a ^ (b >> 29)) * <uint64_t> 0xA0761D6478BD642F
+    return a ^ (a >> 32)
+
+# ---------------------------------------------------------------- ID
+
+cdef char *HEX = b"0123456789abcdef"
+
+cdef int hex_value(uint8_t c) noexcept nogil:
+    if c'0' <= c <= c'9':
+        return c - c'0'
+    if c'a' <= c <= c'f':
+        return c - c'a' + 10
+    if c'A' <= c <= c'F':
+        return c - c'A' + 10
+    return -1
+
+
+cdef bint id_parse_text(object text, uint8_t *out):
+    cdef const uint8_t *s
+    cdef int i, j, high, low
+    if not is_ascii(text) or ascii_size(text) != 36:
+        return False
+    s = ascii_data(text)
+    i = 0
+    for j in range(ID_SIZE):
+        if j == 4 or j == 6 or j == 8 or j == 10:
+            if s[i] != c'-':
+                return False
+            i += 1
+        high = hex_value(s[i])
+        low = hex_value(s[i + 1])
+        if high < 0 or low < 0:
+            return False
+        out[j] = <uint8_t> (high << 4 | low)
+        i += 2
+    return True
+
+
+cdef str id_text(const uint8_t *data):
+    cdef char text[36]
+    cdef int i = 0
+    cdef int j
+    for j in range(ID_SIZE):
+        if j == 4 or j == 6 or j == 8 or j == 10:
+            text[i] = c'-'
+            i += 1
+        text[i] = HEX[data[j] >> 4]
+        text[i + 1] = HEX[data[j] & 15]
+        i += 2
+    return text[:36].decode("ascii")
+
+
+cdef int id_check(const uint8_t *data, object value) except -1:
+    if data[6] >> 4 != 4 or data[8] >> 6 != 2:
+        raise _errors.InvalidIDError(f"id must be a UUID of version 4, not {_errors.shown(value)}")
+    return 0
+
+
+cdef int id_read_slow(object value, uint8_t *out) except -1:
+    uuid_module = sys.modules.get("uuid")  # whoever has a UUID has imported it
+    if PyUnicode_Check(value):
+        if not id_parse_text(value, out):
+            raise _errors.InvalidIDError(
+                f"id must be a UUID in canonical form, not {_errors.shown(value)}")
+    elif uuid_module is not None and isinstance(value, uuid_module.UUID):
+        memcpy(out, PyBytes_AS_STRING(value.bytes), ID_SIZE)
+    elif isinstance(value, bytes):
+        if PyBytes_GET_SIZE(value) != ID_SIZE:
+            raise _errors.InvalidIDError(
+                f"id must be 16 bytes, not {PyBytes_GET_SIZE(value)}: {_errors.shown(value)}")
+        memcpy(out, PyBytes_AS_STRING(value), ID_SIZE)
+    else:
+        _errors.raise_wrong_type(
+            _errors.InvalidIDError, "id", "an ID, a UUID, its canonical str, 16 bytes or a Job", value)
+    id_check(out, value)
+    return 0
+
+
+cdef int id_read(object value, uint8_t *out) except -1:
+    """Read an id in any of its forms."""
+    if type(value) is Job:
+        memcpy(out, (<Job> value).c.tie.id, ID_SIZE)
+        return 0
+    if type(value) is ID:
+        memcpy(out, (<ID> value).data, ID_SIZE)
+        return 0
+    return id_read_slow(value, out)
+
+
+cdef int id_make(uint8_t *out) except -1:
+    random_fill(out, ID_SIZE)
+    out[6] = (out[6] & 0x0F) | 0x40
+    out[8] = (out[8] & 0x3F) | 0x80
+    return 0
+
+
+cdef object id_object(const uint8_t *data):
+    cdef ID made = ID.__new__(ID)
+    memcpy(made.data, data, ID_SIZE)
+    return made
+
+
+@cython.final
+@cython.no_gc
+@cython.freelist(64)
+cdef class ID:
+    """ID(value)
+    --
+
+    A job's id: 16 bytes, UUID version 4 (RFC 4122).
+
+    ``value`` is 16 bytes, a ``uuid.UUID``, its canonical text, another ID, or a Job. Ids hash,
+    order bytewise, and turn into ``bytes(id)``, ``str(id)`` and ``id.uuid``.
+
+    Raises InvalidIDError for anything else.
+
+    >>> id = ID.new()
+    >>> ID.parse(str(id)) == ID(bytes(id)) == ID(id.uuid) == id
+    True
+    """
+
+    def __init__(self, value):
+        id_read(value, self.data)
+
+    @staticmethod
+    def new():
+        """A fresh random id, from the operating system's CSPRNG."""
+        cdef ID made = ID.__new__(ID)
+        id_make(made.data)
+        return made
+
+    @staticmethod
+    def parse(text):
+        """The id of a canonical text, ``xxxxxxxx-xxxx-4xxx-xxxx-xxxxxxxxxxxx``.
+
+        Raises InvalidIDError.
+        """
+        if not isinstance(text, str):
+            _errors.raise_wrong_type(_errors.InvalidIDError, "id", "a str to be parsed", text)
+        return ID(text)
+
+    @property
+    def uuid(self):
+        """The same as a ``uuid.UUID``."""
+        import uuid
+        return uuid.UUID(bytes=bytes(self))
+
+    def __bytes__(self):
+        return PyBytes_FromStringAndSize(<char *> self.data, ID_SIZE)
+
+    def __str__(self):
+        return id_text(self.data)
+
+    def __repr__(self):
+        return f"ID('{id_text(self.data)}')"
+
+    def __hash__(self):
+        return <Py_hash_t> (id_hash(self.data) >> 1)
+
+    def __richcmp__(self, other, int op):
+        if type(other) is not ID:
+            return NotImplemented
+        return order_holds(memcmp(self.data, (<ID> other).data, ID_SIZE), op)
+
+    def __reduce__(self):
+        return ID, (bytes(self),)
+
+
+cdef bint order_holds(int order, int op) noexcept:
+    if op == Py_EQ:
+        return order == 0
+    if op == Py_NE:
+        return order != 0
+    if op == Py_LT:
+        return order < 0
+    if op == Py_LE:
+        return order <= 0
+    if op == Py_GT:
+        return order > 0
+    return order >= 0
+
+# ---------------------------------------------------------------- rules
+
+cdef uint8_t NAME_CHARS[256]
+for _c in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-":
+    NAME_CHARS[<int> ord(_c)] = 1
+
+
+cdef str name_read(object value):
+    """The rule of names: 1 to 255 of ``[A-Za-z0-9_.-]``; returns it as an exact str."""
+    cdef Py_ssize_t size, i
+    cdef const uint8_t *s
+    cdef uint8_t ok = 1
+    if not PyUnicode_Check(value):
+        _errors.raise_wrong_type(_errors.InvalidNameError, "name", "a str", value)
+    if type(value) is not str:
+        value = str.__str__(value)
+    if is_ascii(value):
+        size = ascii_size(value)
+        s = ascii_data(value)
+        if 0 < size <= NAME_MAX_LEN:
+            for i in range(size):
+                ok &= NAME_CHARS[s[i]]
+            if ok:
+                return <str> value
+    if len(value) > NAME_MAX_LEN:
+        raise _errors.InvalidNameError(
+            f"name must have 1 to {NAME_MAX_LEN} characters, not {len(value)}: "
+            f"{_errors.shown(value)}")
+    raise _errors.InvalidNameError(
+        f"name must be 1 to {NAME_MAX_LEN} of A-Z a-z 0-9 _ . -, not {_errors.shown(value)}")
+
+
+cdef bytes bytes_read(object value, Py_ssize_t size_max, error, str what):
+    cdef Py_ssize_t size = 0
+    cdef bytes copied = b""
+    if PyBytes_CheckExact(value):
+        copied = <bytes> value
+        size = PyBytes_GET_SIZE(copied)
+    elif PyObject_CheckBuffer(value):
+        size = memoryview(value).nbytes
+        copied = bytes(memoryview(value)) if size <= size_max else b""
+        size = max(size, PyBytes_GET_SIZE(copied))
+    else:
+        _errors.raise_wrong_type(error, what, "bytes-like", value)
+    if size > size_max:
+        raise error(f"{what} must have at most {size_max} bytes, not {size}")
+    return copied
+
+
+cdef bytes payload_read(object value):
+    return bytes_read(value, PAYLOAD_MAX_SIZE, _errors.InvalidPayloadError, "payload")
+
+
+cdef bytes result_read(object value):
+    return bytes_read(value, RESULT_MAX_SIZE, _errors.InvalidResultError, "result")
+
+
+cdef int64_t int_read(object value, int64_t low, int64_t high, error, str what) except? -1:
+    cdef int overflow = 0
+    cdef int64_t number
+    if not is_int(value):
+        _errors.raise_wrong_type(error, what, "an int", value)
+    number = PyLong_AsLongLongAndOverflow(value, &overflow)
+    if overflow or number < low or number > high:
+        _errors.raise_out_of_range(error, what, value, low, high, "")
+    return number
+
+
+cdef int64_t ms_read(object value, int64_t low, int64_t high, error, str what) except? -1:
+    """The rule of durations: an int of ms, or a timedelta, which is rounded down to ms."""
+    cdef int overflow = 0
+    cdef int64_t number = 0
+    if is_int(value):
+        number = PyLong_AsLongLongAndOverflow(value, &overflow)
+    elif isinstance(value, timedelta):
+        number = ((<int64_t> value.days * 86400 + <int64_t> value.seconds) * 1000
+                  + <int64_t> value.microseconds // 1000)
+    else:
+        _errors.raise_wrong_type(error, what, MS_WANTED, value)
+    if overflow or number < low or number > high:
+        _errors.raise_out_of_range(error, what, value, low, high, " ms")
+    return number
+
+
+cdef int64_t timeout_read(object value, str what) except -1:
+    return ms_read(value, 0, TIMEOUT_MAX_MS, _errors.InvalidTimeoutError, what)
+
+
+cdef int64_t ttr_read(object value) except -1:
+    return ms_read(value, 1, TTR_MAX_MS, _errors.InvalidTTRError, "ttr")
+
+
+cdef int64_t ttl_read(object value, int64_t low) except -2:
+    return ms_read(value, low, TTL_MAX_MS, _errors.InvalidTTLError, "ttl")
+
+
+cdef int64_t time_read(object value, str what) except? -1:
+    """The rule of times: an aware datetime between 1678 and 2262; returns wall ns."""
+    cdef int64_t seconds, ns
+    if not isinstance(value, datetime):
+        _errors.raise_wrong_type(
+            _errors.InvalidTimeError, what, "an aware datetime", value)
+    if value.utcoffset() is None:
+        raise _errors.InvalidTimeError(
+            f"{what} must have a timezone, but {_errors.shown(value)} is naive")
+    delta = value - EPOCH
+    seconds = <int64_t> delta.days * 86400 + <int64_t> delta.seconds
+    if not -9214000000 < seconds < TIME_MAX_NS // 1000000000:
+        raise _errors.InvalidTimeError(f"{what} must be from 1678 to 2262, not {_errors.shown(value)}")
+    ns = seconds * 1000000000 + <int64_t> delta.microseconds * 1000
+    return ns
+
+
+cdef object time_object(int64_t ns):
+    """An aware UTC datetime of wall ns, rounded down to microseconds."""
+    cdef int64_t us = ns // 1000 - (ns % 1000 < 0)
+    return EPOCH + timedelta(microseconds=us)
+
+def to_datetime(int64_t ns):
+    """An aware UTC datetime of wall ns, rounded down to microseconds."""
+    return time_object(ns)
+
+# ---------------------------------------------------------------- the same rules, for validation.py
+
+def check_id(value):
+    cdef uint8_t data[16]
+    id_read(value, data)
+
+
+def check_name(value):
+    name_read(value)
+
+
+def check_payload(value):
+    payload_read(value)
+
+
+def check_result(value):
+    result_read(value)
+
+
+def check_ttr(value):
+    ttr_read(value)
+
+
+def check_ttl(value):
+    ttl_read(value, 1)
+
+
+def check_timeout(value):
+    timeout_read(value, "timeout")
+
+
+def check_time(value):
+    """Wall ns of a valid time."""
+    return time_read(value, "time")
+
+# ---------------------------------------------------------------- Job
+
+cdef enum:
+    SLOTS = 10                    # arguments of Job
+    SLOTS_POSITIONAL = 2          # of which these many may be given by position
+
+cdef tuple JOB_ARGS = (
+    "name", "payload", "id", "priority", "ttr", "ttl", "max_attempts", "max_fails", "time", "created",
+)
+cdef PyObject *job_args[SLOTS]
+for _i in range(SLOTS):
+    job_args[<int> _i] = PyTuple_GET_ITEM_(<PyObject *> JOB_ARGS, _i)
+
+
+cdef object job_object(const job_t *job):
+    """The Job around a job_t."""
+    return <object> <PyObject *> (<char *> job - OBJECT_HEAD)
+
+
+cdef int slot_of(PyObject *key) except -1:
+    cdef int i
+    for i in range(SLOTS):
+        if job_args[i] == key:
+            return i
+    for i in range(SLOTS):
+        if <str> job_args[i] == <object> key:
+            return i
+    raise TypeError(f"Job() got an unexpected keyword argument {<object> key!r}")
+
+
+cdef int slot_fill(PyObject **slots, PyObject *key, PyObject *value) except -1:
+    cdef int i = slot_of(key)
+    if slots[i] != NULL:
+        raise TypeError(f"Job() got multiple values for argument {JOB_ARGS[i]!r}")
+    slots[i] = value
+    return 0
+
+
+cdef Job job_build(PyObject **slots):
+    """Build a Job from its arguments; NULL stands for one that was not given."""
+    cdef Job job = Job.__new__(Job)
+    cdef job_t *c = &job.c
+    cdef object value
+    if slots[0] == NULL:
+        raise TypeError("Job() missing 1 required positional argument: 'name'")
+    value = name_read(<object> slots[0])
+    ref_take(<PyObject *> value)
+    c.name = <PyObject *> value
+    value = payload_read(<object> slots[1]) if slots[1] != NULL else b""
+    ref_take(<PyObject *> value)
+    c.payload = <PyObject *> value
+    if slots[2] == NULL or <object> slots[2] is None:
+        id_make(c.tie.id)
+    else:
+        id_read(<object> slots[2], c.tie.id)
+    c.priority = 0
+    if slots[3] != NULL:
+        c.priority = <int32_t> int_read(
+            <object> slots[3], PRIORITY_MIN, PRIORITY_MAX, _errors.InvalidPriorityError, "priority")
+    c.ttr_ms = <uint32_t> (60000 if slots[4] == NULL else ttr_read(<object> slots[4]))
+    c.ttl_ms = <uint32_t> (86400000 if slots[5] == NULL else ttl_read(<object> slots[5], 1))
+    if slots[6] != NULL:
+        c.max_attempts = <uint8_t> int_read(
+            <object> slots[6], 0, ATTEMPTS_MAX, _errors.InvalidMaxAttemptsError, "max_attempts")
+    if slots[7] != NULL:
+        c.max_fails = <uint8_t> int_read(
+            <object> slots[7], 0, FAILS_MAX, _errors.InvalidMaxFailsError, "max_fails")
+    c.time_ns = NEVER_NS
+    if slots[8] != NULL and <object> slots[8] is not None:
+        c.time_ns = time_read(<object> slots[8], "time")
+    if slots[9] != NULL and <object> slots[9] is not None:
+        c.tie.created_ns = time_read(<object> slots[9], "created")
+        c.created_given = True
+    else:
+        c.tie.created_ns = stamp_next()
+    return job
+
+
+cdef object job_vectorcall(PyObject *cls, PyObject *const *args, size_t nargsf, PyObject *kwnames):
+    cdef PyObject *slots[SLOTS]
+    cdef Py_ssize_t given = PyVectorcall_NARGS(nargsf)
+    cdef Py_ssize_t i
+    if given > SLOTS_POSITIONAL:
+        raise TypeError(f"Job() takes at most {SLOTS_POSITIONAL} positional arguments ({given} given)")
+    for i in range(SLOTS):
+        slots[i] = args[i] if i < given else NULL
+    if kwnames != NULL:
+        for i in range(PyTuple_GET_SIZE_(kwnames)):
+            slot_fill(slots, PyTuple_GET_ITEM_(kwnames, i), args[given + i])
+    return job_build(slots)
+
+
+cdef object job_new(PyObject *cls, PyObject *args, PyObject *kwargs):
+    # Job.__new__(Job, ...): the same as Job(...), so that no half-built Job exists.
+    cdef PyObject *slots[SLOTS]
+    cdef Py_ssize_t given = PyTuple_GET_SIZE_(args)
+    cdef Py_ssize_t i
+    if given > SLOTS_POSITIONAL:
+        raise TypeError(f"Job() takes at most {SLOTS_POSITIONAL} positional arguments ({given} given)")
+    for i in range(SLOTS):
+        slots[i] = PyTuple_GET_ITEM_(args, i) if i < given else NULL
+    if kwargs != NULL:
+        for key, value in (<dict> kwargs).items():
+            slot_fill(slots, <PyObject *> key, <PyObject *> value)
+    return job_build(slots)
+
+
+def _job_restore(dict fields, int64_t created_ns, bint created_given):
+    """Rebuild a pickled Job, with its stamp to the nanosecond."""
+    cdef Job job = Job(**fields)
+    job.c.tie.created_ns = created_ns
+    job.c.created_given = created_given
+    return job
+
+
+@cython.final
+@cython.no_gc
+@cython.freelist(256)
+cdef class Job:
+    """Job(name, payload=b'', *, id=None, priority=0, ttr=60000, ttl=86400000, max_attempts=0, \
+max_fails=0, time=None, created=None)
+    --
+
+    One piece of work: the immutable half of a job's life.
+
+    name: the queue it goes to, 1 to 255 of ``A-Z a-z 0-9 _ . -``.
+    payload: bytes, at most 1 048 576; other bytes-like input is copied.
+    id: an id in any form; a fresh random one when None.
+    priority: an int of 32 bits with sign, high first.
+    ttr: time to run, ms or timedelta, 1 ms to 24 h: a lease not answered by then goes back.
+    ttl: time to live, ms or timedelta, 1 ms to 30 days.
+    max_attempts, max_fails: 0 to 255; 0 is no limit of its own.
+    time: aware datetime at which a scheduled job becomes ready.
+    created: aware datetime; now when None, and then stamped again by the controller that takes it.
+
+    Equal and hashed by id. Raises the ValidationError of the rule that is broken.
+
+    >>> job = Job("mail.send", b"to: you", priority=5)
+    >>> job.name, job.payload, job.priority, job.ttr
+    ('mail.send', b'to: you', 5, 60000)
+    >>> job.replace(priority=7) == job
+    True
+    """
+
+    def __dealloc__(self):
+        if self.c.name != NULL:
+            ref_drop(self.c.name)
+        if self.c.payload != NULL:
+            ref_drop(self.c.payload)
+
+    @property
+    def id(self):
+        """Its ID."""
+        return id_object(self.c.tie.id)
+
+    @property
+    def name(self):
+        """The name of its queue."""
+        return <object> <PyObject *> self.c.name
+
+    @property
+    def payload(self):
+        """Its bytes."""
+        return <object> <PyObject *> self.c.payload
+
+    @property
+    def priority(self):
+        """High goes first."""
+        return self.c.priority
+
+    @property
+    def ttr(self):
+        """Time to run in ms."""
+        return self.c.ttr_ms
+
+    @property
+    def ttl(self):
+        """Time to live in ms."""
+        return self.c.ttl_ms
+
+    @property
+    def max_attempts(self):
+        """Attempts allowed; 0: no limit of its own."""
+        return self.c.max_attempts
+
+    @property
+    def max_fails(self):
+        """Failures allowed; 0: no limit of its own."""
+        return self.c.max_fails
+
+    @property
+    def time(self):
+        """Scheduled time, UTC, or None."""
+        return None if self.c.time_ns == NEVER_NS else time_object(self.c.time_ns)
+
+    @property
+    def time_ns(self):
+        """Scheduled time in ns since 1970, or None."""
+        return None if self.c.time_ns == NEVER_NS else self.c.time_ns
+
+    @property
+    def created(self):
+        """When it was created, UTC; stamped by the controller unless it was given."""
+        return time_object(self.c.tie.created_ns)
+
+    @property
+    def created_ns(self):
+        """When it was created, in ns since 1970."""
+        return self.c.tie.created_ns
+
+    @property
+    def expiration(self):
+        """(time or created) + ttl, UTC."""
+        cdef int64_t start = self.c.time_ns
+        if start == NEVER_NS:
+            start = self.c.tie.created_ns
+        return time_object(start + <int64_t> self.c.ttl_ms * NS_PER_MS)
+
+    def replace(self, **changes):
+        """A Job with some arguments changed, the id among the rest kept. Raises as Job()."""
+        fields = job_fields(self)
+        if self.c.created_given:
+            fields["created"] = self.created
+        fields.update(changes)
+        return Job(**fields)
+
+    def __hash__(self):
+        return <Py_hash_t> (id_hash(self.c.tie.id) >> 1)
+
+    def __eq__(self, other):
+        if type(other) is not Job:
+            return NotImplemented
+        return memcmp(self.c.tie.id, (<Job> other).c.tie.id, ID_SIZE) == 0
+
+    def __repr__(self):
+        payload = self.payload
+        text = repr(payload if len(payload) <= 32 else payload[:32])
+        if len(payload) > 32:
+            text += f"… ({len(payload)} bytes)"
+        when = "" if self.c.time_ns == NEVER_NS else f" time={self.time.isoformat()}"
+        return (f"<Job {id_text(self.c.tie.id)} name={self.name!r} priority={self.priority}"
+                f" payload={text}{when}>")
+
+    def __reduce__(self):
+        return _job_restore, (job_fields(self), self.c.tie.created_ns, bool(self.c.created_given))
+
+
+cdef dict job_fields(Job job):
+    return {
+        "name": job.name, "payload": job.payload, "id": bytes(job.id), "priority": job.priority,
+        "ttr": job.ttr, "ttl": job.ttl, "max_attempts": job.max_attempts,
+        "max_fails": job.max_fails, "time": job.time,
+    }
+
+
+type_set(Job, <void *> job_vectorcall, <void *> job_new)

@@ -1,0 +1,29 @@
+"""RunRecord, Registry and Waiter: see _records.pyx."""
+
+from libc.stdint cimport int64_t, uint8_t
+
+from jobqueue._state cimport engine_t, record_t, wait_t
+
+cdef class RunRecord:
+    cdef record_t c               # first field: a record_t finds its RunRecord (object_of)
+
+cdef class Registry
+
+cdef class Waiter:
+    cdef wait_t c                 # first field: a wait_t finds its Waiter (object_of)
+    cdef object wake              # called once, without arguments, when the wait has ended
+    cdef Registry registry        # whose engine it waits in; keeps that alive
+    cdef bint detailed            # a lease that wants (job, number, deadline ns)
+
+cdef class Registry:
+    cdef engine_t e
+    cdef object clock             # None: the system's clocks, read natively
+    cdef int64_t offset_until_ns  # mono time until which e.wall_offset_ns is believed
+    cdef object owner             # weak reference to the engine that it is attached to, or None
+    cdef object queues            # that engine's QueueController, or None
+    cdef object __weakref__
+
+cdef RunRecord record_object(record_t *record)
+cdef RunRecord record_new(object job)
+cdef int64_t registry_now(Registry registry) except? -1
+cdef int wake_all(engine_t *engine) except -1

@@ -1,0 +1,440 @@
+"""RunRecord, Registry, Waiter: the Python faces of record_t, engine_t and wait_t.
+
+Locking: each method takes the engine's lock round its native part, and runs no foreign code in it.
+"""
+
+cimport cython
+from cpython.exc cimport PyErr_WriteUnraisable
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t, uint8_t
+from libc.stdlib cimport calloc, free
+
+from jobqueue._job cimport Job, id_read, job_object, result_read
+from jobqueue._state cimport (
+    KIND_SCHEDULED, KIND_TTL, KIND_TTR, KIND_WAIT, OUTCOME_NONE, PLACE_SCHEDULED,
+    STATE_COMPLETED, STATE_LEASED, engine_check, engine_clear, engine_init, engine_t, job_delete,
+    job_finish, kind_t, object_of, queue_remove, queue_schedule, record_init, record_processed, record_t, registry_add, registry_find,
+    scheduled_end, timer_end, views_t, wait_forget, wait_t, woken_take,
+)
+from jobqueue._types cimport (
+    NEVER_NS, NS_PER_MS, TIMER_ARMED, TIMER_CANCELLED, TIMER_IDLE, clock_mono_ns, clock_wall_ns,
+    lock_acquire, lock_release, ref_drop, ref_take, timer_t,
+)
+from jobqueue._wheel cimport Timer
+
+from enum import IntEnum
+
+from . import errors as _errors
+
+cdef enum:
+    OFFSET_BELIEVED_MS = 500      # a step of the wall clock is noticed within this time
+
+MAX_HARD_ATTEMPTS = 255
+MAX_RUN_RECORD_ATTEMPTS = 2**64 - 1
+
+
+class State(IntEnum):
+    """Where a job is in its life."""
+
+    NEW = 0
+    COMPLETED = 1
+    FAILED = 2
+    PENDING = 3
+    LEASED = 4
+
+
+class TimerKind(IntEnum):
+    """Which of a record's timers, and its place in RunRecord.timers."""
+
+    TTR = 0
+    TTL = 1
+    SCHEDULED = 2
+
+
+cdef tuple STATES = tuple(State)
+cdef bytes EMPTY = b""
+cdef Py_ssize_t live_records = 0
+cdef Py_ssize_t live_waiters = 0
+
+
+def _live_counts():
+    """Objects of the core that exist now: (records, waiters)."""
+    return live_records, live_waiters
+
+# ---------------------------------------------------------------- RunRecord
+
+cdef RunRecord record_object(record_t *record):
+    return <RunRecord> <PyObject *> object_of(record)
+
+
+cdef RunRecord record_new(object job):
+    """A fresh record of a job."""
+    cdef RunRecord made = RunRecord.__new__(RunRecord)
+    ref_take(<PyObject *> job)
+    made.c.job = &(<Job> job).c
+    return made
+
+
+cdef object count_read(object value, str what, object most):
+    if type(value) is not int:
+        raise TypeError(f"{what} must be an int, not {_errors.shown(value)}")
+    if not 0 <= value <= most:
+        raise ValueError(f"{what} must be 0 to {most}, not {value}")
+    return value
+
+
+@cython.final
+@cython.no_gc
+@cython.freelist(256)
+cdef class RunRecord:
+    """RunRecord(job=None, *, attempts=0, state=State.NEW, fails=0)
+    --
+
+    The mutable half of a job: its state, counts, result and timers.
+
+    Controllers make their own; one made by hand and added to a registry works with every call.
+
+    >>> record = RunRecord(Job("a"))
+    >>> record.write_result(b"done", True), record.state, record.result
+    (True, <State.COMPLETED: 1>, b'done')
+    >>> record.write_result(b"again", True)
+    False
+    """
+
+    def __cinit__(self):
+        global live_records
+        live_records += 1
+        record_init(&self.c)
+
+    def __init__(self, job=None, *, attempts=0, state=0, fails=0):
+        if self.c.job != NULL or self.c.home != NULL:
+            raise TypeError("a RunRecord is built once")
+        if job is not None and type(job) is not Job:
+            raise TypeError(f"job must be a Job or None, not {_errors.shown(job)}")
+        self.c.attempts = count_read(attempts, "attempts", MAX_RUN_RECORD_ATTEMPTS)
+        self.c.fails = count_read(fails, "fails", 65535)
+        self.c.state = State(state)
+        if job is not None:
+            ref_take(<PyObject *> job)
+            self.c.job = &(<Job> job).c
+
+    def __dealloc__(self):
+        global live_records
+        live_records -= 1
+        if self.c.job != NULL:
+            ref_drop(object_of(self.c.job))
+        if self.c.result != NULL:
+            ref_drop(self.c.result)
+        free(self.c.views)
+
+    @property
+    def job(self):
+        """Its Job, or None."""
+        return None if self.c.job == NULL else job_object(self.c.job)
+
+    @property
+    def attempts(self):
+        """Times it was leased: the number of its current attempt while it is LEASED."""
+        return self.c.attempts
+
+    @property
+    def fails(self):
+        """Times it failed."""
+        return self.c.fails
+
+    @property
+    def state(self):
+        """Its State."""
+        return STATES[self.c.state]
+
+    @property
+    def result(self):
+        """The bytes it ended with, or None before its end."""
+        return None if self.c.result == NULL else <object> <PyObject *> self.c.result
+
+    @property
+    def timers(self):
+        """A tuple by TimerKind: each a Timer, or None if that one never ran."""
+        return (record_timer(self, KIND_TTR), record_timer(self, KIND_TTL),
+                record_timer(self, KIND_SCHEDULED))
+
+    def running(self):
+        """Whether it is leased."""
+        return self.c.state == STATE_LEASED
+
+    def success(self):
+        """Whether it is COMPLETED."""
+        return self.c.state == STATE_COMPLETED
+
+    def processed(self):
+        """Whether it has come to its end, COMPLETED or FAILED."""
+        return record_processed(&self.c)
+
+    def write_result(self, result, success):
+        """Write its result and set its state; wakes every waiter.
+
+        Returns False, and changes nothing, if it has one. Raises InvalidResultError.
+        """
+        cdef bytes data = result_read(result)
+        cdef bint succeeded = bool(success)
+        cdef record_t *record = &self.c
+        cdef engine_t *engine = record.home
+        cdef int64_t now_ns = 0
+        if engine != NULL:
+            now_ns = registry_now(registry_of(engine))
+            lock_acquire(&engine.lock)
+        if record.result != NULL or record_processed(record):
+            succeeded_before = True
+        else:
+            succeeded_before = False
+            finish_by_hand(engine, record, succeeded, <PyObject *> data, now_ns)
+        if engine != NULL:
+            lock_release(&engine.lock)
+            wake_all(engine)
+        return not succeeded_before
+
+    def _cancel_timer(self, Timer timer):
+        """What Timer.cancel calls for a timer of this record."""
+        cdef record_t *record = &self.c
+        cdef engine_t *engine = record.home
+        cdef kind_t kind = <kind_t> timer.node.kind
+        if engine == NULL:
+            return
+        lock_acquire(&engine.lock)
+        if record.views != NULL and record.views.timer[<int> kind] == <PyObject *> timer:
+            if kind == KIND_SCHEDULED:
+                schedule_never(record)
+            else:
+                timer_end(engine, record, kind)
+        lock_release(&engine.lock)
+
+    def __repr__(self):
+        return (f"<RunRecord {self.state.name} attempts={self.c.attempts} fails={self.c.fails}"
+                f" job={self.job!r}>")
+
+
+cdef void finish_by_hand(
+        engine_t *engine, record_t *record, bint success, void *result, int64_t now_ns) noexcept:
+    if engine != NULL:
+        # Counts are of what controllers did.
+        engine.completed_count -= success
+        engine.failed_count -= not success
+        job_finish(engine, record, success, result, now_ns)
+    else:
+        ref_take(result)
+        record.result = result
+        queue_remove(record)
+        record.state = STATE_COMPLETED if success else <uint8_t> State.FAILED
+
+
+cdef void schedule_never(record_t *record) noexcept:
+    """A scheduled job whose timer was cancelled stays, but is never due."""
+    ref_take(object_of(record))
+    queue_remove(record)
+    queue_schedule(record.queue, record, NEVER_NS)
+    scheduled_end(record, TIMER_CANCELLED)
+    ref_drop(object_of(record))
+
+
+cdef object record_timer(RunRecord self, kind_t kind):
+    """The Timer that shows one of a record's timers; the same object while that is armed."""
+    cdef record_t *record = &self.c
+    cdef timer_t *timer = &record.ttl if kind == KIND_TTL else &record.ttr
+    cdef uint8_t state = record.scheduled if kind == KIND_SCHEDULED else timer.state
+    cdef int64_t deadline_ns = timer.deadline_ns
+    cdef Timer view
+    if state == TIMER_IDLE:
+        return None
+    if record.views != NULL and record.views.timer[<int> kind] != NULL:
+        return <object> <PyObject *> record.views.timer[<int> kind]
+    if kind != KIND_SCHEDULED:
+        deadline_ns += record.home.wall_offset_ns if record.home != NULL else (
+            clock_wall_ns() - clock_mono_ns())
+    elif record.place != PLACE_SCHEDULED or deadline_ns == NEVER_NS:
+        deadline_ns = record.job.time_ns if record.job.time_ns != NEVER_NS else record.job.tie.created_ns
+    view = Timer.__new__(Timer)
+    view.node.kind = <uint8_t> kind
+    view.state = state
+    view.deadline_ns = deadline_ns
+    view.home = self
+    if state == TIMER_ARMED:
+        if record.views == NULL:
+            record.views = <views_t *> calloc(1, sizeof(views_t))
+            if record.views == NULL:
+                raise MemoryError
+        ref_take(<PyObject *> view)
+        record.views.timer[<int> kind] = <PyObject *> view
+    return view
+
+# ---------------------------------------------------------------- Waiter
+
+@cython.final
+@cython.no_gc
+cdef class Waiter:
+    """A blocked caller: what it waits for, and how to wake it. Internal."""
+
+    def __cinit__(self, Registry registry not None, wake, bint detailed=False):
+        global live_waiters
+        live_waiters += 1
+        self.registry = registry
+        self.wake = wake
+        self.detailed = detailed
+        self.c.timer.kind = KIND_WAIT
+
+    def __dealloc__(self):
+        global live_waiters
+        live_waiters -= 1
+        if self.c.outcome == OUTCOME_NONE and (self.c.link_count or self.c.record != NULL):
+            # Its caller was struck by an exception before it could say so.
+            wait_forget(&self.registry.e, &self.c)
+        if self.c.record != NULL:
+            ref_drop(object_of(self.c.record))
+        free(self.c.links)
+
+    @property
+    def pending(self):
+        """Whether it still waits."""
+        return self.c.outcome == OUTCOME_NONE
+
+
+cdef int wake_all(engine_t *engine) except -1:
+    """Wake the callers whose waits have ended. Call it without the lock."""
+    cdef wait_t *wait
+    cdef Waiter waiter
+    while engine.woken_first != NULL:
+        lock_acquire(&engine.lock)
+        wait = woken_take(engine)
+        lock_release(&engine.lock)
+        if wait == NULL:
+            break
+        waiter = <Waiter> <PyObject *> object_of(wait)
+        ref_drop(<PyObject *> waiter)  # the list's; the variable has its own
+        try:
+            waiter.wake()
+        except Exception:
+            PyErr_WriteUnraisable(waiter.wake)
+    return 0
+
+# ---------------------------------------------------------------- Registry
+
+cdef Registry registry_of(engine_t *engine):
+    return <Registry> <PyObject *> object_of(engine)
+
+
+cdef int64_t registry_now(Registry self) except? -1:
+    """Mono time now; keeps the offset to the wall clock. One clock read as a rule."""
+    cdef int64_t now_ns, before_ns, wall_ns
+    cdef int tries
+    if self.clock is not None:
+        now_ns = self.clock.monotonic_ns()
+        self.e.wall_offset_ns = <int64_t> self.clock.now_ns() - now_ns
+        return now_ns
+    now_ns = clock_mono_ns()
+    if now_ns >= self.offset_until_ns:
+        for tries in range(5):
+            before_ns = now_ns
+            wall_ns = clock_wall_ns()
+            now_ns = clock_mono_ns()
+            if now_ns - before_ns < 2000:  # nothing came between the reads
+                break
+        self.e.wall_offset_ns = wall_ns - now_ns
+        self.offset_until_ns = now_ns + OFFSET_BELIEVED_MS * NS_PER_MS
+    return now_ns
+
+
+@cython.final
+cdef class Registry:
+    """Registry()
+    --
+
+    All records by id: a hash table over 16-byte ids, and the wheel of their timers.
+
+    ``len()``, ``in`` and iteration (over RunRecords, as they were when it began) work as expected.
+
+    >>> registry = Registry()
+    >>> job = Job("a")
+    >>> registry.add(RunRecord(job)), registry.add(RunRecord(job)), len(registry)
+    (True, False, 1)
+    >>> registry.record(job).job is job, registry.delete(job), job in registry
+    (True, True, False)
+    """
+
+    def __cinit__(self):
+        engine_init(&self.e, clock_mono_ns())
+        self.e.empty = <PyObject *> EMPTY
+
+    def __dealloc__(self):
+        engine_clear(&self.e)
+
+    def add(self, RunRecord record not None):
+        """Take in a record. False: its id is here, it has no job, or it is in a registry. O(1)."""
+        cdef int done = 0
+        if record.c.job == NULL:
+            return False
+        if self.queues is not None:  # there, each record must know its queue
+            return self.queues._register(record)
+        lock_acquire(&self.e.lock)
+        if record.c.home == NULL:
+            done = registry_add(&self.e, &record.c)
+        lock_release(&self.e.lock)
+        if done < 0:
+            raise MemoryError
+        return done == 1
+
+    def delete(self, id):
+        """Let go of a record and cancel its timers; its waiters get NotFoundError. O(log n).
+
+        Returns whether it was here. Raises InvalidIDError.
+        """
+        cdef engine_t *engine = &self.e
+        cdef record_t *record
+        cdef uint8_t data[16]
+        id_read(id, data)
+        lock_acquire(&engine.lock)
+        record = registry_find(engine, data)
+        if record != NULL:
+            job_delete(engine, record)
+        lock_release(&engine.lock)
+        wake_all(engine)
+        return record != NULL
+
+    def record(self, id):
+        """The RunRecord of an id, or None. O(1). Raises InvalidIDError."""
+        cdef record_t *record
+        cdef uint8_t data[16]
+        cdef object found = None
+        id_read(id, data)
+        lock_acquire(&self.e.lock)
+        record = registry_find(&self.e, data)
+        if record != NULL:
+            found = record_object(record)
+        lock_release(&self.e.lock)
+        return found
+
+    def __len__(self):
+        return self.e.count
+
+    def __contains__(self, id):
+        try:
+            return self.record(id) is not None
+        except _errors.InvalidIDError:
+            return False
+
+    def __iter__(self):
+        cdef Py_ssize_t i
+        cdef list found = []
+        lock_acquire(&self.e.lock)
+        for i in range(self.e.slot_mask + 1):
+            if self.e.slots[i] != NULL:
+                found.append(record_object(self.e.slots[i]))
+        lock_release(&self.e.lock)
+        return iter(found)
+
+    def __repr__(self):
+        return f"<Registry of {self.e.count} records>"
+
+    def _check(self):
+        """Raise AssertionError if an invariant is broken. O(n log n)."""
+        cdef const char *broken = engine_check(&self.e)
+        if broken != NULL:
+            raise AssertionError((<bytes> broken).decode())

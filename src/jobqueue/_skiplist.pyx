@@ -1,0 +1,1022 @@
+"""Ordered set with several keys per block: a deterministic, counted skiplist.
+
+Level 0 is a list of leaves of entries in order; each level above is a list of branches, whose slots
+hold a child, the entries under it and a separator: entries before the child < separator <= entries
+in it. Blocks keep 10^7 random keys within a few cache misses. Full blocks are split, at the ends of
+the list by opening a fresh block, so that a FIFO fills blocks whole; a block is freed when it is
+empty (free-at-empty: Johnson & Shasha, "B-trees with inserts and deletes", JCSS 47, 1993).
+Invariant: a separator is a copy of a key, tie included, so it may outlive the entry it came from.
+Invariant: the root has two slots at least, so the first and the last path part at the root.
+Invariant: counts are exact, but those along the first path lack ``head_lag`` entries and those along
+the last path ``tail_lag``: append and pop touch one leaf, and settle when they open or free one.
+Complexity: first, append, prepend, pop O(1) amortised; all else O(log n). Removal never allocates.
+Locking: none; the caller holds its lock. No Python object is touched below the class SkipList.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
+from libc.stdint cimport int64_t, uint16_t
+from libc.string cimport memcmp, memcpy, memmove
+
+from jobqueue._types cimport ID_SIZE, sortkey_t, tie_of_t, tie_t
+
+cdef extern from *:
+    """
+    #ifndef JQ_BLOCK       /* LEAF_MIN times a power of two */
+    #ifdef JQ_DEBUG
+    #define JQ_BLOCK 8     /* few entries reach all levels */
+    #else
+    #define JQ_BLOCK 32    /* fastest of 16, 32, 64 over 10^3 to 10^7 entries */
+    #endif
+    #endif
+
+    #ifdef JQ_DEBUG
+    static Py_ssize_t jq_allocations_left = -1;   /* until they fail; -1: they do not */
+    static Py_ssize_t jq_blocks_live = 0;
+    #define JQ_ALLOCATION_FAILS() (jq_allocations_left >= 0 && jq_allocations_left-- == 0)
+    #define JQ_COUNT_BLOCKS(n) (jq_blocks_live += (n))
+    #define JQ_IS_DEBUG 1
+    #else
+    static Py_ssize_t jq_allocations_left, jq_blocks_live;
+    #define JQ_ALLOCATION_FAILS() 0
+    #define JQ_COUNT_BLOCKS(n) ((void) 0)
+    #define JQ_IS_DEBUG 0
+    #endif
+    """
+    enum:
+        JQ_BLOCK                  # entries in a full leaf, slots in a branch
+        JQ_IS_DEBUG
+    Py_ssize_t jq_allocations_left
+    Py_ssize_t jq_blocks_live
+    bint JQ_ALLOCATION_FAILS() nogil
+    void JQ_COUNT_BLOCKS(int n) nogil
+
+cdef enum:
+    LEAF_MIN = 4                  # entries in the first leaf; it doubles until it is full size
+    HEIGHT_MAX = 32               # a level more needs JQ_BLOCK / 2 times as many inserts
+
+cdef struct pair_t:
+    int64_t a
+    int64_t b
+
+cdef struct separator_t:          # a key that holds its tie
+    pair_t pair
+    tie_t tie
+
+cdef struct link_t:
+    void *child                   # leaf_t below level 1, else branch_t
+    Py_ssize_t count              # entries under it, but for the lags
+
+cdef struct branch_t:             # a block of the upper levels; slot i is pairs[i], ties[i], links[i]
+    Py_ssize_t size               # slots in use, 1 at least
+    pair_t pairs[JQ_BLOCK]        # separators; that of slot 0 is never read
+    link_t links[JQ_BLOCK]
+    tie_t ties[JQ_BLOCK]          # apart, as only equal pairs need them
+
+cdef struct step_t:
+    branch_t *branch
+    Py_ssize_t index              # the slot taken
+
+cdef struct path_t:               # from the root to a leaf
+    step_t steps[HEIGHT_MAX + 1]  # by level, from 1 up
+
+cdef enum side_t:                 # where a key falls, seen from the whole list
+    BEFORE_ALL = -1
+    WITHIN = 0
+    AFTER_ALL = 1
+
+
+# ---------------------------------------------------------------- keys
+
+cdef inline bint pair_precedes(int64_t a, int64_t b, int64_t a2, int64_t b2) noexcept nogil:
+    return (a < a2) | ((a == a2) & (b < b2))        # without branches: they would be mispredicted
+
+
+cdef inline int tie_compare(const tie_t *tie, const tie_t *other) noexcept nogil:
+    if tie.created_ns != other.created_ns:
+        return -1 if tie.created_ns < other.created_ns else 1
+    return memcmp(tie.id, other.id, ID_SIZE)
+
+
+cdef inline bint entry_precedes(
+    const skiplist_t *list, const entry_t *entry, const sortkey_t *key
+) noexcept nogil:
+    if (entry.a == key.a) & (entry.b == key.b):
+        return tie_compare(list.tie_of(entry.item), key.tie) < 0
+    return pair_precedes(entry.a, entry.b, key.a, key.b)
+
+
+cdef inline bint entry_equals(
+    const skiplist_t *list, const entry_t *entry, const sortkey_t *key
+) noexcept nogil:
+    return (
+        entry.a == key.a
+        and entry.b == key.b
+        and tie_compare(list.tie_of(entry.item), key.tie) == 0
+    )
+
+
+cdef inline sortkey_t entry_key(const skiplist_t *list, const entry_t *entry) noexcept nogil:
+    return sortkey_t(entry.a, entry.b, list.tie_of(entry.item))
+
+
+cdef inline separator_t separator_make(const sortkey_t *key) noexcept nogil:
+    return separator_t(pair_t(key.a, key.b), key.tie[0])
+
+
+# ---------------------------------------------------------------- blocks
+
+cdef void *block_alloc(size_t size) noexcept nogil:
+    if JQ_ALLOCATION_FAILS():
+        return NULL
+    cdef void *block = PyMem_RawMalloc(size)
+    if block is not NULL:
+        JQ_COUNT_BLOCKS(1)
+    return block
+
+
+cdef void block_free(void *block) noexcept nogil:
+    if block is not NULL:
+        JQ_COUNT_BLOCKS(-1)
+        PyMem_RawFree(block)
+
+
+cdef inline size_t leaf_size(Py_ssize_t capacity) noexcept nogil:
+    return sizeof(leaf_t) + capacity * sizeof(entry_t)
+
+
+cdef leaf_t *leaf_new(Py_ssize_t capacity) noexcept nogil:
+    cdef leaf_t *leaf = <leaf_t *> block_alloc(leaf_size(capacity))
+    if leaf is not NULL:
+        leaf.prev = leaf.next = NULL
+        leaf.begin = leaf.end = 0
+        leaf.capacity = <uint16_t> capacity
+    return leaf
+
+
+cdef inline Py_ssize_t leaf_len(const leaf_t *leaf) noexcept nogil:
+    return leaf.end - leaf.begin
+
+
+cdef void leaf_slide(leaf_t *leaf, Py_ssize_t begin) noexcept nogil:
+    """Move the entries so that they begin there."""
+    cdef entry_t *entries = leaf_entries(leaf)
+    memmove(&entries[begin], &entries[leaf.begin], leaf_len(leaf) * sizeof(entry_t))
+    leaf.end = <uint16_t> (begin + leaf_len(leaf))
+    leaf.begin = <uint16_t> begin
+
+
+cdef Py_ssize_t leaf_find(
+    const skiplist_t *list, const leaf_t *leaf, const sortkey_t *key
+) noexcept nogil:
+    """Index of the first entry that does not precede the key, or ``end``."""
+    cdef const entry_t *entries = leaf_entries(leaf)
+    cdef Py_ssize_t index = leaf.begin
+    cdef Py_ssize_t n = leaf_len(leaf)
+    cdef Py_ssize_t half
+    while n > 1:
+        half = n >> 1
+        index += half & -<Py_ssize_t> entry_precedes(list, &entries[index + half - 1], key)
+        n -= half
+    if n:
+        index += entry_precedes(list, &entries[index], key)
+    return index
+
+
+cdef void leaf_insert(
+    leaf_t *leaf, Py_ssize_t index, const sortkey_t *key, void *item
+) noexcept nogil:
+    """Insert before the index, moving the shorter side that has room; there is room."""
+    cdef entry_t *entries = leaf_entries(leaf)
+    cdef Py_ssize_t before = index - leaf.begin
+    cdef Py_ssize_t after = leaf.end - index
+    if leaf.end < leaf.capacity and (after <= before or leaf.begin == 0):
+        memmove(&entries[index + 1], &entries[index], after * sizeof(entry_t))
+        leaf.end += 1
+    else:
+        memmove(&entries[leaf.begin - 1], &entries[leaf.begin], before * sizeof(entry_t))
+        leaf.begin -= 1
+        index -= 1
+    entries[index] = entry_t(key.a, key.b, item)
+
+
+cdef void leaf_remove(leaf_t *leaf, Py_ssize_t index) noexcept nogil:
+    cdef entry_t *entries = leaf_entries(leaf)
+    cdef Py_ssize_t before = index - leaf.begin
+    cdef Py_ssize_t after = leaf.end - index - 1
+    if before < after:
+        memmove(&entries[leaf.begin + 1], &entries[leaf.begin], before * sizeof(entry_t))
+        leaf.begin += 1
+    else:
+        memmove(&entries[index], &entries[index + 1], after * sizeof(entry_t))
+        leaf.end -= 1
+
+
+cdef inline bint separator_follows(
+    const branch_t *branch, Py_ssize_t index, const sortkey_t *key
+) noexcept nogil:
+    """True when the key belongs before the slot."""
+    cdef const pair_t *pair = &branch.pairs[index]
+    if (pair.a == key.a) & (pair.b == key.b):
+        return tie_compare(key.tie, &branch.ties[index]) < 0
+    return pair_precedes(key.a, key.b, pair.a, pair.b)
+
+
+cdef Py_ssize_t branch_find(const branch_t *branch, const sortkey_t *key) noexcept nogil:
+    """Index of the slot the key belongs under."""
+    cdef Py_ssize_t index = 0
+    cdef Py_ssize_t n = branch.size
+    cdef Py_ssize_t half
+    while n > 1:
+        half = n >> 1
+        index += half & (<Py_ssize_t> separator_follows(branch, index + half, key) - 1)
+        n -= half
+    return index
+
+
+cdef Py_ssize_t branch_count(const branch_t *branch) noexcept nogil:
+    """Entries under the branch, but for the lags."""
+    cdef Py_ssize_t count = 0
+    cdef Py_ssize_t index
+    for index in range(branch.size):
+        count += branch.links[index].count
+    return count
+
+
+cdef void branch_move(
+    branch_t *branch, Py_ssize_t to, const branch_t *source, Py_ssize_t begin, Py_ssize_t n
+) noexcept nogil:
+    """Copy n slots of the source, which may be the branch itself."""
+    memmove(&branch.pairs[to], &source.pairs[begin], n * sizeof(pair_t))
+    memmove(&branch.links[to], &source.links[begin], n * sizeof(link_t))
+    memmove(&branch.ties[to], &source.ties[begin], n * sizeof(tie_t))
+
+
+cdef void branch_insert(
+    branch_t *branch, Py_ssize_t index, const separator_t *separator, link_t link
+) noexcept nogil:
+    branch_move(branch, index + 1, branch, index, branch.size - index)
+    branch.pairs[index] = separator.pair
+    branch.ties[index] = separator.tie
+    branch.links[index] = link
+    branch.size += 1
+
+
+cdef void branch_remove(branch_t *branch, Py_ssize_t index) noexcept nogil:
+    branch.size -= 1
+    branch_move(branch, index, branch, index + 1, branch.size - index)
+
+
+cdef void branch_split(
+    branch_t *branch, branch_t *right, side_t side, Py_ssize_t index, separator_t *separator,
+    link_t link
+) noexcept nogil:
+    """Insert into a full branch, at index >= 1, moving slots to its new right neighbour.
+
+    ``separator`` is that of the link, and becomes that between the two branches.
+    """
+    cdef Py_ssize_t left_size = JQ_BLOCK // 2
+    if side == AFTER_ALL:
+        left_size = JQ_BLOCK
+    elif side == BEFORE_ALL:
+        left_size = 1
+    right.size = JQ_BLOCK - left_size
+    branch_move(right, 0, branch, left_size, right.size)
+    branch.size = left_size
+    if index < left_size:
+        branch_insert(branch, index, separator, link)
+    else:
+        branch_insert(right, index - left_size, separator, link)
+    separator[0] = separator_t(right.pairs[0], right.ties[0])
+
+
+# ---------------------------------------------------------------- paths
+
+cdef leaf_t *path_to_key(
+    const skiplist_t *list, const sortkey_t *key, path_t *path
+) noexcept nogil:
+    """The leaf where the key is or would go, and the way there."""
+    cdef void *block = list.root
+    cdef step_t *step
+    cdef int level
+    for level in range(list.height, 0, -1):
+        step = &path.steps[level]
+        step.branch = <branch_t *> block
+        step.index = branch_find(step.branch, key)
+        block = step.branch.links[step.index].child
+    return <leaf_t *> block
+
+
+cdef void path_to_end(const skiplist_t *list, side_t side, path_t *path) noexcept nogil:
+    """The way to the first or to the last leaf."""
+    cdef void *block = list.root
+    cdef step_t *step
+    cdef int level
+    for level in range(list.height, 0, -1):
+        step = &path.steps[level]
+        step.branch = <branch_t *> block
+        step.index = 0 if side == BEFORE_ALL else step.branch.size - 1
+        block = step.branch.links[step.index].child
+
+
+cdef inline void path_add(const path_t *path, int height, Py_ssize_t n) noexcept nogil:
+    cdef int level
+    for level in range(1, height + 1):
+        path.steps[level].branch.links[path.steps[level].index].count += n
+
+
+cdef void skiplist_settle(skiplist_t *list) noexcept nogil:
+    """Make every count exact."""
+    cdef path_t path
+    if list.head_lag:
+        path_to_end(list, BEFORE_ALL, &path)
+        path_add(&path, list.height, list.head_lag)
+        list.head_lag = 0
+    if list.tail_lag:
+        path_to_end(list, AFTER_ALL, &path)
+        path_add(&path, list.height, list.tail_lag)
+        list.tail_lag = 0
+
+
+# ---------------------------------------------------------------- growing
+
+cdef bint blocks_reserve(
+    const skiplist_t *list, const path_t *path, leaf_t **leaf, branch_t **branches
+) noexcept nogil:
+    """Allocate what a split at the end of the path takes, all or nothing; by level from 1 up."""
+    cdef int level = 1
+    leaf[0] = leaf_new(JQ_BLOCK)
+    if leaf[0] is NULL:
+        return False
+    while level <= list.height and path.steps[level].branch.size == JQ_BLOCK:
+        branches[level] = <branch_t *> block_alloc(sizeof(branch_t))
+        if branches[level] is NULL:
+            break
+        level += 1
+    else:
+        if level <= list.height:
+            return True
+        branches[level] = <branch_t *> block_alloc(sizeof(branch_t))    # a new root
+        if branches[level] is not NULL:
+            return True
+    while level > 1:
+        level -= 1
+        block_free(branches[level])
+    block_free(leaf[0])
+    return False
+
+
+cdef void leaf_split(
+    skiplist_t *list, leaf_t *leaf, leaf_t *fresh, side_t side
+) noexcept nogil:
+    """Link the fresh leaf in, before the leaf or after it, and give it half of the entries.
+
+    At an end of the list it stays empty, for the key that is to come.
+    """
+    cdef leaf_t *left = fresh if side == BEFORE_ALL else leaf
+    cdef leaf_t *right = leaf if side == BEFORE_ALL else fresh
+    cdef Py_ssize_t half = leaf_len(leaf) >> 1
+    if side == WITHIN:
+        fresh.end = <uint16_t> (leaf_len(leaf) - half)
+        leaf.end = <uint16_t> (leaf.begin + half)
+        memcpy(
+            leaf_entries(fresh), &leaf_entries(leaf)[leaf.end], fresh.end * sizeof(entry_t)
+        )
+    elif side == BEFORE_ALL:
+        fresh.begin = fresh.end = fresh.capacity
+    fresh.prev = leaf.prev if side == BEFORE_ALL else leaf
+    fresh.next = leaf if side == BEFORE_ALL else leaf.next
+    if left.prev is NULL:
+        list.first = left
+    if right.next is NULL:
+        list.last = right
+    if fresh.prev is not NULL:
+        fresh.prev.next = fresh
+    if fresh.next is not NULL:
+        fresh.next.prev = fresh
+
+
+cdef bint skiplist_split(
+    skiplist_t *list, const path_t *path, leaf_t *leaf, side_t side, const sortkey_t *key
+) noexcept nogil:
+    """Split a leaf in two for the key that is to be inserted; False: no memory."""
+    cdef leaf_t *fresh
+    cdef branch_t *reserve[HEIGHT_MAX + 1]
+    if not blocks_reserve(list, path, &fresh, reserve):
+        return False
+    skiplist_settle(list)
+    leaf_split(list, leaf, fresh, side)
+
+    cdef leaf_t *left_leaf = fresh if side == BEFORE_ALL else leaf
+    cdef leaf_t *right_leaf = leaf if side == BEFORE_ALL else fresh
+    cdef sortkey_t first = key[0]
+    if side != AFTER_ALL:
+        first = entry_key(list, &leaf_entries(right_leaf)[right_leaf.begin])
+    cdef separator_t separator = separator_make(&first)
+
+    cdef link_t left = link_t(left_leaf, leaf_len(left_leaf))
+    cdef link_t right = link_t(right_leaf, leaf_len(right_leaf))
+    cdef const step_t *step
+    cdef int level = 1
+    while level <= list.height:
+        step = &path.steps[level]
+        step.branch.links[step.index] = left
+        if step.branch.size < JQ_BLOCK:
+            branch_insert(step.branch, step.index + 1, &separator, right)
+            return True
+        branch_split(step.branch, reserve[level], side, step.index + 1, &separator, right)
+        left = link_t(step.branch, branch_count(step.branch))
+        right = link_t(reserve[level], branch_count(reserve[level]))
+        level += 1
+
+    cdef branch_t *root = reserve[level]
+    root.size = 1
+    root.links[0] = left
+    branch_insert(root, 1, &separator, right)
+    list.root = root
+    list.height = level
+    return True
+
+
+cdef bint skiplist_enlarge(skiplist_t *list) noexcept nogil:
+    """Give the only leaf, which is not of full size, twice the room; False: no memory."""
+    cdef leaf_t *leaf = list.first
+    cdef leaf_t *larger = leaf_new(min(2 * leaf.capacity, JQ_BLOCK))
+    if larger is NULL:
+        return False
+    larger.end = <uint16_t> leaf_len(leaf)
+    memcpy(
+        leaf_entries(larger), &leaf_entries(leaf)[leaf.begin], larger.end * sizeof(entry_t)
+    )
+    list.first = list.last = larger
+    list.root = larger
+    block_free(leaf)
+    return True
+
+
+cdef bint leaf_has_room(leaf_t *leaf, side_t side) noexcept nogil:
+    """Whether it takes one more; at an end of the list, without moving many entries each time."""
+    if side == WITHIN:
+        return leaf_len(leaf) < leaf.capacity
+    if leaf.end < leaf.capacity if side == AFTER_ALL else leaf.begin > 0:
+        return True
+    if 2 * leaf_len(leaf) > leaf.capacity:
+        return False
+    leaf_slide(leaf, 0 if side == AFTER_ALL else leaf.capacity - leaf_len(leaf))
+    return True
+
+
+cdef bint skiplist_make_room(
+    skiplist_t *list, path_t *path, leaf_t *leaf, side_t side, const sortkey_t *key
+) noexcept nogil:
+    """See that the leaf where the key belongs has room; it may be another leaf than before."""
+    if list.height == 0 and leaf.capacity < JQ_BLOCK:
+        if not skiplist_enlarge(list):
+            return False
+        return leaf_has_room(list.first, side)       # slides the entries towards the other end
+    if side != WITHIN:
+        path_to_end(list, side, path)
+    return skiplist_split(list, path, leaf, side, key)
+
+
+# ---------------------------------------------------------------- shrinking
+
+cdef void skiplist_drop(skiplist_t *list, const path_t *path, leaf_t *leaf) noexcept nogil:
+    """Free an empty leaf, the branches it leaves empty, and the levels that are of no use then."""
+    cdef branch_t *branch
+    cdef int level = 1
+    if list.height == 0:
+        if leaf.capacity == LEAF_MIN:
+            leaf.begin = leaf.end = 0                # a queue of a job or two should not allocate
+        else:
+            skiplist_clear(list)
+        return
+    skiplist_settle(list)
+    if leaf.prev is NULL:
+        list.first = leaf.next
+    else:
+        leaf.prev.next = leaf.next
+    if leaf.next is NULL:
+        list.last = leaf.prev
+    else:
+        leaf.next.prev = leaf.prev
+    block_free(leaf)
+    while path.steps[level].branch.size == 1:        # never the root: it has two
+        block_free(path.steps[level].branch)
+        level += 1
+    branch_remove(path.steps[level].branch, path.steps[level].index)
+    while list.height > 0 and (<branch_t *> list.root).size == 1:
+        branch = <branch_t *> list.root
+        list.root = branch.links[0].child
+        list.height -= 1
+        block_free(branch)
+
+
+cdef void block_clear(void *block, int level) noexcept nogil:
+    """Free a block and all under it."""
+    cdef branch_t *branch = <branch_t *> block
+    cdef Py_ssize_t index
+    if level > 0:
+        for index in range(branch.size):
+            block_clear(branch.links[index].child, level - 1)
+    block_free(block)
+
+
+# ---------------------------------------------------------------- the set
+
+cdef void skiplist_init(skiplist_t *list, tie_of_t tie_of) noexcept nogil:
+    """Make it an empty list; nothing is allocated."""
+    list.first = list.last = NULL
+    list.root = NULL
+    list.tie_of = tie_of
+    list.length = 0
+    list.head_lag = list.tail_lag = 0
+    list.height = 0
+
+
+cdef void skiplist_clear(skiplist_t *list) noexcept nogil:
+    """Free all blocks, not the items; the list is empty then and can be used again. O(n)."""
+    block_clear(list.root, list.height)
+    skiplist_init(list, list.tie_of)
+
+
+cdef int skiplist_insert(skiplist_t *list, const sortkey_t *key, void *item) noexcept nogil:
+    """1: inserted; 0: an equal key is there; -1: no memory, and nothing changed. O(log n).
+
+    O(1) amortised when the key follows or precedes all others.
+    """
+    cdef path_t path
+    cdef side_t side = AFTER_ALL
+    cdef leaf_t *leaf = list.last
+    cdef Py_ssize_t index = 0
+    if leaf is NULL:
+        leaf = leaf_new(LEAF_MIN)
+        if leaf is NULL:
+            return -1
+        list.first = list.last = leaf
+        list.root = leaf
+    elif list.length and not entry_precedes(list, &leaf_entries(leaf)[leaf.end - 1], key):
+        leaf = list.first
+        if entry_precedes(list, &leaf_entries(leaf)[leaf.begin], key):
+            side = WITHIN
+            leaf = path_to_key(list, key, &path)
+            index = leaf_find(list, leaf, key)
+        else:
+            side = BEFORE_ALL
+            index = leaf.begin
+        if index < leaf.end and entry_equals(list, &leaf_entries(leaf)[index], key):
+            return 0
+
+    if not leaf_has_room(leaf, side):
+        if not skiplist_make_room(list, &path, leaf, side, key):
+            return -1
+        if side == WITHIN:
+            leaf = path_to_key(list, key, &path)
+            index = leaf_find(list, leaf, key)
+        else:
+            leaf = list.last if side == AFTER_ALL else list.first
+    if side == AFTER_ALL:
+        index = leaf.end
+    elif side == BEFORE_ALL:
+        index = leaf.begin
+    leaf_insert(leaf, index, key, item)
+    list.length += 1
+    if list.height == 0:
+        return 1
+    if side == AFTER_ALL:
+        list.tail_lag += 1
+    elif side == BEFORE_ALL:
+        list.head_lag += 1
+    else:
+        path_add(&path, list.height, 1)
+    return 1
+
+
+cdef void *skiplist_remove(skiplist_t *list, const sortkey_t *key) noexcept nogil:
+    """Take the entry of that key out: its item, or NULL. O(log n); never allocates."""
+    cdef path_t path
+    cdef leaf_t *leaf
+    cdef Py_ssize_t index
+    cdef void *item
+    if list.length == 0:
+        return NULL
+    leaf = path_to_key(list, key, &path)
+    index = leaf_find(list, leaf, key)
+    if index == leaf.end or not entry_equals(list, &leaf_entries(leaf)[index], key):
+        return NULL
+    item = leaf_entries(leaf)[index].item
+    leaf_remove(leaf, index)
+    list.length -= 1
+    path_add(&path, list.height, -1)
+    if leaf.begin == leaf.end:
+        skiplist_drop(list, &path, leaf)
+    return item
+
+
+cdef void *skiplist_pop(skiplist_t *list) noexcept nogil:
+    """Take the first entry out: its item, or NULL. O(1) amortised; never allocates."""
+    cdef path_t path
+    cdef leaf_t *leaf = list.first
+    cdef void *item
+    if list.length == 0:
+        return NULL
+    item = leaf_entries(leaf)[leaf.begin].item
+    leaf.begin += 1
+    list.length -= 1
+    if list.height > 0:
+        list.head_lag -= 1
+    if leaf.begin == leaf.end:
+        path_to_end(list, BEFORE_ALL, &path)
+        skiplist_drop(list, &path, leaf)
+    return item
+
+
+cdef void *skiplist_find(skiplist_t *list, const sortkey_t *key) noexcept nogil:
+    """Item of that key, or NULL. O(log n)."""
+    cdef path_t path
+    cdef const leaf_t *leaf
+    cdef Py_ssize_t index
+    if list.length == 0:
+        return NULL
+    leaf = path_to_key(list, key, &path)
+    index = leaf_find(list, leaf, key)
+    if index == leaf.end or not entry_equals(list, &leaf_entries(leaf)[index], key):
+        return NULL
+    return leaf_entries(leaf)[index].item
+
+
+cdef void *skiplist_after(skiplist_t *list, const sortkey_t *key) noexcept nogil:
+    """First item whose key is strictly greater, or NULL. O(log n)."""
+    cdef path_t path
+    cdef const leaf_t *leaf
+    cdef Py_ssize_t index
+    if list.length == 0:
+        return NULL
+    leaf = path_to_key(list, key, &path)
+    index = leaf_find(list, leaf, key)
+    if index < leaf.end and entry_equals(list, &leaf_entries(leaf)[index], key):
+        index += 1
+    if index < leaf.end:
+        return leaf_entries(leaf)[index].item
+    leaf = leaf.next
+    return NULL if leaf is NULL else leaf_entries(leaf)[leaf.begin].item
+
+
+cdef void *skiplist_at(skiplist_t *list, Py_ssize_t index) noexcept nogil:
+    """Item with ``index`` entries before it, or NULL outside of 0..len-1. O(log n)."""
+    cdef const void *block = list.root
+    cdef const leaf_t *leaf
+    cdef const link_t *link
+    cdef int level
+    if not 0 <= index < list.length:
+        return NULL
+    skiplist_settle(list)
+    for level in range(list.height):
+        link = &(<const branch_t *> block).links[0]
+        while index >= link.count:
+            index -= link.count
+            link += 1
+        block = link.child
+    leaf = <const leaf_t *> block
+    return leaf_entries(leaf)[leaf.begin + index].item
+
+
+cdef Py_ssize_t skiplist_rank(skiplist_t *list, const sortkey_t *key) noexcept nogil:
+    """Number of entries with smaller keys; the key need not be there. O(log n)."""
+    cdef path_t path
+    cdef const leaf_t *leaf
+    cdef const step_t *step
+    cdef Py_ssize_t rank = 0
+    cdef Py_ssize_t slot
+    cdef int level
+    if list.length == 0:
+        return 0
+    skiplist_settle(list)
+    leaf = path_to_key(list, key, &path)
+    for level in range(1, list.height + 1):
+        step = &path.steps[level]
+        for slot in range(step.index):
+            rank += step.branch.links[slot].count
+    return rank + leaf_find(list, leaf, key) - leaf.begin
+
+
+# ---------------------------------------------------------------- checks
+
+cdef struct audit_t:              # what is known half-way through a walk over the blocks
+    const skiplist_t *list
+    const leaf_t *leaf            # last one seen
+    const entry_t *entry          # last one seen
+    const char *broken            # the first invariant found broken, or NULL
+
+
+cdef inline void audit_expect(audit_t *audit, bint holds, const char *invariant) noexcept nogil:
+    if not holds and audit.broken is NULL:
+        audit.broken = invariant
+
+
+cdef Py_ssize_t audit_leaf(audit_t *audit, const leaf_t *leaf) noexcept nogil:
+    """Check a leaf, the next one of its level; return the number of its entries."""
+    cdef const skiplist_t *list = audit.list
+    cdef const entry_t *entry
+    cdef sortkey_t key
+    cdef Py_ssize_t index
+    audit_expect(audit, leaf.begin <= leaf.end <= leaf.capacity, b"entries outside of the leaf")
+    audit_expect(audit, leaf.begin < leaf.end or list.length == 0, b"empty leaf")
+    audit_expect(audit, leaf.capacity == JQ_BLOCK or list.height == 0, b"small leaf")
+    audit_expect(audit, leaf.prev == audit.leaf, b"prev of a leaf")
+    audit_expect(audit, audit.leaf is NULL or audit.leaf.next == leaf, b"next of a leaf")
+    audit.leaf = leaf
+    for index in range(leaf.begin, leaf.end):
+        entry = &leaf_entries(leaf)[index]
+        key = entry_key(list, entry)
+        audit_expect(audit, entry.item is not NULL, b"entry without item")
+        if audit.entry is not NULL:
+            audit_expect(audit, entry_precedes(list, audit.entry, &key), b"order of entries")
+        audit.entry = entry
+    return leaf_len(leaf)
+
+
+cdef Py_ssize_t audit_block(
+    audit_t *audit, const void *block, int level, bint is_first, bint is_last
+) noexcept nogil:
+    """Check a block and all under it; return the number of entries there."""
+    cdef const skiplist_t *list = audit.list
+    cdef const branch_t *branch = <const branch_t *> block
+    cdef sortkey_t separator
+    cdef const leaf_t *leaf
+    cdef Py_ssize_t total = 0
+    cdef Py_ssize_t index, count, recorded
+    cdef bint leads, ends
+    if level == 0:
+        return audit_leaf(audit, <const leaf_t *> block)
+    audit_expect(audit, 1 <= branch.size <= JQ_BLOCK, b"slots outside of the branch")
+    audit_expect(audit, branch.size > 1 or block != list.root, b"root of one slot")
+    for index in range(branch.size):
+        separator = sortkey_t(branch.pairs[index].a, branch.pairs[index].b, &branch.ties[index])
+        leads = is_first and index == 0
+        ends = is_last and index == branch.size - 1
+        if index:
+            audit_expect(
+                audit, entry_precedes(list, audit.entry, &separator), b"entry not before separator"
+            )
+        leaf = audit.leaf
+        count = audit_block(audit, branch.links[index].child, level - 1, leads, ends)
+        leaf = list.first if leaf is NULL else leaf.next
+        if index:
+            audit_expect(
+                audit,
+                not entry_precedes(list, &leaf_entries(leaf)[leaf.begin], &separator),
+                b"entry not after separator",
+            )
+        recorded = branch.links[index].count
+        recorded += (list.head_lag if leads else 0) + (list.tail_lag if ends else 0)
+        audit_expect(audit, recorded == count, b"count of a slot")
+        total += count
+    return total
+
+
+cdef const char *skiplist_check(skiplist_t *list) noexcept nogil:
+    """NULL when every invariant holds, else the name of one that does not. O(n)."""
+    cdef audit_t audit = audit_t(list, NULL, NULL, NULL)
+    cdef Py_ssize_t count = 0
+    if list.root is not NULL:
+        count = audit_block(&audit, list.root, list.height, True, True)
+        audit_expect(&audit, audit.leaf.next is NULL, b"next of the last leaf")
+        audit_expect(&audit, list.first.prev is NULL, b"prev of the first leaf")
+    audit_expect(&audit, list.last == audit.leaf, b"last leaf")
+    audit_expect(&audit, list.length == count, b"length")
+    audit_expect(
+        &audit, list.height > 0 or (list.head_lag == 0 and list.tail_lag == 0), b"lag without path"
+    )
+    return audit.broken
+
+
+cdef size_t block_memory(const void *block, int level) noexcept nogil:
+    cdef const branch_t *branch = <const branch_t *> block
+    cdef size_t size = sizeof(branch_t)
+    cdef Py_ssize_t index
+    if level == 0:
+        return leaf_size((<const leaf_t *> block).capacity)
+    if level == 1:
+        return size + branch.size * leaf_size(JQ_BLOCK)
+    for index in range(branch.size):
+        size += block_memory(branch.links[index].child, level - 1)
+    return size
+
+
+cdef size_t skiplist_memory(skiplist_t *list) noexcept nogil:
+    """Bytes allocated for blocks. O(n / JQ_BLOCK)."""
+    return 0 if list.root is NULL else block_memory(list.root, list.height)
+
+
+# ---------------------------------------------------------------- for Python
+
+cdef struct member_t:             # item of a SkipList: the whole key
+    int64_t a
+    int64_t b
+    tie_t tie
+
+
+cdef const tie_t *member_tie(const void *member) noexcept nogil:
+    return &(<const member_t *> member).tie
+
+
+cdef inline sortkey_t member_key(const member_t *member) noexcept nogil:
+    return sortkey_t(member.a, member.b, &member.tie)
+
+
+cdef member_t member_make(int64_t a, int64_t b, int64_t created_ns, bytes id_bytes) except *:
+    cdef member_t member
+    if len(id_bytes) != ID_SIZE:
+        raise ValueError(f"an id has {ID_SIZE} bytes, not {len(id_bytes)}")
+    member.a = a
+    member.b = b
+    member.tie.created_ns = created_ns
+    memcpy(member.tie.id, PyBytes_AS_STRING(id_bytes), ID_SIZE)
+    return member
+
+
+cdef member_t member_of(tuple key) except *:
+    a, b, created_ns, id_bytes = key
+    return member_make(a, b, created_ns, id_bytes)
+
+
+cdef tuple member_tuple(const member_t *member):
+    cdef bytes id_bytes = PyBytes_FromStringAndSize(<const char *> member.tie.id, ID_SIZE)
+    return (member.a, member.b, member.tie.created_ns, id_bytes)
+
+
+@cython.final
+cdef class SkipList:
+    """Ordered set of keys ``(a, b, created_ns, id_bytes)``, compared in that order.
+
+    ``a``, ``b`` and ``created_ns`` are integers of 64 bits, ``id_bytes`` is 16 bytes. This is the
+    structure queues keep their jobs in, to be tested and played with; the engine itself uses the C
+    functions. It is a skiplist of blocks (Munro, Papadakis & Sedgewick, "Deterministic skip
+    lists", SODA 1992), blocks being freed when they are empty (Johnson & Shasha, JCSS 1993).
+
+    >>> keys = SkipList()
+    >>> keys.insert(2, 0, 0, bytes(16)), keys.insert(1, 0, 0, bytes(16))
+    (True, True)
+    >>> keys.insert(1, 0, 0, bytes(16))
+    False
+    >>> [key[0] for key in keys]
+    [1, 2]
+    >>> keys.pop()[0], len(keys)
+    (1, 1)
+    """
+
+    cdef skiplist_t list
+
+    def __cinit__(self):
+        skiplist_init(&self.list, member_tie)
+
+    def __dealloc__(self):
+        cdef void *member = skiplist_pop(&self.list)
+        while member is not NULL:
+            PyMem_RawFree(member)
+            member = skiplist_pop(&self.list)
+        skiplist_clear(&self.list)
+
+    def insert(self, int64_t a, int64_t b, int64_t created_ns, bytes id_bytes not None):
+        """Insert a key; False if it is there already. O(log n), O(1) at either end.
+
+        Raises:
+            ValueError: the id is not 16 bytes.
+            MemoryError: nothing has changed then.
+        """
+        cdef member_t key = member_make(a, b, created_ns, id_bytes)
+        cdef sortkey_t sortkey = member_key(&key)
+        cdef int inserted
+        cdef member_t *member = <member_t *> PyMem_RawMalloc(sizeof(member_t))
+        if member is NULL:
+            raise MemoryError
+        member[0] = key
+        with cython.critical_section(self):
+            inserted = skiplist_insert(&self.list, &sortkey, member)
+        if inserted <= 0:
+            PyMem_RawFree(member)
+        if inserted < 0:
+            raise MemoryError
+        return inserted == 1
+
+    def remove(self, int64_t a, int64_t b, int64_t created_ns, bytes id_bytes not None):
+        """Remove a key; False if it is not there. O(log n).
+
+        Raises:
+            ValueError: the id is not 16 bytes.
+        """
+        cdef member_t key = member_make(a, b, created_ns, id_bytes)
+        cdef sortkey_t sortkey = member_key(&key)
+        cdef void *member
+        with cython.critical_section(self):
+            member = skiplist_remove(&self.list, &sortkey)
+            PyMem_RawFree(member)
+        return member is not NULL
+
+    def pop(self):
+        """Remove the least key and return it; None if there is none. O(1) amortised."""
+        cdef member_t *member
+        with cython.critical_section(self):
+            member = <member_t *> skiplist_pop(&self.list)
+        if member is NULL:
+            return None
+        try:
+            return member_tuple(member)
+        finally:
+            PyMem_RawFree(member)
+
+    def at(self, Py_ssize_t index):
+        """The key with ``index`` smaller ones. O(log n).
+
+        Raises:
+            IndexError: index is outside of 0..len-1.
+        """
+        cdef member_t key
+        cdef const member_t *member
+        with cython.critical_section(self):
+            member = <const member_t *> skiplist_at(&self.list, index)
+            if member is not NULL:
+                key = member[0]
+        if member is NULL:
+            raise IndexError(f"index {index} is outside of 0..{len(self) - 1}")
+        return member_tuple(&key)
+
+    def rank(self, tuple key not None):
+        """Number of keys smaller than this one, which need not be in the set. O(log n).
+
+        Raises:
+            ValueError: the id is not 16 bytes.
+        """
+        cdef member_t member = member_of(key)
+        cdef sortkey_t sortkey = member_key(&member)
+        cdef Py_ssize_t rank
+        with cython.critical_section(self):
+            rank = skiplist_rank(&self.list, &sortkey)
+        return rank
+
+    def after(self, tuple key not None):
+        """The least key greater than this one, which need not be in the set, or None. O(log n).
+
+        Raises:
+            ValueError: the id is not 16 bytes.
+        """
+        cdef member_t found = member_of(key)
+        cdef sortkey_t sortkey = member_key(&found)
+        cdef const member_t *member
+        with cython.critical_section(self):
+            member = <const member_t *> skiplist_after(&self.list, &sortkey)
+            if member is not NULL:
+                found = member[0]
+        return None if member is NULL else member_tuple(&found)
+
+    def __contains__(self, tuple key not None):
+        cdef member_t member = member_of(key)
+        cdef sortkey_t sortkey = member_key(&member)
+        cdef bint found
+        with cython.critical_section(self):
+            found = skiplist_find(&self.list, &sortkey) is not NULL
+        return found
+
+    def __len__(self):
+        return skiplist_len(&self.list)
+
+    def __iter__(self):
+        """The keys in order; each step finds its place anew, so the set may change meanwhile."""
+        if len(self) == 0:
+            return
+        try:
+            key = self.at(0)
+        except IndexError:        # taken by another thread
+            return
+        while key is not None:
+            yield key
+            key = self.after(key)
+
+    def _memory(self):
+        """Bytes allocated for blocks. O(n)."""
+        return skiplist_memory(&self.list)
+
+    def _check(self):
+        """Raise AssertionError with the name of an invariant that does not hold. O(n)."""
+        cdef const char *broken
+        with cython.critical_section(self):
+            broken = skiplist_check(&self.list)
+        if broken is not NULL:
+            raise AssertionError((<bytes> broken).decode())
+
+
+def _fail_allocation_after(Py_ssize_t n):
+    """Let n more blocks be allocated and the next one fail, once; -1: none fails.
+
+    False when this is not a DEBUG build, which cannot do that.
+    """
+    global jq_allocations_left
+    jq_allocations_left = n
+    return bool(JQ_IS_DEBUG)
+
+
+def _blocks_live():
+    """Number of blocks allocated and not freed, of all lists; 0 unless this is a DEBUG build."""
+    return jq_blocks_live

@@ -1,0 +1,209 @@
+"""The structs of a job's life, and the functions of its state machine: see _state.pyx."""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
+
+from jobqueue._skiplist cimport skiplist_t
+from jobqueue._types cimport job_t, lock_t, timer_t
+from jobqueue._wheel cimport wheel_t
+
+cdef enum state_t:                # as the IntEnum State
+    STATE_NEW = 0
+    STATE_COMPLETED = 1
+    STATE_FAILED = 2
+    STATE_PENDING = 3
+    STATE_LEASED = 4
+
+cdef enum place_t:                # where a record stands in its queue
+    PLACE_NONE = 0
+    PLACE_READY = 1
+    PLACE_SCHEDULED = 2
+
+cdef enum kind_t:                 # timers; the first three as the IntEnum TimerKind
+    KIND_TTR = 0
+    KIND_TTL = 1
+    KIND_SCHEDULED = 2
+    KIND_WAIT = 3
+
+cdef enum wait_kind_t:            # what a blocked caller waits for
+    WAIT_LEASE = 0
+    WAIT_RESULT = 1
+    WAIT_RUN = 2
+
+cdef enum outcome_t:              # how a wait ended
+    OUTCOME_NONE = 0              # it still waits
+    OUTCOME_LEASED = 1            # wait.record is leased to it
+    OUTCOME_PROCESSED = 2         # wait.record has its result
+    OUTCOME_GONE = 3              # the job was deleted or expired
+    OUTCOME_TIMEOUT = 4
+    OUTCOME_CLOSED = 5
+
+cdef enum status_t:               # what a call came to; _core has the table to exceptions
+    OK = 0
+    NO_MEMORY = 1
+    NOT_FOUND = 2
+    DUPLICATE_JOB = 3
+    DUPLICATE_RESULT = 4
+    LEASE_EXPIRED = 5
+    MAX_ATTEMPTS_REACHED = 6
+    ALREADY_LEASED = 7
+    ALREADY_PROCESSED = 8
+    QUEUE_OUT_OF_SYNC = 9
+    EXPIRED = 10                  # its TTL is over before it begins
+    NO_TIME = 11                  # schedule of a job without a time
+    CLOSED = 12
+
+cdef enum:
+    KINDS = 3                     # timers a record may show
+    ANY_ATTEMPT = 0               # no fencing asked for (attempts count from 1)
+
+cdef struct engine_t
+cdef struct queue_t
+cdef struct wait_t
+cdef struct wait_link_t
+
+cdef struct views_t:              # Timer objects that show a record's armed timers
+    void *timer[3]                # by kind_t; owned, NULL: nobody has asked
+
+cdef struct record_t:             # the mutable half of a job; lives inside a RunRecord object
+    job_t *job                    # owned; NULL: none
+    void *result                  # exact bytes, owned; NULL until processed
+    wait_t *waits                 # callers blocked in result or run
+    views_t *views                # NULL: no Timer object exists
+    engine_t *home                # the engine it is registered with; NULL: none
+    queue_t *queue                # the queue of its job's name there, or the one that holds it
+    uint64_t attempts             # times it was leased
+    timer_t ttl
+    timer_t ttr                   # armed while leased; while scheduled its deadline is the due time (wall)
+    uint16_t fails
+    uint8_t marked                # scratch of a batch call, 0 between calls
+    uint8_t state                 # state_t
+    uint8_t place                 # place_t
+    uint8_t is_run                # added by run: no TTL, gone when the runner leaves
+    uint8_t scheduled             # timer_state_t of its scheduled time
+
+cdef struct wait_link_t:          # a blocked leaser's place in the line of one queue
+    wait_link_t *prev
+    wait_link_t *next
+    wait_t *wait
+    queue_t *queue
+
+cdef struct wait_t:               # a blocked caller; lives inside a Waiter object
+    wait_t *prev                  # line of a record's waits (result, run), or list of woken ones
+    wait_t *next
+    record_t *record              # owned: what it waits for, or the job that it was handed
+    wait_link_t *links            # owned (lease): one a name
+    int32_t link_count
+    uint8_t kind                  # wait_kind_t
+    uint8_t outcome               # outcome_t
+    uint8_t prior_state           # of the job it was handed, should the hand-off be undone
+    uint8_t lapsed                # run: its time-out is over, only the lease keeps it going
+    uint64_t attempt              # number of the attempt it was handed
+    timer_t timer                 # its time-out, on clocks that are moved by hand
+
+cdef struct queue_t:              # one named queue; lives inside a WorkQueue object
+    skiplist_t ready              # (-priority, created)
+    skiplist_t scheduled          # (due, -priority)
+    wait_link_t *first_link       # blocked leasers, longest first
+    wait_link_t *last_link
+    engine_t *engine              # NULL: it stands alone
+    Py_ssize_t due_index          # its place in the engine's heap of due times; -1: not in it
+    uint8_t paused
+
+cdef struct engine_t:             # all that a state machine works on; lives inside a Registry object
+    lock_t lock                   # held round every function of _state, on free-threaded builds
+    record_t **slots              # hash table, open addressing, at most 3/4 full
+    Py_ssize_t slot_mask          # slots - 1; -1: no table yet
+    Py_ssize_t count              # records in it
+    queue_t **due                 # binary heap of queues by the due time of their scheduled head
+    Py_ssize_t due_count
+    Py_ssize_t due_capacity       # at least the number of queues, so that the heap never allocates
+    wheel_t wheel                 # TTR, TTL and wait timers, mono
+    int64_t wall_offset_ns        # wall - mono
+    int64_t created_last_ns       # last stamp given
+    int64_t result_ttl_ns         # what a processed job may stay at most; NEVER_NS: until its TTL
+    wait_t *woken_first           # waits that have ended and whose callers must be woken; owned
+    wait_t *woken_last
+    void *empty                   # b"", owned by the module
+    uint64_t added_count
+    uint64_t leased_count
+    uint64_t completed_count
+    uint64_t failed_count
+    uint64_t timed_out_count
+    uint64_t evicted_count
+    Py_ssize_t running_count      # records LEASED
+    Py_ssize_t waiting_count      # leasers blocked
+    uint8_t expire_hooked         # timers call a function of the user's instead
+    uint8_t timeout_hooked
+    uint8_t detached              # the queues are foreign objects: nothing is placed here
+
+# objects round the structs
+cdef void *object_of(void *c) noexcept nogil
+cdef bint record_processed(const record_t *record) noexcept nogil
+cdef bint attempts_remain(const record_t *record) noexcept nogil
+
+# life of the structs
+cdef void record_init(record_t *record) noexcept nogil
+cdef void queue_init(queue_t *queue) noexcept nogil
+cdef void queue_clear(queue_t *queue) noexcept nogil
+cdef void engine_init(engine_t *engine, int64_t now_ns) noexcept nogil
+cdef void engine_clear(engine_t *engine) noexcept nogil
+cdef bint engine_reserve_queues(engine_t *engine, Py_ssize_t queues) noexcept nogil
+
+# registry
+cdef record_t *registry_find(const engine_t *engine, const uint8_t *id) noexcept nogil
+cdef int registry_add(engine_t *engine, record_t *record) noexcept nogil
+cdef void registry_remove(engine_t *engine, record_t *record) noexcept nogil
+
+# queues
+cdef int queue_add(queue_t *queue, record_t *record) noexcept nogil
+cdef int queue_schedule(queue_t *queue, record_t *record, int64_t due_ns) noexcept nogil
+cdef int queue_awake(queue_t *queue, record_t *record) noexcept nogil
+cdef void queue_remove(record_t *record) noexcept nogil
+cdef record_t *queue_pop(queue_t *queue) noexcept nogil
+cdef record_t *queue_find(queue_t *queue, const job_t *job) noexcept nogil
+cdef void due_update(queue_t *queue) noexcept nogil
+
+# the life of a job
+cdef status_t job_add(engine_t *engine, record_t *record, int64_t now_ns) noexcept nogil
+cdef status_t job_schedule(engine_t *engine, record_t *record, int64_t now_ns) noexcept nogil
+cdef void job_unadd(engine_t *engine, record_t *record, int64_t created_ns) noexcept nogil
+cdef status_t job_start(engine_t *engine, record_t *record, int64_t now_ns) noexcept nogil
+cdef status_t answer_check(const record_t *record, uint64_t attempt) noexcept nogil
+cdef status_t job_complete(
+    engine_t *engine, record_t *record, void *result, uint64_t attempt, int64_t now_ns) noexcept nogil
+cdef status_t job_fail(
+    engine_t *engine, record_t *record, void *result, uint64_t attempt, int64_t now_ns) noexcept nogil
+cdef void job_finish(
+    engine_t *engine, record_t *record, bint success, void *result, int64_t now_ns) noexcept nogil
+cdef status_t job_touch(
+    engine_t *engine, record_t *record, int64_t ttr_ms, uint64_t attempt, int64_t now_ns) noexcept nogil
+cdef status_t job_release(
+    engine_t *engine, record_t *record, int64_t delay_ms, uint64_t attempt, int64_t now_ns) noexcept nogil
+cdef void job_expire(engine_t *engine, record_t *record) noexcept nogil
+cdef status_t job_timeout(engine_t *engine, record_t *record, int64_t now_ns) noexcept nogil
+cdef status_t job_awake(engine_t *engine, record_t *record, int64_t now_ns) noexcept nogil
+cdef void job_delete(engine_t *engine, record_t *record) noexcept nogil
+cdef record_t *job_lease(
+    engine_t *engine, queue_t *queue, int64_t now_ns, uint8_t *prior_state) noexcept nogil
+
+# waiting and hand-off
+cdef void queue_offer(engine_t *engine, queue_t *queue, int64_t now_ns) noexcept nogil
+cdef void wait_for_lease(engine_t *engine, wait_t *wait) noexcept nogil
+cdef void wait_for_record(engine_t *engine, wait_t *wait, record_t *record) noexcept nogil
+cdef void wait_end(engine_t *engine, wait_t *wait, outcome_t outcome) noexcept nogil
+cdef void wait_lapse(engine_t *engine, wait_t *wait) noexcept nogil
+cdef void wait_forget(engine_t *engine, wait_t *wait) noexcept nogil
+cdef void engine_end_waits(engine_t *engine, outcome_t outcome) noexcept nogil
+cdef bint lease_undo(engine_t *engine, wait_t *wait, int64_t now_ns) noexcept nogil
+cdef wait_t *woken_take(engine_t *engine) noexcept nogil
+
+# timers
+cdef void ttl_arm(engine_t *engine, record_t *record, int64_t start_ns) noexcept nogil
+cdef int64_t ttl_start_ns(const record_t *record) noexcept nogil
+cdef void timer_end(engine_t *engine, record_t *record, kind_t kind) noexcept nogil
+cdef void view_end(record_t *record, kind_t kind, uint8_t state) noexcept nogil
+cdef void scheduled_end(record_t *record, uint8_t state) noexcept nogil
+cdef record_t *engine_fire(engine_t *engine, int64_t now_ns, kind_t *kind) noexcept nogil
+cdef int64_t engine_wake_ns(const engine_t *engine) noexcept nogil
+cdef int64_t engine_due_ns(const engine_t *engine) noexcept nogil
+cdef const char *engine_check(engine_t *engine) noexcept nogil

@@ -1,0 +1,49 @@
+"""Hierarchical timer wheel with intrusive timers: see _wheel.pyx."""
+
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+
+from jobqueue._types cimport timer_t
+
+cdef enum:
+    WHEEL_LEVELS = 8              # 6 bits of the tick each: 48 bits hold any int64 of ns
+    WHEEL_SLOTS = 64              # slots in a level
+    WHEEL_DUE = 512               # number of the due list, after the slots of all levels
+
+cdef struct timer_list_t:         # doubly linked, NULL at both ends
+    timer_t *head
+    timer_t *tail
+
+cdef struct wheel_t:
+    int64_t wake_ns               # no deadline is earlier; NEVER_NS when it is empty for sure
+    int64_t now_ns                # latest time seen
+    uint64_t tick                 # where the wheel stands; behind now_ns while nothing can be due
+    Py_ssize_t count              # timers armed
+    uint64_t levels               # bit per level that has an occupied slot
+    uint64_t occupied[8]          # per level: bit per slot that has a timer
+    bint due_unsorted             # the due list must be sorted before it is read
+    timer_list_t slots[513]       # of all levels, then the due list
+
+cdef class Timer:
+    cdef timer_t node             # armed in home, if home is a TimerWheel
+    cdef readonly int64_t deadline_ns
+    cdef uint8_t state            # timer_state_t
+    cdef object home              # its TimerWheel, or any object with _cancel_timer(timer)
+    cdef object callback          # called without arguments when it fires, or None
+
+cdef inline Py_ssize_t wheel_len(const wheel_t *wheel) noexcept nogil:
+    return wheel.count
+
+cdef inline int64_t wheel_next_wake(const wheel_t *wheel) noexcept nogil:
+    """Lower bound of the earliest deadline, NEVER_NS when there is none. A field read.
+
+    It may be too early after pops and cancels, until a wheel_pop_due that finds nothing.
+    """
+    return wheel.wake_ns
+
+cdef void wheel_init(wheel_t *wheel, int64_t now_ns) noexcept nogil
+cdef void wheel_clear(wheel_t *wheel) noexcept nogil
+cdef void wheel_arm(wheel_t *wheel, timer_t *timer, int64_t deadline_ns) noexcept nogil
+cdef void wheel_cancel(wheel_t *wheel, timer_t *timer) noexcept nogil
+cdef timer_t *wheel_pop_due(wheel_t *wheel, int64_t now_ns) noexcept nogil
+cdef int64_t wheel_next_deadline(wheel_t *wheel) noexcept nogil
+cdef const char *wheel_check(wheel_t *wheel) noexcept nogil

@@ -1,0 +1,250 @@
+"""The facade: Controller and Attempt.
+
+The non-blocking verbs are native and inherited from _core.Engine, so that a call crosses into
+native code once, with nothing in between. Here stands what sleeps, and what is built on the verbs.
+"""
+
+import random
+import threading
+from collections.abc import Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Final, Self
+
+from . import _blocking
+from ._core import Engine
+from ._clock import Clock, SystemClock
+from ._job import MAX_RESULT, ID, Job
+from ._queues import QueueController
+from ._records import Registry, Waiter
+from .errors import JobQueueError
+from .interfaces import Duration, IDLike, QueueControllerInterface, RunResult, Stats
+
+__all__ = ["Attempt", "Controller"]
+
+_starting: Final = threading.Lock()
+
+
+class Controller(Engine):
+    """A job queue engine: takes jobs, leases them to workers, keeps their results.
+
+    registry, queues: where its records and jobs are; fresh ones when None. ``queues`` may be any
+    object with QueueControllerInterface; the built-in QueueController takes the fast path.
+    clock: a Clock; the system's when None. rng: a random.Random for the choice among names.
+    result_ttl: ms or timedelta that a processed job is kept at most; None: until its TTL;
+    0: forgotten at once, after its waiters are answered.
+
+    Every call is safe from any thread. After an error nothing has changed.
+
+    >>> with Controller() as c:
+    ...     c.add(Job("mail", b"to: you"))
+    ...     job = c.lease("mail", 1000)
+    ...     c.complete(job, b"sent")
+    ...     c.result(job, 0)
+    RunResult(success=True, result=b'sent')
+    """
+
+    __slots__ = ("_clock", "_thread")
+    _thread: _blocking.TimerThread | None
+    _clock: Clock
+
+    def __new__(
+        cls,
+        registry: Registry | None = None,
+        queues: QueueControllerInterface | None = None,
+        **_options: Any,
+    ) -> Self:
+        if cls is Controller and queues is not None and type(queues) is not QueueController:
+            from ._general import GeneralController
+
+            return super().__new__(GeneralController)  # type: ignore[return-value] # a subclass
+        return super().__new__(cls)
+
+    def __init__(
+        self,
+        registry: Registry | None = None,
+        queues: QueueControllerInterface | None = None,
+        *,
+        clock: Clock | None = None,
+        rng: random.Random | None = None,
+        result_ttl: Duration | None = None,
+    ) -> None:
+        native = clock is None or type(clock) is SystemClock
+        attach = getattr(clock, "attach", None)
+        super().__init__(
+            registry,
+            queues,
+            clock=None if native else clock,
+            rng=rng,
+            result_ttl=result_ttl,
+            by_hand=attach is not None,
+        )
+        self._clock = SystemClock() if clock is None else clock
+        self._thread = None
+        _blocking.fleet.join(self)
+        if attach is not None:
+            attach(self)
+
+    @property
+    def clock(self) -> Clock:
+        """Where its time comes from."""
+        return self._clock
+
+    # ------------------------------------------------------------ what blocks
+
+    def run(self, job: Job, timeout: Duration) -> RunResult:
+        """Add a job without TTL and wait for its result.
+
+        timeout: ms or timedelta for a worker to take it, up to 24 h; once it is leased, the wait
+        lasts up to the TTR deadline. Whatever happens, the job is gone afterwards.
+
+        Raises WaitTimeoutError, DuplicateJobError, NotFoundError (deleted meanwhile), ClosedError.
+        """
+        return RunResult(*self._run(job, timeout))
+
+    def result(self, id: IDLike, timeout: Duration) -> RunResult:
+        """Wait up to ``timeout`` (ms or timedelta) for a job's result. O(1) once it is there.
+
+        Raises NotFoundError (also when the job is deleted or expires meanwhile), WaitTimeoutError,
+        ClosedError.
+        """
+        return RunResult(*self._result(id, timeout))
+
+    def attempt(self, names: str | Sequence[str], timeout: Duration) -> "Attempt":
+        """A context manager round lease: see Attempt.
+
+        >>> with Controller() as c:
+        ...     c.add(Job("mail", b"hello"))
+        ...     with c.attempt("mail", 0) as attempt:
+        ...         attempt.complete(attempt.job.payload.upper())
+        ...     c.result(attempt.job, 0).result
+        b'HELLO'
+        """
+        return Attempt(self, names, timeout)
+
+    def stats(self) -> Stats:
+        """Counters and gauges. O(queues)."""
+        return Stats(*self._stats())
+
+    # ------------------------------------------------------------ closing
+
+    def close(self) -> None:
+        """Stop the timer thread and wake every blocked call with ClosedError.
+
+        Any later call raises ClosedError. Closing twice is fine.
+        """
+        if self._shut() and self._thread is not None:
+            self._thread.poke()
+            self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else f"{len(self.registry)} records"
+        return f"<{type(self).__name__} {state}>"
+
+    # ------------------------------------------------------------ what the engine calls
+
+    def _sleep(self, waiter: Waiter, signal: Any, timeout_ms: int) -> None:
+        if self.by_hand:
+            _blocking.sleep_by_hand(signal)
+        else:
+            _blocking.sleep(self, waiter, signal, timeout_ms)
+
+    def _poke(self) -> None:
+        self._poked(_blocking.LOOK_NOW)
+        if self._thread is None:
+            with _starting:
+                if self._thread is None:
+                    self._thread = _blocking.TimerThread(self)
+                    return
+        self._thread.poke()
+
+    def _forked(self) -> None:
+        self._thread = None
+        super()._forked()
+
+
+class Attempt:
+    """A lease as a context manager; its answers are fenced by the number of the attempt.
+
+    Leaving the block without an answer completes the job with ``b""``; leaving it by an exception
+    fails the job with the exception's text, or releases it if that is KeyboardInterrupt, SystemExit
+    or GeneratorExit. Made by Controller.attempt.
+
+    Entering raises as Controller.lease. Each answer raises LeaseExpiredError if the lease is over.
+    """
+
+    __slots__ = ("_answered", "_controller", "_deadline_ns", "_names", "_timeout", "job", "number")
+    job: Job
+    """The job that is leased."""
+    number: int
+    """The number of the attempt, from 1."""
+
+    def __init__(
+        self, controller: Controller, names: str | Sequence[str], timeout: Duration
+    ) -> None:
+        self._controller: Final = controller
+        self._names: Final = names
+        self._timeout: Final = timeout
+        self._answered = False
+
+    @property
+    def deadline(self) -> datetime:
+        """When the lease ends unless it is touched or answered, UTC."""
+        return self._controller._deadline(self._deadline_ns)
+
+    def complete(self, result: bytes = b"") -> None:
+        """Complete the job."""
+        self._controller.complete(self.job, result, attempt=self.number)
+        self._answered = True
+
+    def fail(self, result: bytes = b"") -> None:
+        """Fail the job."""
+        self._controller.fail(self.job, result, attempt=self.number)
+        self._answered = True
+
+    def touch(self, ttr: Duration | None = None) -> None:
+        """Start the TTR again: the job's own, or ``ttr``."""
+        self._controller.touch(self.job, ttr, attempt=self.number)
+        self._deadline_ns = self._controller._lease_deadline_ns(self.job) or self._deadline_ns
+
+    def release(self, delay: Duration = 0) -> None:
+        """Give the job back: ready at once, or after ``delay``."""
+        self._controller.release(self.job, delay, attempt=self.number)
+        self._answered = True
+
+    def __enter__(self) -> Self:
+        leased = self._controller._lease_attempt(self._names, self._timeout)
+        self.job, self.number, self._deadline_ns = leased
+        self._answered = False
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._answered:
+            return
+        if error is None:
+            self.complete()
+            return
+        try:
+            if isinstance(error, Exception):
+                text = f"{type(error).__name__}: {error}"
+                self.fail(text.encode(errors="replace")[:MAX_RESULT])
+            else:
+                self.release()
+        except JobQueueError:
+            pass  # the lease was over; what matters to the caller is the exception in flight
+
+    def __repr__(self) -> str:
+        if not hasattr(self, "number"):
+            return f"<Attempt at {self._names!r}, not entered>"
+        return f"<Attempt {self.number} at {self.job!r}>"

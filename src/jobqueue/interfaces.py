@@ -1,0 +1,166 @@
+"""What an engine offers, as protocols, and the values it answers with.
+
+Whoever offers ControllerInterface runs the conformance suite in tests/conformance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, Union, runtime_checkable
+
+if TYPE_CHECKING:
+    import uuid
+
+    from ._job import ID, Job
+
+__all__ = [
+    "Adder",
+    "Completer",
+    "ControllerInterface",
+    "Deleter",
+    "Duration",
+    "Failer",
+    "IDLike",
+    "Leaser",
+    "QueueControllerInterface",
+    "QueueInterface",
+    "RunResult",
+    "Runner",
+    "Scheduler",
+    "Stats",
+]
+
+IDLike: TypeAlias = Union["ID", "uuid.UUID", str, bytes, "Job"]
+"""What every call that takes an id takes."""
+
+Duration: TypeAlias = Union[int, timedelta]
+"""Milliseconds, or a timedelta, which is rounded down to them."""
+
+
+class RunResult(NamedTuple):
+    """How a job ended."""
+
+    success: bool
+    """COMPLETED, not FAILED."""
+    result: bytes
+    """What its worker answered with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Counters since the controller was made, and gauges of now."""
+
+    evicted_jobs: int
+    """Jobs whose TTL was over before they were processed."""
+    added: int
+    """Jobs taken by add, schedule and run."""
+    leased: int
+    """Attempts begun."""
+    completed: int
+    """Jobs that ended COMPLETED."""
+    failed: int
+    """Jobs that ended FAILED."""
+    timed_out: int
+    """Attempts whose TTR was over."""
+    ready: int
+    """Jobs that wait to be leased, now."""
+    scheduled: int
+    """Jobs that wait for their time, now."""
+    running: int
+    """Jobs that are leased, now."""
+    waiting: int
+    """Leasers that are blocked, now."""
+    records: int
+    """Jobs in the registry, processed ones included, now."""
+
+
+@runtime_checkable
+class Adder(Protocol):
+    """Takes jobs, and lets them expire."""
+
+    def add(self, job: Job) -> None: ...
+    def expire(self, id: IDLike) -> None: ...
+    def handle_expire(self, f: Callable[[ID], Any] | None) -> None: ...
+    def expire_func(self) -> Callable[[ID], Any]: ...
+
+
+@runtime_checkable
+class Completer(Protocol):
+    """Takes the answers of workers."""
+
+    def complete(self, id: IDLike, result: bytes = ..., *, attempt: int | None = ...) -> None: ...
+
+
+@runtime_checkable
+class Failer(Protocol):
+    """Takes the failures of workers."""
+
+    def fail(self, id: IDLike, result: bytes = ..., *, attempt: int | None = ...) -> None: ...
+
+
+@runtime_checkable
+class Deleter(Protocol):
+    """Forgets jobs."""
+
+    def delete(self, id: IDLike) -> None: ...
+
+
+@runtime_checkable
+class Runner(Protocol):
+    """Runs a job and waits for its end."""
+
+    def run(self, job: Job, timeout: Duration) -> RunResult: ...
+
+
+@runtime_checkable
+class Scheduler(Protocol):
+    """Takes jobs for a later time."""
+
+    def schedule(self, job: Job) -> None: ...
+
+
+@runtime_checkable
+class Leaser(Protocol):
+    """Gives jobs to workers, and takes them back when time is over."""
+
+    def lease(self, names: str | Sequence[str], timeout: Duration) -> Job: ...
+    def start_attempt(self, id: IDLike) -> None: ...
+    def timeout_attempt(self, id: IDLike) -> None: ...
+    def handle_timeout_attempt(self, f: Callable[[ID], Any] | None) -> None: ...
+    def timeout_attempt_func(self) -> Callable[[ID], Any]: ...
+
+
+@runtime_checkable
+class ControllerInterface(
+    Adder, Completer, Deleter, Failer, Runner, Scheduler, Leaser, Protocol
+):
+    """A whole engine."""
+
+
+@runtime_checkable
+class QueueInterface(Protocol):
+    """One queue: what WorkQueue offers."""
+
+    def add(self, job: Job) -> bool: ...
+    def schedule(self, job: Job) -> bool: ...
+    def delete(self, job: Job) -> bool: ...
+    def exists(self, job: Job) -> bool: ...
+    def awake(self, job: Job) -> bool: ...
+    def lease(self) -> Job | None: ...
+    def __len__(self) -> int: ...
+
+
+@runtime_checkable
+class QueueControllerInterface(Protocol):
+    """All queues by name: what QueueController offers, and a Controller needs."""
+
+    def queues(self) -> Mapping[str, Any]: ...
+    def add(self, job: Job) -> bool: ...
+    def schedule(self, job: Job) -> bool: ...
+    def run(self, job: Job) -> bool: ...
+    def delete(self, job: Job) -> bool: ...
+    def awake(self, job: Job) -> bool: ...
+    def exists(self, job: Job) -> bool: ...
+    def lease(self, name: str) -> Job | None: ...

@@ -1,0 +1,110 @@
+"""The public validators: each returns None, or raises the error of the rule that is broken.
+
+The context-free rules stand in _job.pyx, once; a Job that breaks one cannot be built. What is
+checked here on top is what depends on the time of the call.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from . import _job, errors
+from ._job import Job
+
+__all__ = [
+    "validate_add_job",
+    "validate_id",
+    "validate_name",
+    "validate_payload",
+    "validate_result",
+    "validate_run_job",
+    "validate_schedule_job",
+    "validate_time",
+    "validate_timeout",
+    "validate_ttl",
+    "validate_ttr",
+]
+
+
+def validate_id(id: Any) -> None:
+    """An id in any form: ID, UUID of version 4, canonical str, 16 bytes, or Job.
+
+    Raises InvalidIDError.
+    """
+    _job.check_id(id)
+
+
+def validate_name(name: Any) -> None:
+    """A str of 1 to 255 of ``A-Z a-z 0-9 _ . -``. Raises InvalidNameError.
+
+    >>> validate_name("mail.send")
+    >>> validate_name("no spaces")
+    Traceback (most recent call last):
+    jobqueue.errors.InvalidNameError: name must be 1 to 255 of A-Z a-z 0-9 _ . -, not 'no spaces'
+    """
+    _job.check_name(name)
+
+
+def validate_payload(payload: Any) -> None:
+    """Bytes-like, at most 1 048 576 bytes. Raises InvalidPayloadError."""
+    _job.check_payload(payload)
+
+
+def validate_result(result: Any) -> None:
+    """Bytes-like, at most 1 048 576 bytes. Raises InvalidResultError."""
+    _job.check_result(result)
+
+
+def validate_ttr(ttr: Any) -> None:
+    """1 to 86 400 000 ms, or a timedelta. Raises InvalidTTRError."""
+    _job.check_ttr(ttr)
+
+
+def validate_ttl(ttl: Any) -> None:
+    """1 to 2 592 000 000 ms, or a timedelta. Raises InvalidTTLError."""
+    _job.check_ttl(ttl)
+
+
+def validate_timeout(timeout: Any) -> None:
+    """0 to 86 400 000 ms, or a timedelta. Raises InvalidTimeoutError."""
+    _job.check_timeout(timeout)
+
+
+def validate_time(time: Any) -> None:
+    """An aware datetime that is not past. Raises InvalidTimeError.
+
+    >>> from datetime import datetime
+    >>> validate_time(datetime(2026, 1, 1))
+    Traceback (most recent call last):
+    jobqueue.errors.InvalidTimeError: time must have a timezone, but datetime.datetime(2026, 1, 1, 0, 0) is naive
+    """
+    _check_not_past(_job.check_time(time), time)
+
+
+def validate_add_job(job: Any) -> None:
+    """A Job that would not be expired at once. Raises InvalidTimeError, or TypeError."""
+    _check_job(job)
+    _check_not_past(_job.check_time(job.expiration), job.expiration)
+
+
+def validate_schedule_job(job: Any) -> None:
+    """A Job with a time, not expired by now. Raises InvalidTimeError, or TypeError."""
+    _check_job(job)
+    if job.time is None:
+        raise errors.InvalidTimeError(f"a scheduled job must have a time: {job!r}")
+    validate_add_job(job)
+
+
+def validate_run_job(job: Any) -> None:
+    """A Job: a run has no TTL, so nothing depends on the time. Raises TypeError."""
+    _check_job(job)
+
+
+def _check_job(job: Any) -> None:
+    if type(job) is not Job:
+        raise TypeError(f"a Job is wanted, not {errors.shown(job)}")
+
+
+def _check_not_past(time_ns: int, time: datetime) -> None:
+    # A datetime has microseconds: a time of this very microsecond is not past.
+    if time_ns + 1000 <= _job.wall_ns():
+        raise errors.InvalidTimeError(f"time must not be past, but {time.isoformat()} is")
