@@ -6,7 +6,7 @@ place (raise_status). The Python subclass in controller.py adds what sleeps.
 """
 
 cimport cython
-from cpython.exc cimport PyErr_CheckSignals, PyErr_WriteUnraisable
+from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject
 from libc.stdint cimport INT64_MIN, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc
@@ -17,15 +17,15 @@ from jobqueue._job cimport (
 )
 from jobqueue._queues cimport QueueController, WorkQueue, queue_attach, queue_get, queues_attach, queues_detach
 from jobqueue._records cimport (
-    Registry, RunRecord, Waiter, record_new, record_object, registry_now, wake_all,
+    Registry, RunRecord, Waiter, record_new, record_object, registry_now, report_unraisable, wake_all,
 )
 from jobqueue._skiplist cimport skiplist_at, skiplist_first, skiplist_len, skiplist_t
 from jobqueue._state cimport (
     ALREADY_LEASED, ALREADY_PROCESSED, ANY_ATTEMPT, CLOSED, DUPLICATE_JOB, DUPLICATE_RESULT, EXPIRED,
-    KIND_TTL, KIND_TTR, LEASE_EXPIRED, MAX_ATTEMPTS_REACHED, NO_MEMORY, NO_TIME, NOT_FOUND, OK,
+    KIND_SCHEDULED, KIND_TTL, KIND_TTR, LEASE_EXPIRED, MAX_ATTEMPTS_REACHED, NO_MEMORY, NO_TIME, NOT_FOUND, OK,
     OUTCOME_CLOSED, OUTCOME_GONE, OUTCOME_LEASED, OUTCOME_NONE, OUTCOME_PROCESSED, OUTCOME_TIMEOUT,
     QUEUE_OUT_OF_SYNC, STATE_COMPLETED, STATE_LEASED, WAIT_LEASE, WAIT_RESULT, WAIT_RUN,
-    answer_check, engine_due_ns, engine_end_waits, engine_fire, engine_reserve_queues, engine_t, engine_wake_ns, job_add,
+    answer_check, engine_due_ns, engine_end_waits, engine_fire, engine_reserve_queues, engine_t, engine_wake_ns, job_add, job_check_new,
     job_awake, job_complete, job_delete, job_expire, job_fail, job_lease, job_release, job_schedule,
     job_start, job_timeout, job_touch, job_unadd, kind_t, lease_undo, object_of, outcome_t,
     queue_offer, queue_t, record_processed, record_t, registry_find, status_t, 
@@ -76,6 +76,10 @@ cdef int raise_status(status_t status, const uint8_t *id) except -1:
 cdef int raise_status_at(status_t status, const uint8_t *id, Py_ssize_t index) except -1:
     error = status_error(status, id_object(id))
     raise at_index(error, index)
+
+
+def _at_index(error, Py_ssize_t index):
+    return at_index(error, index)
 
 
 cdef object at_index(object error, Py_ssize_t index):
@@ -153,7 +157,8 @@ cdef class Engine:
         self.registry.offset_until_ns = INT64_MIN
         self.e = &self.registry.e
         self.e.result_ttl_ns = result_ttl_ns
-        self.e.expire_hooked = self.e.timeout_hooked = self.e.detached = False
+        self.e.expire_hooked = self.e.timeout_hooked = False
+        self.e.shadow = NULL
         self.rng = rng
         random_fill(<uint8_t *> &self.random_state, 8)
         self.random_state |= 1
@@ -180,9 +185,11 @@ cdef class Engine:
         if not engine_reserve_queues(self.e, 1):
             raise MemoryError
         queue_attach(self.shadow, self.registry)
-        self.e.detached = self.e.expire_hooked = self.e.timeout_hooked = True
+        self.e.shadow = &self.shadow.c
+        self.e.expire_hooked = self.e.timeout_hooked = True
         for record in self.registry:
             record.c.queue = &self.shadow.c
+            queue_get(self.own_queues, record.job.name)
         return 0
 
     # ------------------------------------------------------------ time, timers, closing
@@ -206,6 +213,14 @@ cdef class Engine:
         self.shut = SHUT_OPEN
         if self.e.wheel.count or self.e.due_count:
             self._poke()
+        return 0
+
+    cdef int lock_open(self) except -1:
+        """Take the lock of an engine that is not closed: who waits must not come after the close."""
+        lock_acquire(&self.e.lock)
+        if self.shut == SHUT_CLOSED:
+            lock_release(&self.e.lock)
+            self.enter_slow()
         return 0
 
     cdef inline int leave(self, status_t status, const uint8_t *id) except -1:
@@ -236,11 +251,12 @@ cdef class Engine:
 
     cdef int call_hook(self, RunRecord record, kind_t kind) except -1:
         hook = (self.expire_func() if kind == KIND_TTL else
-                self.timeout_attempt_func() if kind == KIND_TTR else self._awake)
+                self.timeout_attempt_func() if kind == KIND_TTR else
+                self._awake if kind == KIND_SCHEDULED else self._lapse_run)
         try:
             hook(id_object(record.c.job.tie.id))
-        except Exception:
-            PyErr_WriteUnraisable(hook)
+        except Exception as error:
+            report_unraisable(error, hook)
         return 0
 
     cdef inline int64_t fired_now(self) except? -1:
@@ -248,6 +264,7 @@ cdef class Engine:
         cdef int64_t now_ns = self.now()
         if engine_wake_ns(self.e) <= now_ns:
             self.fire(now_ns)
+            self.enter()  # a hook may have closed it
         return now_ns
 
     def _tick(self):
@@ -343,28 +360,35 @@ cdef class Engine:
 
     # ------------------------------------------------------------ adding
 
-    cdef record_t *record_of(self, Job job, RunRecord record, bint is_run) except NULL:
-        """Set a fresh record up for a job of this engine."""
-        record.c.is_run = is_run
-        record.c.queue = &self.queue_of(<str> <PyObject *> job.c.name).c
-        return &record.c
+    cdef inline WorkQueue queue_of(self, Job job):
+        """The queue that is to hold a job, or None if there is none of its name yet."""
+        if self.shadow is not None:
+            return self.shadow
+        return self.by_name.get(<str> <PyObject *> job.c.name)
 
-    cdef inline WorkQueue queue_of(self, str name):
-        cdef WorkQueue queue = self.shadow
-        if queue is None:
-            queue = self.by_name.get(name)
-            if queue is None:
-                queue = queue_get(self.own_queues, name)
-        return queue
+    cdef WorkQueue queue_make(self, Job job, bint scheduled, bint is_run, int64_t now_ns):
+        """The queue of a new name, made only if the job will be taken: an error changes nothing."""
+        cdef status_t status
+        lock_acquire(&self.e.lock)
+        status = job_check_new(self.e, &job.c, scheduled, is_run, now_ns)
+        lock_release(&self.e.lock)
+        if status != OK:
+            raise_status(status, job.c.tie.id)
+        return queue_get(self.own_queues, <str> <PyObject *> job.c.name)
 
     cdef int enqueue(self, object job, bint scheduled) except -1:
         cdef Job taken = job_read(job)
         cdef RunRecord record = record_new(taken)
-        cdef record_t *c = self.record_of(taken, record, False)
+        cdef record_t *c = &record.c
+        cdef WorkQueue queue
         cdef status_t status
         cdef int64_t now_ns
         self.enter()
         now_ns = self.now()
+        queue = self.queue_of(taken)
+        if queue is None:
+            queue = self.queue_make(taken, scheduled, False, now_ns)
+        c.queue = &queue.c
         lock_acquire(&self.e.lock)
         status = job_schedule(self.e, c, now_ns) if scheduled else job_add(self.e, c, now_ns)
         if status == OK and c.queue.first_link != NULL:
@@ -404,37 +428,63 @@ cdef class Engine:
         cdef list stamps = []
         cdef Job job
         cdef RunRecord record
+        cdef WorkQueue queue
         cdef status_t status = OK
         cdef Py_ssize_t i
+        cdef Py_ssize_t done = 0
         cdef int64_t now_ns
         for i in range(len(taken)):
             if type(taken[i]) is not Job:
                 raise at_index(TypeError(f"a Job is wanted, not {_errors.shown(taken[i])}"), i)
-            job = taken[i]
-            record = record_new(job)
-            self.record_of(job, record, False)
-            records.append(record)
-            stamps.append(job.c.tie.created_ns)
         self.enter()
         now_ns = self.now()
+        self.queues_make(taken, now_ns)
+        for job in taken:
+            record = record_new(job)
+            queue = self.queue_of(job)
+            record.c.queue = &queue.c
+            records.append(record)
+            stamps.append(job.c.tie.created_ns)
         lock_acquire(&self.e.lock)
-        for i in range(len(records)):
-            status = job_add(self.e, &(<RunRecord> records[i]).c, now_ns)
+        for record in records:
+            status = job_add(self.e, &record.c, now_ns)
             if status != OK:
                 break
-        else:
-            i = len(records)
+            done += 1
         if status == OK:
             for record in records:
                 if record.c.queue.first_link != NULL:
                     queue_offer(self.e, record.c.queue, now_ns)
         else:
-            for record, stamp in zip(reversed(records[:i]), reversed(stamps[:i])):
-                job_unadd(self.e, &record.c, stamp)
+            for i in range(done):
+                job_unadd(self.e, &(<RunRecord> records[i]).c, stamps[i])
         lock_release(&self.e.lock)
         self.leave(OK, NULL)
         if status != OK:
-            raise_status_at(status, (<Job> taken[i]).c.tie.id, i)
+            raise_status_at(status, (<Job> taken[done]).c.tie.id, done)
+
+    cdef int queues_make(self, list jobs, int64_t now_ns) except -1:
+        """Make the queues that a batch needs, but only if all of it will be taken."""
+        cdef Job job
+        cdef Py_ssize_t i
+        cdef status_t status
+        cdef set ids = set()
+        for job in jobs:
+            if self.queue_of(job) is None:
+                break
+        else:
+            return 0
+        for i, job in enumerate(jobs):
+            status = job_check_new(self.e, &job.c, False, False, now_ns)
+            if status == OK and job in ids:
+                status = DUPLICATE_JOB
+            if status != OK:
+                raise_status_at(status, job.c.tie.id, i)
+            ids.add(job)
+        for job in jobs:
+            if self.queue_of(job) is None:
+                queue_get(self.own_queues, <str> <PyObject *> job.c.name)
+        return 0
 
     # ------------------------------------------------------------ leasing
 
@@ -457,7 +507,7 @@ cdef class Engine:
                 _errors.InvalidNameError, "names", "a str or a sequence of them", names)
         try:
             names = list(names)
-        except TypeError:
+        except Exception:  # whatever a hostile object raises, it is no sequence
             _errors.raise_wrong_type(
                 _errors.InvalidNameError, "names", "a str or a sequence of them", names)
         for name in names:
@@ -846,7 +896,7 @@ cdef class Engine:
         if f is not None and not callable(f):
             raise TypeError(f"f must be callable or None, not {_errors.shown(f)}")
         self.expire_hook = f
-        self.e.expire_hooked = f is not None or self.e.detached
+        self.e.expire_hooked = f is not None or self.e.shadow != NULL
 
     def expire_func(self):
         """The function that TTL timers call; ``expire`` unless it was replaced."""
@@ -857,7 +907,7 @@ cdef class Engine:
         if f is not None and not callable(f):
             raise TypeError(f"f must be callable or None, not {_errors.shown(f)}")
         self.timeout_hook = f
-        self.e.timeout_hooked = f is not None or self.e.detached
+        self.e.timeout_hooked = f is not None or self.e.shadow != NULL
 
     def timeout_attempt_func(self):
         """The function that TTR timers call; ``timeout_attempt`` unless it was replaced."""
@@ -887,6 +937,22 @@ cdef class Engine:
             job_awake(self.e, record, now_ns)
         lock_release(&self.e.lock)
 
+    def _lapse_run(self, id):
+        """The time-out of a run is over."""
+        cdef uint8_t data[16]
+        cdef record_t *record
+        cdef wait_t *wait
+        id_read(id, data)
+        lock_acquire(&self.e.lock)
+        record = registry_find(self.e, data)
+        wait = NULL if record == NULL else record.waits
+        while wait != NULL and wait.kind != WAIT_RUN:
+            wait = wait.next
+        if wait != NULL:
+            wait_lapse(self.e, wait)
+        lock_release(&self.e.lock)
+        wake_all(self.e)
+
     def _unadd(self, Job job not None, int64_t created_ns):
         """Take back an add that the foreign queue refused."""
         cdef record_t *record
@@ -895,6 +961,10 @@ cdef class Engine:
         if record != NULL:
             job_unadd(self.e, record, created_ns)
         lock_release(&self.e.lock)
+
+    def _note_name(self, str name):
+        """Keep a name for names()."""
+        queue_get(self.own_queues, name)
 
     def _waited_for(self, str name):
         """Whether a leaser is in line for a queue that gives."""
@@ -979,15 +1049,16 @@ cdef class Engine:
 
     def pause(self, name):
         """Let a queue accept jobs and give none. O(1)."""
-        queue = queue_get(self.own_queues, name_read(name))
+        cdef str valid = name_read(name)
         self.enter()
-        (<WorkQueue> queue).c.paused = True
+        queue_get(self.own_queues, valid).c.paused = True
 
     def resume(self, name):
         """Let a paused queue give jobs again: first to those who wait, longest first."""
-        cdef WorkQueue queue = queue_get(self.own_queues, name_read(name))
+        cdef str valid = name_read(name)
         self.enter()
         cdef int64_t now_ns = self.fired_now()
+        cdef WorkQueue queue = queue_get(self.own_queues, valid)
         lock_acquire(&self.e.lock)
         queue.c.paused = False
         queue_offer(self.e, &queue.c, now_ns)
@@ -1068,7 +1139,7 @@ cdef class Engine:
             waiter.c.links[i].queue = &queue.c
         waiter.c.link_count = <int> len(queues)
         now_ns = self.fired_now()
-        lock_acquire(&self.e.lock)
+        self.lock_open()
         wait_for_lease(self.e, &waiter.c)
         if self.by_hand:
             wheel_arm(&self.e.wheel, &waiter.c.timer, now_ns + timeout_ms * NS_PER_MS)
@@ -1107,7 +1178,7 @@ cdef class Engine:
         now_ns = self.fired_now()
         waiter = Waiter(self.registry, wake)
         waiter.c.kind = WAIT_RESULT
-        lock_acquire(&self.e.lock)
+        self.lock_open()
         record = registry_find(self.e, data)
         answer = None
         if record != NULL:
@@ -1123,26 +1194,32 @@ cdef class Engine:
             raise _errors.WaitTimeoutError(f"job {id_object(data)} has no result within 0 ms")
         return waiter if answer is None else answer
 
-    def _run_begin(self, job, timeout, wake):
-        """Add a run job; returns the Waiter for its end."""
+    def _run_begin(self, job, timeout, wake, bint lapse=True):
+        """Add a run job; returns the Waiter for its end. lapse: end it at once if timeout is 0."""
         cdef Job taken = job_read(job)
         cdef int64_t timeout_ms = timeout_read(timeout, "timeout")
         cdef RunRecord record = record_new(taken)
         cdef Waiter waiter = Waiter(self.registry, wake)
-        cdef record_t *c = self.record_of(taken, record, True)
+        cdef record_t *c = &record.c
+        cdef WorkQueue queue
         cdef status_t status
         cdef int64_t now_ns
         waiter.c.kind = WAIT_RUN
+        c.is_run = True
         self.enter()
         now_ns = self.fired_now()
-        lock_acquire(&self.e.lock)
+        queue = self.queue_of(taken)
+        if queue is None:
+            queue = self.queue_make(taken, False, True, now_ns)
+        c.queue = &queue.c
+        self.lock_open()
         status = job_add(self.e, c, now_ns)
         if status == OK:
             wait_for_record(self.e, &waiter.c, c)
             if self.by_hand and timeout_ms > 0:
                 wheel_arm(&self.e.wheel, &waiter.c.timer, now_ns + timeout_ms * NS_PER_MS)
             queue_offer(self.e, c.queue, now_ns)
-            if timeout_ms == 0:
+            if timeout_ms == 0 and lapse:
                 wait_lapse(self.e, &waiter.c)
         lock_release(&self.e.lock)
         try:

@@ -11,7 +11,7 @@ from _thread import allocate_lock
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from . import _job
+from ._core import _at_index
 from ._job import ID, Job
 from ._records import RunRecord, State, Waiter
 from .controller import Controller
@@ -63,8 +63,7 @@ class GeneralController(Controller):
             super().schedule(job)
             due = self._waits_for_time(job)
             self._place(job, created_ns, "schedule" if due else "add")
-            if not due:
-                self._offer(job.name)
+            self._offer(job.name)
 
     def add_many(self, jobs: Iterable[Job]) -> None:
         with self._lock:
@@ -81,23 +80,30 @@ class GeneralController(Controller):
                     for other, stamp in zip(taken[i + 1 :], stamps[i + 1 :], strict=True):
                         self._unadd(other, stamp)
                     if isinstance(error, JobQueueError):
-                        error.index = i
+                        raise _at_index(error, i) from None
                     raise
             for name in {job.name for job in taken}:
                 self._offer(name)
 
-    def _run_begin(self, job: Job, timeout: Duration, wake: Any) -> Waiter:
+    def _run_begin(
+        self, job: Job, timeout: Duration, wake: Any, lapse: bool = True
+    ) -> Waiter:
         with self._lock:
             created_ns = getattr(job, "created_ns", 0)
-            waiter = super()._run_begin(job, timeout, wake)
-            if waiter.pending:
-                try:
-                    self._place(job, created_ns, "run")
-                except BaseException:
-                    super()._abandon(waiter)
-                    raise
-                self._offer(job.name)
+            waiter = super()._run_begin(job, timeout, wake, False)
+            self._place(job, created_ns, "run")
+            self._offer(job.name)
+            if lapse and not timeout:
+                self._lapse(waiter)
             return waiter
+
+    def _run(self, job: Job, timeout: Duration) -> tuple[bool, bytes]:
+        try:
+            return super()._run(job, timeout)
+        finally:
+            if type(job) is Job:
+                with self._lock:
+                    self._settle(self._job(job) or job)
 
     # ------------------------------------------------------------ leasing
 
@@ -120,7 +126,8 @@ class GeneralController(Controller):
         return None
 
     def _offer(self, name: str) -> None:
-        """Hand ready jobs to those who wait, longest first."""
+        """Note a name that has jobs, and hand the ready ones to those who wait, longest first."""
+        self._note_name(name)
         while self._waited_for(name):
             job = self._queues.lease(name)
             if job is None:
@@ -132,6 +139,7 @@ class GeneralController(Controller):
         signal = allocate_lock()
         signal.acquire()
         with self._lock:
+            self._lease_arguments(distinct, timeout)  # nobody closes it from here on
             job = self._take(distinct)
             if job is not None:
                 return self._leased(job) if detailed else job
@@ -266,6 +274,16 @@ class GeneralController(Controller):
         with self._lock:
             super()._lapse(waiter)
 
+    def _lapse_run(self, id: ID) -> None:
+        with self._lock:
+            job = self._job(id)
+            super()._lapse_run(id)
+            self._settle(job)
+
+    def _shut(self) -> bool:
+        with self._lock:
+            return super()._shut()
+
     # ------------------------------------------------------------ looking
 
     def _look(self, name: str, offset: int, limit: int | None, *, scheduled: bool) -> list[Job]:
@@ -279,9 +297,13 @@ class GeneralController(Controller):
                 and record.state in (State.NEW, State.PENDING)
                 and self._waits_for_time(record.job) == scheduled
             ]
-        order = _scheduled_order if scheduled else _ready_order
-        jobs.sort(key=order)
+        jobs.sort(key=self._scheduled_order if scheduled else _ready_order)
         return jobs[offset:] if limit is None else jobs[offset : offset + limit]
+
+    def _scheduled_order(self, job: Job) -> tuple[int, int, int, bytes]:
+        record = self.registry.record(job)
+        timer = None if record is None else record.timers[2]
+        return 0 if timer is None else timer.deadline_ns, *_ready_order(job)
 
     def jobs(self, name: str, offset: int = 0, limit: int | None = None) -> list[Job]:
         return self._look(name, offset, limit, scheduled=False)
@@ -291,9 +313,6 @@ class GeneralController(Controller):
 
     def peek(self, name: str) -> Job | None:
         return next(iter(self.jobs(name, 0, 1)), None)
-
-    def names(self) -> list[str]:
-        return sorted({*super().names(), *self._queues.queues()})
 
     def resume(self, name: str) -> None:
         with self._lock:
@@ -314,7 +333,3 @@ class GeneralController(Controller):
 
 def _ready_order(job: Job) -> tuple[int, int, bytes]:
     return -job.priority, job.created_ns, bytes(job.id)
-
-
-def _scheduled_order(job: Job) -> tuple[int, int, int, bytes]:
-    return job.time_ns or _job.wall_ns(), -job.priority, job.created_ns, bytes(job.id)

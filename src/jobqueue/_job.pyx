@@ -54,6 +54,19 @@ cdef extern from *:
     Py_ssize_t PyVectorcall_NARGS(size_t nargsf)
     bint PyObject_CheckBuffer(object o)
 
+# Looked up once: these are arguments on the hot path.
+cdef object InvalidIDError = _errors.InvalidIDError
+cdef object InvalidMaxAttemptsError = _errors.InvalidMaxAttemptsError
+cdef object InvalidMaxFailsError = _errors.InvalidMaxFailsError
+cdef object InvalidNameError = _errors.InvalidNameError
+cdef object InvalidPayloadError = _errors.InvalidPayloadError
+cdef object InvalidPriorityError = _errors.InvalidPriorityError
+cdef object InvalidResultError = _errors.InvalidResultError
+cdef object InvalidTTLError = _errors.InvalidTTLError
+cdef object InvalidTTRError = _errors.InvalidTTRError
+cdef object InvalidTimeError = _errors.InvalidTimeError
+cdef object InvalidTimeoutError = _errors.InvalidTimeoutError
+
 MAX_NAME = NAME_MAX_LEN
 MAX_PAYLOAD = PAYLOAD_MAX_SIZE
 MAX_RESULT = RESULT_MAX_SIZE
@@ -196,7 +209,7 @@ cdef str id_text(const uint8_t *data):
 
 cdef int id_check(const uint8_t *data, object value) except -1:
     if data[6] >> 4 != 4 or data[8] >> 6 != 2:
-        raise _errors.InvalidIDError(f"id must be a UUID of version 4, not {_errors.shown(value)}")
+        raise InvalidIDError(f"id must be a UUID of version 4, not {_errors.shown(value)}")
     return 0
 
 
@@ -204,18 +217,18 @@ cdef int id_read_slow(object value, uint8_t *out) except -1:
     uuid_module = sys.modules.get("uuid")  # whoever has a UUID has imported it
     if PyUnicode_Check(value):
         if not id_parse_text(value, out):
-            raise _errors.InvalidIDError(
+            raise InvalidIDError(
                 f"id must be a UUID in canonical form, not {_errors.shown(value)}")
     elif uuid_module is not None and isinstance(value, uuid_module.UUID):
         memcpy(out, PyBytes_AS_STRING(value.bytes), ID_SIZE)
     elif isinstance(value, bytes):
         if PyBytes_GET_SIZE(value) != ID_SIZE:
-            raise _errors.InvalidIDError(
+            raise InvalidIDError(
                 f"id must be 16 bytes, not {PyBytes_GET_SIZE(value)}: {_errors.shown(value)}")
         memcpy(out, PyBytes_AS_STRING(value), ID_SIZE)
     else:
         _errors.raise_wrong_type(
-            _errors.InvalidIDError, "id", "an ID, a UUID, its canonical str, 16 bytes or a Job", value)
+            InvalidIDError, "id", "an ID, a UUID, its canonical str, 16 bytes or a Job", value)
     id_check(out, value)
     return 0
 
@@ -280,7 +293,7 @@ cdef class ID:
         Raises InvalidIDError.
         """
         if not isinstance(text, str):
-            _errors.raise_wrong_type(_errors.InvalidIDError, "id", "a str to be parsed", text)
+            _errors.raise_wrong_type(InvalidIDError, "id", "a str to be parsed", text)
         return ID(text)
 
     @property
@@ -336,7 +349,7 @@ cdef str name_read(object value):
     cdef const uint8_t *s
     cdef uint8_t ok = 1
     if not PyUnicode_Check(value):
-        _errors.raise_wrong_type(_errors.InvalidNameError, "name", "a str", value)
+        _errors.raise_wrong_type(InvalidNameError, "name", "a str", value)
     if type(value) is not str:
         value = str.__str__(value)
     if is_ascii(value):
@@ -348,10 +361,10 @@ cdef str name_read(object value):
             if ok:
                 return <str> value
     if len(value) > NAME_MAX_LEN:
-        raise _errors.InvalidNameError(
+        raise InvalidNameError(
             f"name must have 1 to {NAME_MAX_LEN} characters, not {len(value)}: "
             f"{_errors.shown(value)}")
-    raise _errors.InvalidNameError(
+    raise InvalidNameError(
         f"name must be 1 to {NAME_MAX_LEN} of A-Z a-z 0-9 _ . -, not {_errors.shown(value)}")
 
 
@@ -373,11 +386,11 @@ cdef bytes bytes_read(object value, Py_ssize_t size_max, error, str what):
 
 
 cdef bytes payload_read(object value):
-    return bytes_read(value, PAYLOAD_MAX_SIZE, _errors.InvalidPayloadError, "payload")
+    return bytes_read(value, PAYLOAD_MAX_SIZE, InvalidPayloadError, "payload")
 
 
 cdef bytes result_read(object value):
-    return bytes_read(value, RESULT_MAX_SIZE, _errors.InvalidResultError, "result")
+    return bytes_read(value, RESULT_MAX_SIZE, InvalidResultError, "result")
 
 
 cdef int64_t int_read(object value, int64_t low, int64_t high, error, str what) except? -1:
@@ -408,15 +421,15 @@ cdef int64_t ms_read(object value, int64_t low, int64_t high, error, str what) e
 
 
 cdef int64_t timeout_read(object value, str what) except -1:
-    return ms_read(value, 0, TIMEOUT_MAX_MS, _errors.InvalidTimeoutError, what)
+    return ms_read(value, 0, TIMEOUT_MAX_MS, InvalidTimeoutError, what)
 
 
 cdef int64_t ttr_read(object value) except -1:
-    return ms_read(value, 1, TTR_MAX_MS, _errors.InvalidTTRError, "ttr")
+    return ms_read(value, 1, TTR_MAX_MS, InvalidTTRError, "ttr")
 
 
 cdef int64_t ttl_read(object value, int64_t low) except -2:
-    return ms_read(value, low, TTL_MAX_MS, _errors.InvalidTTLError, "ttl")
+    return ms_read(value, low, TTL_MAX_MS, InvalidTTLError, "ttl")
 
 
 cdef int64_t time_read(object value, str what) except? -1:
@@ -424,14 +437,14 @@ cdef int64_t time_read(object value, str what) except? -1:
     cdef int64_t seconds, ns
     if not isinstance(value, datetime):
         _errors.raise_wrong_type(
-            _errors.InvalidTimeError, what, "an aware datetime", value)
+            InvalidTimeError, what, "an aware datetime", value)
     if value.utcoffset() is None:
-        raise _errors.InvalidTimeError(
+        raise InvalidTimeError(
             f"{what} must have a timezone, but {_errors.shown(value)} is naive")
     delta = value - EPOCH
     seconds = <int64_t> delta.days * 86400 + <int64_t> delta.seconds
     if not -9214000000 < seconds < TIME_MAX_NS // 1000000000:
-        raise _errors.InvalidTimeError(f"{what} must be from 1678 to 2262, not {_errors.shown(value)}")
+        raise InvalidTimeError(f"{what} must be from 1678 to 2262, not {_errors.shown(value)}")
     ns = seconds * 1000000000 + <int64_t> delta.microseconds * 1000
     return ns
 
@@ -538,15 +551,15 @@ cdef Job job_build(PyObject **slots):
     c.priority = 0
     if slots[3] != NULL:
         c.priority = <int32_t> int_read(
-            <object> slots[3], PRIORITY_MIN, PRIORITY_MAX, _errors.InvalidPriorityError, "priority")
+            <object> slots[3], PRIORITY_MIN, PRIORITY_MAX, InvalidPriorityError, "priority")
     c.ttr_ms = <uint32_t> (60000 if slots[4] == NULL else ttr_read(<object> slots[4]))
     c.ttl_ms = <uint32_t> (86400000 if slots[5] == NULL else ttl_read(<object> slots[5], 1))
     if slots[6] != NULL:
         c.max_attempts = <uint8_t> int_read(
-            <object> slots[6], 0, ATTEMPTS_MAX, _errors.InvalidMaxAttemptsError, "max_attempts")
+            <object> slots[6], 0, ATTEMPTS_MAX, InvalidMaxAttemptsError, "max_attempts")
     if slots[7] != NULL:
         c.max_fails = <uint8_t> int_read(
-            <object> slots[7], 0, FAILS_MAX, _errors.InvalidMaxFailsError, "max_fails")
+            <object> slots[7], 0, FAILS_MAX, InvalidMaxFailsError, "max_fails")
     c.time_ns = NEVER_NS
     if slots[8] != NULL and <object> slots[8] is not None:
         c.time_ns = time_read(<object> slots[8], "time")

@@ -27,3 +27,4 @@ cdef RunRecord record_object(record_t *record)
 cdef RunRecord record_new(object job)
 cdef int64_t registry_now(Registry registry) except? -1
 cdef int wake_all(engine_t *engine) except -1
+cdef int report_unraisable(object error, object where) except -1

@@ -4,7 +4,7 @@ Locking: each method takes the engine's lock round its native part, and runs no 
 """
 
 cimport cython
-from cpython.exc cimport PyErr_WriteUnraisable
+from cpython.exc cimport PyErr_SetObject, PyErr_WriteUnraisable
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport calloc, free
@@ -311,8 +311,15 @@ cdef int wake_all(engine_t *engine) except -1:
         ref_drop(<PyObject *> waiter)  # the list's; the variable has its own
         try:
             waiter.wake()
-        except Exception:
-            PyErr_WriteUnraisable(waiter.wake)
+        except Exception as error:
+            report_unraisable(error, waiter.wake)
+    return 0
+
+
+cdef int report_unraisable(object error, object where) except -1:
+    """Give an exception of the user's function to sys.unraisablehook."""
+    PyErr_SetObject(type(error), error)
+    PyErr_WriteUnraisable(where)
     return 0
 
 # ---------------------------------------------------------------- Registry

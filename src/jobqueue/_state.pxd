@@ -117,6 +117,8 @@ cdef struct engine_t:             # all that a state machine works on; lives ins
     queue_t **due                 # binary heap of queues by the due time of their scheduled head
     Py_ssize_t due_count
     Py_ssize_t due_capacity       # at least the number of queues, so that the heap never allocates
+    queue_t *shadow               # where scheduled jobs wait while the queues are foreign objects,
+                                  # and nothing else is placed; NULL: the queues are native
     wheel_t wheel                 # TTR, TTL and wait timers, mono
     int64_t wall_offset_ns        # wall - mono
     int64_t created_last_ns       # last stamp given
@@ -134,7 +136,6 @@ cdef struct engine_t:             # all that a state machine works on; lives ins
     Py_ssize_t waiting_count      # leasers blocked
     uint8_t expire_hooked         # timers call a function of the user's instead
     uint8_t timeout_hooked
-    uint8_t detached              # the queues are foreign objects: nothing is placed here
 
 # objects round the structs
 cdef void *object_of(void *c) noexcept nogil
@@ -164,6 +165,8 @@ cdef record_t *queue_find(queue_t *queue, const job_t *job) noexcept nogil
 cdef void due_update(queue_t *queue) noexcept nogil
 
 # the life of a job
+cdef status_t job_check_new(
+    const engine_t *engine, const job_t *job, bint scheduled, bint is_run, int64_t now_ns) noexcept nogil
 cdef status_t job_add(engine_t *engine, record_t *record, int64_t now_ns) noexcept nogil
 cdef status_t job_schedule(engine_t *engine, record_t *record, int64_t now_ns) noexcept nogil
 cdef void job_unadd(engine_t *engine, record_t *record, int64_t created_ns) noexcept nogil

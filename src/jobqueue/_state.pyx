@@ -205,6 +205,8 @@ cdef int registry_add(engine_t *engine, record_t *record) noexcept nogil:
     engine.slots[i] = record
     engine.count += 1
     record.home = engine
+    if engine.shadow != NULL:
+        record.queue = engine.shadow
     engine.running_count += record.state == STATE_LEASED
     ref_take(object_of(record))
     return 1
@@ -583,7 +585,7 @@ cdef bint lease_undo(engine_t *engine, wait_t *wait, int64_t now_ns) noexcept no
     if run_lapsed(record):
         job_drop(engine, record, OUTCOME_TIMEOUT)
         return True
-    if not engine.detached and queue_add(record.queue, record) < 0:
+    if engine.shadow == NULL and queue_add(record.queue, record) < 0:
         return False
     timer_end(engine, record, KIND_TTR)
     state_set(record, wait.prior_state)
@@ -606,7 +608,7 @@ cdef status_t job_enter(
         job.tie.created_ns = max(now_ns + engine.wall_offset_ns, engine.created_last_ns + 1)
     if due_ns != NEVER_NS:
         done = queue_schedule(record.queue, record, due_ns)
-    elif not engine.detached:
+    elif engine.shadow == NULL:
         done = queue_add(record.queue, record)
     if done != 1:
         job.tie.created_ns = created_old_ns
@@ -618,20 +620,39 @@ cdef status_t job_enter(
     return OK
 
 
-cdef status_t job_add(engine_t *engine, record_t *record, int64_t now_ns) noexcept nogil:
-    """NEW, in ready; TTL runs from creation unless it is a run job. The caller offers the queue."""
-    cdef job_t *job = record.job
-    cdef int64_t wall_ns = now_ns + engine.wall_offset_ns
+cdef status_t time_check(
+        const job_t *job, bint scheduled, bint is_run, int64_t wall_ns) noexcept nogil:
+    """Whether a job has the time it needs, and its TTL is not over before it begins."""
     cdef int64_t start_ns = job.time_ns
-    cdef status_t status
-    if not record.is_run:
-        if start_ns == NEVER_NS:
-            start_ns = job.tie.created_ns if job.created_given or job.held else wall_ns
-        if start_ns + <int64_t> job.ttl_ms * NS_PER_MS < wall_ns:
-            return EXPIRED
-    status = job_enter(engine, record, NEVER_NS, now_ns)
+    if start_ns == NEVER_NS:
+        if scheduled:
+            return NO_TIME
+        start_ns = job.tie.created_ns if job.created_given or job.held else wall_ns
+    if not is_run and start_ns + <int64_t> job.ttl_ms * NS_PER_MS < wall_ns:
+        return EXPIRED
+    return OK
+
+
+cdef status_t job_check_new(
+        const engine_t *engine, const job_t *job, bint scheduled, bint is_run,
+        int64_t now_ns) noexcept nogil:
+    """What an add or schedule would come to, were its queue there."""
+    if registry_find(engine, job.tie.id) != NULL:
+        return DUPLICATE_JOB
+    return time_check(job, scheduled, is_run, now_ns + engine.wall_offset_ns)
+
+
+cdef status_t job_add(engine_t *engine, record_t *record, int64_t now_ns) noexcept nogil:
+    """NEW, in ready; TTL runs, unless it is a run job. The caller offers the queue."""
+    cdef job_t *job = record.job
+    cdef bint stamped = not job.created_given and job.held == 0
+    cdef int64_t wall_ns = now_ns + engine.wall_offset_ns
+    cdef status_t status = time_check(job, False, record.is_run, wall_ns)
     if status == OK:
-        ttl_arm(engine, record, job.tie.created_ns)
+        status = job_enter(engine, record, NEVER_NS, now_ns)
+    if status == OK:
+        # A stamp may be ahead of the clock, to keep the order of adding; TTL runs from now.
+        ttl_arm(engine, record, wall_ns if stamped else job.tie.created_ns)
     return status
 
 
@@ -639,12 +660,9 @@ cdef status_t job_schedule(engine_t *engine, record_t *record, int64_t now_ns) n
     """NEW, in scheduled until its time; in ready if that is past. The caller offers the queue."""
     cdef int64_t time_ns = record.job.time_ns
     cdef int64_t wall_ns = now_ns + engine.wall_offset_ns
-    cdef status_t status
-    if time_ns == NEVER_NS:
-        return NO_TIME
-    if time_ns + <int64_t> record.job.ttl_ms * NS_PER_MS < wall_ns:
-        return EXPIRED
-    status = job_enter(engine, record, NEVER_NS if time_ns <= wall_ns else time_ns, now_ns)
+    cdef status_t status = time_check(record.job, True, False, wall_ns)
+    if status == OK:
+        status = job_enter(engine, record, NEVER_NS if time_ns <= wall_ns else time_ns, now_ns)
     if status != OK:
         return status
     if time_ns <= wall_ns:
@@ -697,7 +715,10 @@ cdef void job_finish(
     else:
         engine.failed_count += 1
     waits_end(engine, record, OUTCOME_PROCESSED, OUTCOME_PROCESSED)
-    if record.home == NULL or record.is_run or engine.result_ttl_ns == NEVER_NS:
+    if record.home == NULL or record.is_run:
+        return
+    ttl_arm(engine, record, ttl_start_ns(record))  # if it ends before its time
+    if engine.result_ttl_ns == NEVER_NS:
         return
     if engine.result_ttl_ns == 0:
         registry_remove(engine, record)
@@ -748,13 +769,13 @@ cdef status_t job_back(engine_t *engine, record_t *record, int64_t now_ns) noexc
         job_drop(engine, record, OUTCOME_TIMEOUT)
         return OK
     if record.place == PLACE_SCHEDULED:
-        if engine.detached:
+        if engine.shadow != NULL:
             queue_remove(record)
         else:
             done = queue_awake(record.queue, record)
         if done >= 0:
             scheduled_end(record, TIMER_CANCELLED)
-    elif record.place == PLACE_NONE and not engine.detached:
+    elif record.place == PLACE_NONE and engine.shadow == NULL:
         done = queue_add(record.queue, record)
     if done < 0:
         return NO_MEMORY
@@ -843,7 +864,7 @@ cdef status_t job_awake(engine_t *engine, record_t *record, int64_t now_ns) noex
     cdef queue_t *queue = record.queue
     if record.place != PLACE_SCHEDULED:
         return OK
-    if engine.detached:
+    if engine.shadow != NULL:
         queue_remove(record)
     elif queue_awake(queue, record) < 0:
         return NO_MEMORY
@@ -874,13 +895,19 @@ cdef record_t *engine_fire(engine_t *engine, int64_t now_ns, kind_t *kind) noexc
     which the caller must call the user's function; then it calls again.
     """
     cdef record_t *record
+    cdef wait_t *wait
     cdef timer_t *timer
     cdef int64_t due_ns
     while True:
         due_ns = engine_due_ns(engine)
         timer = wheel_pop_due(&engine.wheel, min(now_ns, due_ns))
         if timer != NULL and timer.kind == KIND_WAIT:
-            wait_lapse(engine, <wait_t *> (<char *> timer - WAIT_OFFSET))
+            wait = <wait_t *> (<char *> timer - WAIT_OFFSET)
+            if engine.shadow != NULL and wait.kind == WAIT_RUN:
+                kind[0] = KIND_WAIT
+                ref_take(object_of(wait.record))
+                return wait.record
+            wait_lapse(engine, wait)
         elif timer != NULL and timer.kind == KIND_TTL:
             record = <record_t *> (<char *> timer - TTL_OFFSET)
             view_end(record, KIND_TTL, TIMER_FIRED)
@@ -900,7 +927,7 @@ cdef record_t *engine_fire(engine_t *engine, int64_t now_ns, kind_t *kind) noexc
                 wheel_arm(&engine.wheel, &record.ttr, now_ns + RETRY_MS * NS_PER_MS)
         elif due_ns <= now_ns:
             record = <record_t *> skiplist_first(&engine.due[0].scheduled)
-            if engine.detached:
+            if engine.shadow != NULL:
                 kind[0] = KIND_SCHEDULED
                 ref_take(object_of(record))
                 return record

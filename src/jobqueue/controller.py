@@ -4,6 +4,7 @@ The non-blocking verbs are native and inherited from _core.Engine, so that a cal
 native code once, with nothing in between. Here stands what sleeps, and what is built on the verbs.
 """
 
+import contextlib
 import random
 import threading
 from collections.abc import Sequence
@@ -237,8 +238,7 @@ class Attempt:
             return
         try:
             if isinstance(error, Exception):
-                text = f"{type(error).__name__}: {error}"
-                self.fail(text.encode(errors="replace")[:MAX_RESULT])
+                self.fail(_text_of(error))
             else:
                 self.release()
         except JobQueueError:
@@ -248,3 +248,11 @@ class Attempt:
         if not hasattr(self, "number"):
             return f"<Attempt at {self._names!r}, not entered>"
         return f"<Attempt {self.number} at {self.job!r}>"
+
+
+def _text_of(error: Exception) -> bytes:
+    """What a failed job keeps of an exception, even of one whose text fails."""
+    text = type(error).__name__
+    with contextlib.suppress(Exception):
+        text = f"{text}: {error}"
+    return text.encode(errors="replace")[:MAX_RESULT]

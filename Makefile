@@ -1,0 +1,144 @@
+# Every verb of the project. Each does its own set-up: a virtual environment in the checkout, the
+# dependencies, the build. Stamp files remember what is done, so that a second call is fast.
+# People, .ci/run and the workflows under .github call these.
+
+PYTHON ?= python3
+VENV ?= .venv
+DEBUG_VENV ?= .venv-debug
+WHEEL_VENV ?= .venv-wheel
+# More arguments for pytest: make test ARGS="-k lease -x"
+ARGS ?=
+
+ROOT := $(CURDIR)
+NATIVE := $(wildcard src/jobqueue/*.pyx src/jobqueue/*.pxd src/jobqueue/*.h) setup.py pyproject.toml
+PURE := $(shell find src -name '*.py' -o -name '*.pyi')
+METADATA := README.md LICENSE
+PIP_INSTALL := -m pip --disable-pip-version-check install --quiet
+STRICT := -X dev -W error
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test debug-test wheel-test coverage lint format bench bench-targets build clean
+.SECONDARY:
+.DELETE_ON_ERROR:
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo 'PYTHON=python3.12 chooses the interpreter of a new environment (now: $(PYTHON));'
+	@echo 'ARGS="-k lease" goes to pytest; LIMIT=, WORKERS= and SEED= go to the demo.'
+
+demo: $(VENV)/.built ## run the standard library's source files through the queue
+	$(VENV)/bin/python -m jobqueue demo $(if $(LIMIT),--limit $(LIMIT)) \
+		$(if $(WORKERS),--workers $(WORKERS)) $(if $(SEED),--seed $(SEED))
+
+test: $(VENV)/.built $(VENV)/.group-test ## run the test suite, warnings are errors
+	$(VENV)/bin/python $(STRICT) -m pytest $(ARGS)
+
+debug-test: $(DEBUG_VENV)/.built $(DEBUG_VENV)/.group-test ## the suite on a build that checks every index and live object
+	$(DEBUG_VENV)/bin/python $(STRICT) -m pytest -p no:cacheprovider $(ARGS)
+
+wheel-test: $(WHEEL_VENV)/.built $(WHEEL_VENV)/.group-test ## the suite on the wheel as users get it
+	$(WHEEL_VENV)/bin/python $(STRICT) -m pytest -p no:cacheprovider $(ARGS)
+
+coverage: build/coverage/.built $(VENV)/.group-test ## branches of the Python code, lines of the Cython code
+	PYTHONPATH=build/coverage/src $(VENV)/bin/python -m coverage run -m pytest -m "not stress" $(ARGS)
+	$(VENV)/bin/python -m coverage html --quiet --directory build/coverage/html
+	$(VENV)/bin/python -m coverage report
+
+lint: $(VENV)/.built $(VENV)/.group-lint ## ruff, mypy --strict, stubtest, cython-lint
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+	$(VENV)/bin/python -m mypy.stubtest jobqueue --mypy-config-file pyproject.toml
+	$(VENV)/bin/cython-lint src/jobqueue
+
+format: $(VENV)/.group-lint ## rewrite the Python files in the house's format
+	$(VENV)/bin/ruff check --fix-only --exit-zero
+	$(VENV)/bin/ruff format
+
+bench: $(VENV)/.built $(VENV)/.group-bench ## measure, and write docs/performance.md
+	$(VENV)/bin/python -m benchmarks.report
+
+bench-targets: $(VENV)/.built $(VENV)/.group-bench ## measure the figures that have a target
+	$(VENV)/bin/python -m benchmarks.targets
+
+build: $(VENV)/.group-build ## source distribution and wheel, in dist/
+	rm -rf dist
+	$(VENV)/bin/python -m build --outdir dist
+
+clean: ## remove everything that was built, the environments too
+	rm -rf build dist $(VENV) $(DEBUG_VENV) $(WHEEL_VENV) src/*.egg-info .coverage
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests benchmarks -name '*.so' -delete -o -name '*.pyc' -delete
+
+# ---------------------------------------------------------------- environments
+
+define CHECK_PYTHON
+import os, sys
+def stop(what):
+    sys.exit("\nmake: %s is Python %s: %s.\n      Another interpreter: make PYTHON=/path/to/python3\n"
+             % (sys.executable, sys.version.split()[0], what))
+if sys.version_info < (3, 11):
+    stop("jobqueue needs 3.11 or newer")
+import importlib.util, shutil, sysconfig
+if importlib.util.find_spec("ensurepip") is None:
+    stop("it cannot make virtual environments (Debian: apt install python3-venv)")
+if not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")):
+    stop("its C headers are missing (Debian: apt install python3-dev)")
+compiler = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()[0]
+if shutil.which(compiler) is None and shutil.which("cc") is None:
+    stop("the C compiler %s is missing (Debian: apt install gcc libc6-dev)" % compiler)
+endef
+export CHECK_PYTHON
+
+%/.made:
+	@$(PYTHON) -c "$$CHECK_PYTHON"
+	$(PYTHON) -m venv --clear $*
+	$*/bin/python $(PIP_INSTALL) 'pip>=25.1'
+	@touch $@
+
+# A dependency group of pyproject.toml. One rule for each environment: a pattern has one stem.
+$(VENV)/.group-%: pyproject.toml $(VENV)/.made
+	$(VENV)/bin/python $(PIP_INSTALL) --group $*
+	@touch $@
+
+$(DEBUG_VENV)/.group-%: pyproject.toml $(DEBUG_VENV)/.made
+	$(DEBUG_VENV)/bin/python $(PIP_INSTALL) --group $*
+	@touch $@
+
+$(WHEEL_VENV)/.group-%: pyproject.toml $(WHEEL_VENV)/.made
+	$(WHEEL_VENV)/bin/python $(PIP_INSTALL) --group $*
+	@touch $@
+
+# ---------------------------------------------------------------- builds
+
+$(VENV)/.built: $(NATIVE) $(VENV)/.group-build
+	$(VENV)/bin/python $(PIP_INSTALL) --no-build-isolation --editable '.[demo]'
+	@touch $@
+
+# Other builds are made in a copy of the tree under build/, so that none finds the C files or the
+# objects of another; file times are kept, so that a copy compiles what changed and no more.
+define COPY_TREE
+	@mkdir -p build/$(1)
+	@rm -rf build/$(1)/src build/$(1)/build/lib*
+	@cp -Rp setup.py pyproject.toml $(METADATA) src build/$(1)/
+	@find build/$(1)/src -name '*.so' -delete -o -name '*.c' -delete
+	@rm -rf build/$(1)/src/*.egg-info
+endef
+
+$(DEBUG_VENV)/.built: $(NATIVE) $(PURE) $(METADATA) $(DEBUG_VENV)/.group-build
+	$(call COPY_TREE,debug)
+	cd build/debug && DEBUG=1 $(ROOT)/$(DEBUG_VENV)/bin/python $(PIP_INSTALL) \
+		--no-build-isolation --force-reinstall '.[demo]'
+	@touch $@
+
+build/coverage/.built: $(NATIVE) $(PURE) $(VENV)/.built
+	$(call COPY_TREE,coverage)
+	cd build/coverage && TRACE=1 $(ROOT)/$(VENV)/bin/python setup.py --quiet build_ext --inplace
+	@cp build/coverage/build/cython/src/jobqueue/*.c build/coverage/src/jobqueue/
+	@touch $@
+
+$(WHEEL_VENV)/.built: $(NATIVE) $(PURE) $(METADATA) $(WHEEL_VENV)/.made
+	@$(MAKE) build
+	$(WHEEL_VENV)/bin/python $(PIP_INSTALL) --force-reinstall "$$(ls dist/*.whl)[demo]"
+	@touch $@

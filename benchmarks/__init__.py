@@ -1,0 +1,1 @@
+"""What jobqueue costs, beside the floor and beside every peer. Start with README.md."""

@@ -1,0 +1,1 @@
+"""Depth, threads, hand-off, timers, memory, the collector, a mixed workload."""

@@ -1,0 +1,1 @@
+"""Single calls, the whole cycle, batches, and the structures on their own."""

@@ -1,0 +1,323 @@
+"""The targets: one line each, and exit status 1 if any falls short.
+
+    python -m benchmarks.targets [--only NAME ...] [--json] [--list]
+
+Runs only what the targets need, in under five minutes. Ratios are medians of ratios taken within
+interleaved rounds; see measure.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+from benchmarks import child, machine
+from benchmarks.macro.handoff import handoff_case
+from benchmarks.macro.threads import Shares, single_case, threads_case
+from benchmarks.measure import interleaved, paired_ratio, percentile
+from benchmarks.registry import CASES
+
+OURS = "cycle/jobqueue"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    name: str
+    what: str
+    figure: float | None  # None: could not be measured
+    limit: float
+    unit: str
+    at_most: bool = True
+    moonshot: float | None = None
+    note: str = ""
+
+    @property
+    def holds(self) -> bool:
+        if self.figure is None:
+            return False
+        return self.figure <= self.limit if self.at_most else self.figure >= self.limit
+
+    def line(self) -> str:
+        figure = "  none" if self.figure is None else f"{self.figure:6.4g}"
+        bound = "at most" if self.at_most else "at least"
+        verdict = "holds" if self.holds else "FALLS SHORT"
+        if self.holds and self.moonshot is not None and self.figure is not None:
+            reached = self.figure <= self.moonshot
+            verdict += f", moonshot {self.moonshot:g} {'too' if reached else 'not reached'}"
+        note = f" ({self.note})" if self.note else ""
+        return f"{self.name:18} {figure} {self.unit:5} {bound:8} {self.limit:5g}  {verdict}{note}"
+
+
+def cycle_targets() -> list[Outcome]:
+    """The whole cycle against the floor and against the same bookkeeping by hand."""
+    names = ["cycle/floor", OURS, "cycle/by_hand"]
+    rounds = interleaved([CASES[name] for name in names], rounds=81, warmup=3)
+    floor, ours, by_hand = (rounds[name] for name in names)
+    low, high = (
+        percentile([a / b for a, b in zip(ours.ns, floor.ns, strict=True)], at) for at in (25, 75)
+    )
+    return [
+        Outcome(
+            "cycle_floor",
+            "whole cycle over the floor",
+            paired_ratio(ours.ns, floor.ns),
+            2.2,
+            "times",
+            moonshot=1.6,
+            note=f"{ours.median:.0f} over {floor.median:.0f} ns; half in {low:.2f} to {high:.2f}",
+        ),
+        Outcome(
+            "cycle_by_hand",
+            "heapq + dict by hand over the whole cycle",
+            paired_ratio(by_hand.ns, ours.ns),
+            5.0,
+            "times",
+            at_most=False,
+            note=f"{by_hand.median:.0f} over {ours.median:.0f} ns",
+        ),
+    ]
+
+
+def library_targets() -> list[Outcome]:
+    """The whole cycle against the fastest library with priorities or acknowledgement."""
+    from benchmarks.contenders import PEERS
+
+    peers = [CASES[f"cycle/{peer.name}"] for peer in PEERS if peer.acks and not peer.missing()]
+    what = "fastest library over the whole cycle"
+    if not peers:
+        note = "no peer is installed: dependency group 'bench'"
+        return [Outcome("cycle_library", what, None, 30.0, "times", at_most=False, note=note)]
+    rounds = interleaved([CASES[OURS], *peers], rounds=21, warmup=2)
+    ratios = {case.name: paired_ratio(rounds[case.name].ns, rounds[OURS].ns) for case in peers}
+    fastest = min(ratios, key=lambda name: ratios[name])
+    note = f"{fastest.partition('/')[2]}, {rounds[fastest].median / 1_000:.1f} us"
+    return [
+        Outcome("cycle_library", what, ratios[fastest], 30.0, "times", at_most=False, note=note)
+    ]
+
+
+def batch_targets() -> list[Outcome]:
+    """Batches of 100 over single calls, per job."""
+    outcomes = []
+    for verb in ("add", "lease", "complete"):
+        single, batch = CASES[f"batch/{verb}/single"], CASES[f"batch/{verb}/100"]
+        rounds = interleaved([single, batch], rounds=31, warmup=2)
+        one, many = rounds[single.name], rounds[batch.name]
+        outcomes.append(
+            Outcome(
+                f"batch_{verb}",
+                f"{verb}_many of 100 over single {verb}, per job",
+                paired_ratio(many.ns, one.ns),
+                0.6,
+                "times",
+                note=f"{many.median:.0f} over {one.median:.0f} ns",
+            )
+        )
+    return outcomes
+
+
+def depth_targets() -> list[Outcome]:
+    """10^7 pending over 10^3 pending."""
+    outcomes = []
+    for order, limit in (("fifo", 1.5), ("random", 3.0)):
+        figures = child.observe("depth/curve", order=order, rounds=41)
+        shallow, deep = figures["ns"]
+        outcomes.append(
+            Outcome(
+                f"depth_{order}",
+                f"cycle at 10^7 pending over 10^3, {order} priorities",
+                figures["ratio"],
+                limit,
+                "times",
+                note=f"{deep:.0f} over {shallow:.0f} ns",
+            )
+        )
+    return outcomes
+
+
+def memory_targets() -> list[Outcome]:
+    figures = child.observe("memory/jobqueue")
+    what = "resident bytes per pending job, 100-byte payload, everything included"
+    return [Outcome("memory", what, figures["bytes"], 450, "bytes", moonshot=300)]
+
+
+def timer_targets() -> list[Outcome]:
+    """Native arm + cancel of the two timers of a job, as a share of the cycle."""
+    what = "timer arm + cancel in the cycle"
+    reason = CASES["timer/native"].missing()
+    if reason:
+        return [Outcome("timer_share", what, None, 15.0, "%", note=reason)]
+    names = ["timer/native", "timer/native_empty", OURS]
+    rounds = interleaved([CASES[name] for name in names], rounds=41, warmup=2)
+    loop, empty, cycle = (rounds[name] for name in names)
+    share = [100 * (a - b) / c for a, b, c in zip(loop.ns, empty.ns, cycle.ns, strict=True)]
+    note = f"{loop.median - empty.median:.1f} of {cycle.median:.0f} ns"
+    return [Outcome("timer_share", what, percentile(share, 50), 15.0, "%", note=note)]
+
+
+def lateness_targets() -> list[Outcome]:
+    """Two million timers could not be later than one: the pending ones only have to be there."""
+    outcomes = []
+    for kind in ("expiry", "scheduled"):
+        figures = child.observe(f"lateness/{kind}")
+        outcomes.append(
+            Outcome(
+                f"lateness_{kind}",
+                f"p99 of lateness with 1 million timers pending, {kind}",
+                figures["p99"],
+                1.5,
+                "ms",
+                note=f"p50 {figures['p50']:.3f}, max {figures['max']:.3f} ms",
+            )
+        )
+    idle = child.observe("idle/jobqueue")
+    what = "processor time while idle with 1 million timers"
+    return [*outcomes, Outcome("idle", what, idle["percent"], 0.1, "%")]
+
+
+def handoff_targets() -> list[Outcome]:
+    """p50 of the hand-off, on all cores and on one: the worse counts."""
+    from benchmarks.contenders import LOCKS
+    from benchmarks.contenders import OURS as JOBQUEUE
+    from benchmarks.peers.standard_queues import SIMPLE_QUEUE
+
+    worst: dict[str, tuple[float, str]] = {}
+    for cores in ("any_core", "one_core"):
+        cases = [handoff_case(one, cores) for one in (LOCKS, JOBQUEUE, SIMPLE_QUEUE)]
+        rounds = interleaved(cases, rounds=15, warmup=1)
+        halves = [
+            [percentile(samples, 50) for samples in rounds[case.name].outputs] for case in cases
+        ]
+        for rival, series in (("lock", halves[0]), ("queue", halves[2])):
+            ratio = paired_ratio(halves[1], series)
+            note = (
+                f"{cores}: {percentile(halves[1], 50) / 1_000:.1f} over "
+                f"{percentile(series, 50) / 1_000:.1f} us"
+            )
+            worst[rival] = max(worst.get(rival, (0.0, "")), (ratio, note))
+    return [
+        Outcome(
+            "handoff_lock",
+            "p50 over a bare lock's",
+            worst["lock"][0],
+            1.5,
+            "times",
+            note=worst["lock"][1],
+        ),
+        Outcome(
+            "handoff_queue",
+            "p50 over queue.SimpleQueue's",
+            worst["queue"][0],
+            1.5,
+            "times",
+            note=worst["queue"][1],
+        ),
+    ]
+
+
+def thread_targets() -> list[Outcome]:
+    """4 + 4 threads over one thread, and the smallest share a thread got."""
+    from benchmarks.contenders import OURS as JOBQUEUE
+
+    one, many = single_case(JOBQUEUE, 600_000), threads_case(JOBQUEUE, 4, 600_000)
+    rounds = interleaved([one, many], rounds=9, warmup=1)
+    shares: list[Shares] = rounds[many.name].outputs
+    least = min(min(Shares.least(s.consumers), Shares.least(s.producers)) for s in shares)
+    return [
+        Outcome(
+            "threads",
+            "throughput of 4 producers + 4 consumers over one thread",
+            paired_ratio(rounds[one.name].ns, rounds[many.name].ns),
+            0.7,
+            "times",
+            at_most=False,
+            note=f"{rounds[many.name].median:.0f} against {rounds[one.name].median:.0f} ns a cycle",
+        ),
+        Outcome(
+            "threads_share",
+            "least part a thread got, over a fair part (a tenth: starved)",
+            least,
+            0.1,
+            "",
+            at_most=False,
+        ),
+    ]
+
+
+def collector_targets() -> list[Outcome]:
+    figures = child.observe("collect/jobqueue")
+    what = "gc.collect() with 1 million pending, more than with none"
+    note = f"{figures['pending_ms']:.2f} and {figures['empty_ms']:.2f} ms"
+    return [Outcome("collector", what, figures["more_ms"], 1.0, "ms", note=note)]
+
+
+def import_targets() -> list[Outcome]:
+    figures = child.observe("import/jobqueue")
+    note = f"python -c pass takes {figures['bare_ms']:.1f} ms"
+    what = "import jobqueue, more than python -c pass"
+    return [Outcome("import", what, figures["more_ms"], 25.0, "ms", note=note)]
+
+
+TARGETS: dict[str, Callable[[], list[Outcome]]] = {
+    "cycle": cycle_targets,
+    "library": library_targets,
+    "batch": batch_targets,
+    "depth": depth_targets,
+    "memory": memory_targets,
+    "timer": timer_targets,
+    "lateness": lateness_targets,
+    "handoff": handoff_targets,
+    "threads": thread_targets,
+    "collector": collector_targets,
+    "import": import_targets,
+}
+
+
+def measured(
+    names: Sequence[str], tell: Callable[[str], object] = lambda line: None
+) -> list[Outcome]:
+    """Runs the named groups of targets."""
+    outcomes = []
+    for name in names:
+        for outcome in TARGETS[name]():
+            tell(outcome.line())
+            outcomes.append(outcome)
+    return outcomes
+
+
+def as_json(outcome: Outcome) -> dict[str, object]:
+    return {**asdict(outcome), "holds": outcome.holds}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Measure the targets.")
+    parser.add_argument("--only", action="append", choices=TARGETS, help="run these alone")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--list", action="store_true", help="print the names for --only")
+    options = parser.parse_args(arguments)
+    if options.list:
+        print("\n".join(TARGETS))
+        return 0
+    start, facts = time.monotonic(), machine.facts()
+    if not options.json:
+        print(" | ".join(f"{key} {value}" for key, value in facts.items()), flush=True)
+    tell: Callable[[str], object] = (
+        (lambda line: None) if options.json else (lambda line: print(line, flush=True))
+    )
+    outcomes = measured(options.only or list(TARGETS), tell)
+    short = [outcome.name for outcome in outcomes if not outcome.holds]
+    if options.json:
+        print(json.dumps({"facts": facts, "targets": [as_json(one) for one in outcomes]}))
+    else:
+        took = time.monotonic() - start
+        verdict = f"{len(short)} fall short: {', '.join(short)}" if short else "all hold"
+        print(f"{len(outcomes)} targets, {verdict} ({took:.0f} s)")
+    return 1 if short else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

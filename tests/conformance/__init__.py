@@ -1,0 +1,1 @@
+"""The conformance suite: one file per verb, run against every engine."""

@@ -1,0 +1,103 @@
+"""The engines under test, all on a clock that is moved by hand.
+
+`embedded` is the real one on its fast path, `custom` the real one over queues written in Python,
+`model` the slow reference: a test that fails on the model is a wrong test.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from jobqueue import Controller, Job, RunRecord
+from jobqueue.testing import ManualClock
+from tests.model import ModelController, Queues, Record
+from tests.waiting import Call, wait_until
+
+ENGINES = ("embedded", "custom", "model")
+
+
+class EngineMaker:
+    """Makes engines of one kind on one clock; checks and closes them at the end of the test."""
+
+    def __init__(self, kind: str, clock: ManualClock) -> None:
+        self.kind = kind
+        self.clock = clock
+        self._made: list[Any] = []
+
+    def __call__(self, **options: Any) -> Any:
+        if self.kind == "custom":
+            options.setdefault("queues", Queues())
+        make = ModelController if self.kind == "model" else Controller
+        engine = make(clock=self.clock, **options)
+        self._made.append(engine)
+        return engine
+
+    def record(self, job: Job, **fields: Any) -> Any:
+        """A record made by hand."""
+        return (Record if self.kind == "model" else RunRecord)(job, **fields)
+
+    def finish(self) -> None:
+        for engine in self._made:
+            if hasattr(engine, "_check"):
+                engine._check()
+            engine.close()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture(params=ENGINES)
+def make_engine(request: pytest.FixtureRequest, clock: ManualClock) -> Iterator[EngineMaker]:
+    maker = EngineMaker(request.param, clock)
+    yield maker
+    maker.finish()
+
+
+@pytest.fixture
+def engine(make_engine: EngineMaker) -> Any:
+    return make_engine()
+
+
+@pytest.fixture
+def blocked(engine: Any) -> Callable[..., Call]:
+    """Start a lease-like call in a thread and return once it is blocked."""
+
+    def start(function: Callable[..., Any], *args: Any) -> Call:
+        before = engine.stats().waiting
+        call = Call(function, *args)
+        wait_until(lambda: engine.stats().waiting > before, "the blocked leaser")
+        return call
+
+    return start
+
+
+@pytest.fixture
+def blocked_result(engine: Any, clock: ManualClock) -> Callable[..., Call]:
+    """Start `result` in a thread and return once it is blocked.
+
+    Its deadline is then the next of the engine: the time-out must be earlier than any timer.
+    """
+
+    def start(id: Any, timeout: int) -> Call:
+        deadline_ns = clock.monotonic_ns() + timeout * 1_000_000
+        assert (engine.next_deadline_ns() or deadline_ns + 1) > deadline_ns, "a timer is earlier"
+        call = Call(engine.result, id, timeout)
+        wait_until(lambda: engine.next_deadline_ns() == deadline_ns, "the blocked result")
+        return call
+
+    return start
+
+
+@pytest.fixture
+def running(engine: Any) -> Callable[..., Call]:
+    """Start `run` in a thread and return once its job is known."""
+
+    def start(job: Job, timeout: int) -> Call:
+        call = Call(engine.run, job, timeout)
+        wait_until(lambda: job.id in engine.registry, "the run job")
+        return call
+
+    return start

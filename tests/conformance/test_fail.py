@@ -1,0 +1,155 @@
+"""fail: one failure more; back to ready while both budgets last, else FAILED."""
+
+import pytest
+
+from jobqueue import Job, NotFoundError, RunResult, State, WaitTimeoutError
+
+
+def fail_leased(engine, result: bytes = b"") -> Job:
+    job = engine.lease("a", 0)
+    engine.fail(job, result)
+    return job
+
+
+def test_without_a_budget_it_is_final(engine):
+    job = Job("a", max_attempts=10)
+    engine.add(job)
+    engine.lease("a", 0)
+    assert engine.fail(job, b"why") is None
+    record = engine.registry.record(job.id)
+    assert (record.state, record.attempts, record.fails) == (State.FAILED, 1, 1)
+    assert record.processed()
+    assert not record.success()
+    assert engine.result(job, 0) == RunResult(False, b"why")
+    stats = engine.stats()
+    assert (stats.failed, stats.completed, stats.running) == (1, 0, 0)
+    with pytest.raises(WaitTimeoutError):
+        engine.lease("a", 0)
+
+
+def test_the_default_result_is_empty(engine):
+    engine.add(Job("a"))
+    job = fail_leased(engine)
+    assert engine.result(job, 0) == RunResult(False, b"")
+
+
+@pytest.mark.parametrize("max_fails", [1, 2, 3, 254, 255])
+def test_a_budget_of_failures(engine, max_fails):
+    job = Job("a", max_fails=max_fails)
+    engine.add(job)
+    for fails in range(1, max_fails):
+        fail_leased(engine, b"not kept")
+        record = engine.registry.record(job.id)
+        assert (record.state, record.fails, record.result) == (State.PENDING, fails, None)
+        assert engine.jobs("a") == [job]
+        assert engine.stats().failed == 0
+    fail_leased(engine, b"last")
+    assert engine.result(job, 0) == RunResult(False, b"last")
+    assert engine.registry.record(job.id).fails == max_fails
+    assert engine.stats().failed == 1
+    assert engine.jobs("a") == []
+
+
+@pytest.mark.parametrize(("max_attempts", "max_fails"), [(1, 5), (2, 5), (3, 3), (5, 2)])
+def test_both_budgets_apply(engine, max_attempts, max_fails):
+    job = Job("a", max_attempts=max_attempts, max_fails=max_fails)
+    engine.add(job)
+    turns = min(max_attempts, max_fails)
+    for _ in range(turns - 1):
+        fail_leased(engine)
+        assert engine.registry.record(job.id).state == State.PENDING
+    fail_leased(engine, b"last")
+    record = engine.registry.record(job.id)
+    assert (record.state, record.attempts, record.fails) == (State.FAILED, turns, turns)
+    assert record.result == b"last"
+
+
+def test_back_at_its_old_place(engine):
+    jobs = [Job("a", max_fails=2) for _ in range(3)]
+    for job in jobs:
+        engine.add(job)
+    fail_leased(engine)
+    assert engine.jobs("a") == jobs
+
+
+def test_ttr_stops(engine, clock):
+    job = Job("a", max_fails=2, ttr=100)
+    engine.add(job)
+    fail_leased(engine)
+    clock.advance(99)
+    engine.lease("a", 0)
+    clock.advance(99)  # the second lease has a TTR of its own
+    assert engine.stats().timed_out == 0
+    clock.advance(1)
+    assert engine.stats().timed_out == 1
+
+
+def test_the_blocked_leaser_gets_it(engine, blocked):
+    job = Job("a", max_fails=2)
+    engine.add(job)
+    engine.lease("a", 0)
+    call = blocked(engine.lease, "a", 1000)
+    engine.fail(job)
+    assert call.outcome() == job
+    record = engine.registry.record(job.id)
+    assert (record.attempts, record.fails) == (2, 1)
+
+
+def test_who_waits_for_the_result_waits_on_while_it_is_retried(engine, blocked_result):
+    job = Job("a", max_fails=2)
+    engine.add(job)
+    call = blocked_result(job, 5000)
+    fail_leased(engine, b"first")
+    assert not call.done
+    fail_leased(engine, b"second")
+    assert call.outcome() == RunResult(False, b"second")
+
+
+def test_a_job_that_was_never_leased(engine):
+    job = Job("a", max_fails=2)
+    engine.add(job)
+    engine.fail(job, b"first")
+    record = engine.registry.record(job.id)
+    assert (record.state, record.attempts, record.fails) == (State.PENDING, 0, 1)
+    assert engine.jobs("a") == [job]
+    engine.fail(job, b"second")
+    assert engine.registry.record(job.id).state == State.FAILED
+    assert engine.jobs("a") == []
+    assert engine.result(job, 0) == RunResult(False, b"second")
+
+
+def test_the_result_is_kept_until_the_ttl(engine, clock):
+    job = Job("a", ttl=1000)
+    engine.add(job)
+    engine.fail(job, b"kept")
+    clock.advance(999)
+    assert engine.result(job, 0) == RunResult(False, b"kept")
+    clock.advance(1)
+    with pytest.raises(NotFoundError):
+        engine.result(job, 0)
+    assert engine.stats().evicted_jobs == 0
+
+
+def test_a_retry_does_not_restart_the_ttl(engine, clock):
+    job = Job("a", ttl=1000, max_fails=5)
+    engine.add(job)
+    clock.advance(900)
+    fail_leased(engine)
+    clock.advance(100)
+    assert job.id not in engine.registry
+    assert engine.stats().evicted_jobs == 1
+
+
+def test_unknown_id(engine):
+    with pytest.raises(NotFoundError):
+        engine.fail(Job("a").id)
+
+
+def test_a_time_out_is_not_a_failure(engine, clock):
+    job = Job("a", ttr=10, max_fails=2)
+    engine.add(job)
+    engine.lease("a", 0)
+    clock.advance(10)
+    assert engine.registry.record(job.id).fails == 0
+    fail_leased(engine)
+    assert engine.registry.record(job.id).state == State.PENDING

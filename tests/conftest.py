@@ -1,0 +1,83 @@
+"""What holds for every test: printed seeds, no thread left behind, no native object left behind."""
+
+import gc
+import random
+import threading
+import time
+from collections.abc import Generator, Iterator
+
+import pytest
+
+from jobqueue import _core
+
+PATIENCE_S = 10.0
+"""How long a thread that has been told to end may take."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seed", type=int, help="of the random choices in tests, to repeat a run")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--seed") is None:
+        config.option.seed = random.SystemRandom().randrange(2**32)
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    return [
+        f"jobqueue: {_core.__file__}",
+        f"seed: {config.getoption('--seed')} (repeat with --seed)",
+    ]
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """The run's seed; pytest's header shows it."""
+    value: int = request.config.getoption("--seed")
+    return value
+
+
+@pytest.fixture
+def rng(seed: int, request: pytest.FixtureRequest) -> random.Random:
+    """Random numbers that differ from test to test and come again with the same --seed."""
+    return random.Random(f"{seed} {request.node.nodeid}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.when == "call":
+        item.stash[passed_key] = report.passed
+    return report
+
+
+passed_key = pytest.StashKey[bool]()
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test after which one of its threads still runs, or a native object still lives.
+
+    Set up before a test's other fixtures, so that it looks when all of them are gone. A failed
+    test is left alone: its traceback keeps what it shows alive.
+    """
+    threads = set(threading.enumerate())
+    objects = live_objects()
+    yield
+    if request.node.stash.get(passed_key, False):
+        left = [thread for thread in threading.enumerate() if thread not in threads]
+        end = time.monotonic() + PATIENCE_S
+        for thread in left:
+            thread.join(max(0.0, end - time.monotonic()))
+        assert not [thread for thread in left if thread.is_alive()], "threads left behind"
+        assert live_objects() == objects, "native objects left behind"
+
+
+def live_objects() -> object:
+    """Counts of native objects, in a debug build; None in others."""
+    if not getattr(_core, "DEBUG", False):
+        return None
+    gc.collect()
+    return _core._live_counts()

@@ -1,0 +1,71 @@
+"""The habits of the house that no linter knows."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = ("src", "tests", "benchmarks")
+SUFFIXES = {".py", ".pyx", ".pxd", ".pyi", ".h"}
+LINES_MAX = 800
+HEAD_MAX = 15
+EMPTY_MARKERS = {"__init__.py", "__init__.pxd"}  # they may say nothing
+VAGUE = {"utils", "util", "common", "helpers", "helper", "misc"}
+# Split, so that this file does not name them itself.
+UNFINISHED = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X|HA" + r"CK)\b")
+
+
+def files() -> Iterator[Path]:
+    for folder in FOLDERS:
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.suffix in SUFFIXES and "floor" not in path.parts:
+                yield path
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+every_file = pytest.mark.parametrize("path", files(), ids=name_of)
+
+
+@every_file
+def test_no_file_is_too_long(path: Path) -> None:
+    assert len(path.read_text("utf-8").splitlines()) <= LINES_MAX
+
+
+@every_file
+def test_no_name_says_nothing(path: Path) -> None:
+    assert not VAGUE & {part.removeprefix("_").split(".")[0] for part in path.parts}
+
+
+@every_file
+def test_nothing_is_left_unfinished(path: Path) -> None:
+    assert not UNFINISHED.findall(path.read_text("utf-8"))
+
+
+@every_file
+def test_each_file_begins_with_its_purpose(path: Path) -> None:
+    text = path.read_text("utf-8")
+    if path.name in EMPTY_MARKERS and not text:
+        return
+    if path.suffix == ".h":
+        head = re.match(r"/\*(.*?)\*/", text, re.DOTALL)
+    else:
+        head = re.match(r'[rR]?"""(.*?)"""', text, re.DOTALL)
+    assert head, "no head"
+    if path.is_relative_to(ROOT / "src"):
+        assert len(head[1].splitlines()) <= HEAD_MAX
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("*.py")), ids=name_of)
+def test_no_test_sleeps(path: Path) -> None:
+    calls = [
+        (node.lineno, ast.unparse(node.func))
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call)
+    ]
+    assert not [line for line, called in calls if called in {"time.sleep", "sleep"}]

@@ -1,0 +1,924 @@
+"""A slow, obvious reference engine: section 4 of the contract in a form that runs.
+
+Everything is a plain dict or list, every choice is `min` or `sorted`, every wait is a poll, and one
+re-entrant lock is held throughout. Nothing here is shared with the real engine but the types that
+are tested elsewhere: Job, ID, State, RunResult, Stats, the errors and the validators.
+
+Time: TTR, TTL and waits are deadlines on the monotonic clock; scheduled jobs are due by the wall
+clock. The clock is moved by hand and calls `fire_due` at each deadline on its way.
+Left out: interrupted waits, fork, and use with a clock that runs by itself.
+"""
+
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from random import Random
+from types import MappingProxyType, SimpleNamespace
+from typing import Any, Self
+
+from jobqueue import (
+    ID,
+    MAX_HARD_ATTEMPTS,
+    MAX_RESULT,
+    AlreadyLeasedError,
+    AlreadyProcessedError,
+    ClosedError,
+    DuplicateJobError,
+    DuplicateResultError,
+    InvalidNameError,
+    InvalidTimeError,
+    Job,
+    JobQueueError,
+    LeaseExpiredError,
+    MaxAttemptsReachedError,
+    NotFoundError,
+    QueueOutOfSyncError,
+    RunResult,
+    State,
+    Stats,
+    WaitTimeoutError,
+    validate_id,
+    validate_name,
+    validate_result,
+    validate_timeout,
+    validate_ttl,
+    validate_ttr,
+)
+
+NS_PER_MS = 1_000_000
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+# ---------------------------------------------------------------- arguments
+
+
+def to_ms(duration: int | timedelta) -> int:
+    """A valid duration in whole milliseconds."""
+    return duration if isinstance(duration, int) else duration // timedelta(milliseconds=1)
+
+
+def to_id(value: Any) -> ID:
+    """An id in any of its forms."""
+    validate_id(value)
+    if isinstance(value, Job):
+        return value.id
+    return ID.parse(value) if isinstance(value, str) else ID(value)
+
+
+def to_names(names: str | Sequence[str]) -> list[str]:
+    """One or more names, each once."""
+    if isinstance(names, str | bytes | bytearray) or not isinstance(names, Sequence):
+        names = [names]
+    if not names:
+        raise InvalidNameError("names is empty: at least 1 is needed")
+    for name in names:
+        validate_name(name)
+    return list(dict.fromkeys(names))
+
+
+def to_bytes(result: Any) -> bytes:
+    """A valid result."""
+    validate_result(result)
+    return bytes(result)
+
+
+def check_count(what: str, value: int | None, low: int) -> None:
+    """Raise unless value is an int of at least low."""
+    if type(value) is not int:
+        raise TypeError(f"{what} must be an int, not {value!r}")
+    if value < low:
+        raise ValueError(f"{what} must be at least {low}, not {value}")
+
+
+def check_job(job: Any) -> None:
+    """Raise unless it is a Job: one that breaks a rule of its own cannot be built."""
+    if not isinstance(job, Job):
+        raise TypeError(f"a Job is wanted, not {job!r}")
+
+
+def check_hook(f: Any) -> None:
+    """Raise unless it can be called."""
+    if not callable(f):
+        raise TypeError(f"a hook must be a function of an ID, not {f!r}")
+
+
+def created_was_given(job: Job) -> bool:
+    """Whether `created` was an argument: replace() keeps it only then."""
+    return bool(job.replace().created_ns == job.created_ns)
+
+
+def text_of(error: Exception) -> bytes:
+    """The text of an exception, as the result of a job that it failed."""
+    try:
+        text = f"{type(error).__name__}: {error}"
+    except Exception:
+        text = type(error).__name__
+    return text.encode(errors="replace")[:MAX_RESULT]
+
+
+def failed_at(index: int, error: JobQueueError) -> JobQueueError:
+    """The same error, naming the place in a batch."""
+    named = type(error)(f"item {index}: {error}")
+    named.index = index
+    return named
+
+
+# ---------------------------------------------------------------- records and queues
+
+
+@dataclass(eq=False)
+class Record:
+    """The mutable half of a job, as RunRecord."""
+
+    job: Job | None = None
+    attempts: int = field(default=0, kw_only=True)
+    state: State = field(default=State.NEW, kw_only=True)
+    fails: int = field(default=0, kw_only=True)
+    result: bytes | None = field(default=None, init=False)
+    runner: "Waiter | None" = field(default=None, init=False)
+
+    def running(self) -> bool:
+        return self.state == State.LEASED
+
+    def success(self) -> bool:
+        return self.state == State.COMPLETED
+
+    def processed(self) -> bool:
+        return self.state in (State.COMPLETED, State.FAILED)
+
+    def write_result(self, result: bytes, success: bool) -> bool:
+        if self.processed():
+            return False
+        self.result = to_bytes(result)
+        self.state = State.COMPLETED if success else State.FAILED
+        return True
+
+    def attempts_remain(self) -> bool:
+        return self.attempts < (self.job.max_attempts or MAX_HARD_ATTEMPTS)
+
+
+class Registry:
+    """All records by id."""
+
+    def __init__(self) -> None:
+        self._records: dict[ID, Record] = {}
+
+    def add(self, record: Record) -> bool:
+        if record.job is None or record.job.id in self._records:
+            return False
+        self._records[record.job.id] = record
+        return True
+
+    def delete(self, id: Any) -> bool:
+        return self._records.pop(to_id(id), None) is not None
+
+    def record(self, id: Any) -> Record | None:
+        return self._records.get(to_id(id))
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __contains__(self, id: Any) -> bool:
+        return self.record(id) is not None
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(list(self._records.values()))
+
+
+class Queue:
+    """One named queue: each job under its sort key. Offers QueueInterface."""
+
+    def __init__(self) -> None:
+        self.ready: dict[Job, tuple[int, int, bytes]] = {}
+        self.due: dict[Job, tuple[int, int, int, bytes]] = {}
+
+    def add(self, job: Job, created_ns: int | None = None) -> bool:
+        if job in self:
+            return False
+        created_ns = job.created_ns if created_ns is None else created_ns
+        self.ready[job] = (-job.priority, created_ns, bytes(job.id))
+        return True
+
+    def schedule(self, job: Job, due_ns: int | None = None, created_ns: int | None = None) -> bool:
+        if job in self or (due_ns is None and job.time_ns is None):
+            return False
+        due_ns = job.time_ns if due_ns is None else due_ns
+        created_ns = job.created_ns if created_ns is None else created_ns
+        self.due[job] = (due_ns, -job.priority, created_ns, bytes(job.id))
+        return True
+
+    def awake(self, job: Job) -> bool:
+        if job not in self.due:
+            return False
+        _, *rest = self.due.pop(job)
+        self.ready[job] = tuple(rest)
+        return True
+
+    def delete(self, job: Job) -> bool:
+        return self.ready.pop(job, None) is not None or self.due.pop(job, None) is not None
+
+    def exists(self, job: Job) -> bool:
+        return job in self
+
+    def lease(self) -> Job | None:
+        if not self.ready:
+            return None
+        job = self.ready_jobs()[0]
+        del self.ready[job]
+        return job
+
+    def ready_jobs(self) -> list[Job]:
+        return sorted(self.ready, key=self.ready.__getitem__)
+
+    def scheduled_jobs(self) -> list[Job]:
+        return sorted(self.due, key=self.due.__getitem__)
+
+    def __contains__(self, job: Job) -> bool:
+        return job in self.ready or job in self.due
+
+    def __len__(self) -> int:
+        return len(self.ready) + len(self.due)
+
+
+class Queues:
+    """All queues by name. Offers QueueControllerInterface."""
+
+    def __init__(self) -> None:
+        self._queues: dict[str, Queue] = {}
+
+    def queue(self, name: str) -> Queue:
+        validate_name(name)
+        return self._queues.setdefault(name, Queue())
+
+    def queues(self) -> MappingProxyType[str, Queue]:
+        return MappingProxyType(self._queues)
+
+    def add(self, job: Job) -> bool:
+        return self.queue(job.name).add(job)
+
+    run = add
+
+    def schedule(self, job: Job) -> bool:
+        return self.queue(job.name).schedule(job)
+
+    def delete(self, job: Job) -> bool:
+        return self.queue(job.name).delete(job)
+
+    def awake(self, job: Job) -> bool:
+        return self.queue(job.name).awake(job)
+
+    def exists(self, job: Job) -> bool:
+        return self.queue(job.name).exists(job)
+
+    def lease(self, name: str) -> Job | None:
+        return self._queues[name].lease() if name in self._queues else None
+
+
+@dataclass(eq=False)
+class Waiter:
+    """A blocked caller."""
+
+    names: list[str] = field(default_factory=list)
+    job: Job | None = None
+    timed_out: bool = False
+    lapsed: bool = False  # run: its time-out is over, only the lease keeps it going
+
+
+# ---------------------------------------------------------------- the engine
+
+
+class ModelController:
+    """Every verb of the contract, slowly."""
+
+    def __init__(
+        self,
+        registry: Registry | None = None,
+        queues: Queues | None = None,
+        *,
+        clock: Any,
+        rng: Random | None = None,
+        result_ttl: int | timedelta | None = None,
+    ) -> None:
+        if result_ttl is not None and (result_ttl or not isinstance(result_ttl, int | timedelta)):
+            validate_ttl(result_ttl)
+        self.registry = Registry() if registry is None else registry
+        self.queues = Queues() if queues is None else queues
+        self._clock = clock
+        self._rng = rng or Random()
+        self._result_ttl_ms = None if result_ttl is None else to_ms(result_ttl)
+        self._changed = threading.Condition(threading.RLock())
+        self._timers: dict[tuple[Any, str], tuple[int, int]] = {}  # (deadline, order of arming)
+        self._armed = 0
+        self._created_ns: dict[ID, int] = {}  # stamps of jobs that came without `created`
+        self._last_created_ns = 0
+        self._leasers: list[Waiter] = []
+        self._paused: set[str] = set()
+        self._count: Counter[str] = Counter()
+        self._closed = False
+        self._on_expire: Callable[[ID], object] = self.expire
+        self._on_timeout: Callable[[ID], object] = self.timeout_attempt
+        clock.attach(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._closed = True
+        with self._changed:
+            self._changed.notify_all()
+
+    @contextmanager
+    def _open(self) -> Iterator[None]:
+        with self._changed:
+            if self._closed:
+                raise ClosedError("the controller is closed")
+            yield
+            self._changed.notify_all()
+
+    # ------------------------------------------------------------ in
+
+    def add(self, job: Job) -> None:
+        check_job(job)
+        with self._open():
+            self._check_new(job)
+            self._add(job)
+
+    def _add(self, job: Job) -> None:
+        record = self._register(job)
+        # The stamp may run ahead of the clock; the time to live does not.
+        self._arm_ttl(record, job.created_ns if created_was_given(job) else self._clock.now_ns())
+        self._to_ready(record)
+
+    def add_many(self, jobs: Iterable[Job]) -> None:
+        jobs = list(jobs)
+        for index, job in enumerate(jobs):
+            try:
+                check_job(job)
+            except JobQueueError as error:
+                raise failed_at(index, error) from None
+        with self._open():
+            for index, job in enumerate(jobs):
+                try:
+                    self._check_new(job)
+                    if job in jobs[:index]:
+                        raise DuplicateJobError(f"job {job.id} is there twice")
+                except JobQueueError as error:
+                    raise failed_at(index, error) from None
+            for job in jobs:
+                self._add(job)
+
+    def schedule(self, job: Job) -> None:
+        check_job(job)
+        if job.time is None:
+            raise InvalidTimeError(f"job {job.id} has no time to be scheduled at")
+        with self._open():
+            self._check_new(job)
+            record = self._register(job)
+            if job.time_ns > self._clock.now_ns():
+                queue = self.queues.queue(job.name)
+                queue.schedule(job, created_ns=self._created(job))
+            else:
+                self._arm_ttl(record, job.time_ns)
+                self._to_ready(record)
+
+    def run(self, job: Job, timeout: int | timedelta) -> RunResult:
+        check_job(job)
+        validate_timeout(timeout)
+        with self._open():
+            self._check_new(job, expires=False)
+            record = self._register(job)
+            runner = record.runner = Waiter()
+            self._arm(runner, "wait", to_ms(timeout))
+            self._to_ready(record)
+            try:
+                self._wait(runner, lambda: record.processed() or self._is_gone(record))
+                return self._outcome(record)
+            finally:
+                self._forget(record)
+
+    def _check_new(self, job: Job, *, expires: bool = True) -> None:
+        start_ns = job.time_ns
+        if start_ns is None and created_was_given(job):
+            start_ns = job.created_ns
+        over = start_ns is not None and start_ns + job.ttl * NS_PER_MS < self._clock.now_ns()
+        if expires and over:
+            raise InvalidTimeError(f"job {job.id} has expired before it begins")
+        if job.id in self.registry:
+            raise DuplicateJobError(f"job {job.id} is there already")
+        if job.name in self.queues.queues() and self.queues.exists(job):
+            raise QueueOutOfSyncError(f"queue {job.name!r} holds job {job.id} already")
+
+    def _register(self, job: Job) -> Record:
+        record = Record(job)
+        self.registry.add(record)
+        if not created_was_given(job):
+            stamp = max(self._clock.now_ns(), self._last_created_ns + 1)
+            self._created_ns[job.id] = self._last_created_ns = stamp
+        self._count["added"] += 1
+        return record
+
+    def _created(self, job: Job) -> int:
+        return self._created_ns.get(job.id, job.created_ns)
+
+    def _to_ready(self, record: Record) -> None:
+        """Into ready at its place, and on to whoever waits for it."""
+        self.queues.queue(record.job.name).add(record.job, self._created(record.job))
+        self._hand_off(record.job.name)
+
+    # ------------------------------------------------------------ out
+
+    def lease(self, names: str | Sequence[str], timeout: int | timedelta) -> Job:
+        return self.lease_many(names, 1, timeout)[0]
+
+    def lease_many(self, names: str | Sequence[str], n: int, timeout: int | timedelta) -> list[Job]:
+        names = to_names(names)
+        check_count("n", n, 1)
+        validate_timeout(timeout)
+        with self._open():
+            self.fire_due()
+            jobs: list[Job] = []
+            while len(jobs) < n and (job := self._take_any(names)) is not None:
+                jobs.append(job)
+            if jobs:
+                return jobs
+            waiter = Waiter(names)
+            self._leasers.append(waiter)
+            try:
+                self._arm(waiter, "wait", to_ms(timeout))
+                self._wait(waiter, lambda: waiter.job is not None)
+            finally:
+                if waiter in self._leasers:
+                    self._leasers.remove(waiter)
+            return [waiter.job]
+
+    def attempt(self, names: str | Sequence[str], timeout: int | timedelta) -> "Attempt":
+        return Attempt(self, self.lease(names, timeout))
+
+    def _take_any(self, names: list[str]) -> Job | None:
+        while names := [name for name in names if self._has_work(name)]:
+            name = names[self._rng.randrange(len(names))] if len(names) > 1 else names[0]
+            if (job := self._take(name)) is not None:
+                return job
+        return None
+
+    def _has_work(self, name: str) -> bool:
+        queues = self.queues.queues()
+        return name not in self._paused and name in queues and bool(queues[name].ready)
+
+    def _take(self, name: str) -> Job | None:
+        """The first job of a queue that can be leased, leased."""
+        while self._has_work(name):
+            job = self.queues.lease(name)
+            if job.id in self.registry:  # else nobody knows it any more: dropped
+                with suppress(AlreadyLeasedError, AlreadyProcessedError, MaxAttemptsReachedError):
+                    self._start(self.registry.record(job.id))
+                    return job
+        return None
+
+    def _hand_off(self, name: str) -> None:
+        """Ready jobs of a name go to the leasers that wait for it, the longest waiting first."""
+        for waiter in list(self._leasers):
+            if name in waiter.names and (job := self._take(name)) is not None:
+                waiter.job = job
+                self._leasers.remove(waiter)
+                self._cancel(waiter, "wait")
+
+    def start_attempt(self, id: Any) -> None:
+        id = to_id(id)
+        with self._open():
+            self._start(self._find(id))
+
+    def _start(self, record: Record) -> None:
+        if record.running():
+            raise AlreadyLeasedError(f"job {record.job.id} is leased")
+        if record.processed():
+            raise AlreadyProcessedError(f"job {record.job.id} is {record.state.name}")
+        if not record.attempts_remain():
+            self._finish(record, b"", success=False)
+            raise MaxAttemptsReachedError(f"job {record.job.id} had {record.attempts} attempts")
+        if record.job in self.queues.queue(record.job.name).due:
+            self._arm_ttl(record)
+        self.queues.delete(record.job)
+        record.state = State.LEASED
+        record.attempts += 1
+        self._count["leased"] += 1
+        self._arm(record, "ttr", record.job.ttr)
+
+    # ------------------------------------------------------------ answers
+
+    def complete(self, id: Any, result: Any = b"", *, attempt: int | None = None) -> None:
+        id, result = to_id(id), to_bytes(result)
+        self._check_attempt(attempt)
+        with self._open():
+            self._finish(self._find_unanswered(id, attempt), result, success=True)
+
+    def complete_many(self, pairs: Iterable[tuple[Any, Any]]) -> None:
+        answers: list[tuple[ID, bytes]] = []
+        for index, pair in enumerate(pairs):
+            try:
+                id, result = pair
+                answers.append((to_id(id), to_bytes(result)))
+            except JobQueueError as error:
+                raise failed_at(index, error) from None
+        with self._open():
+            records: list[Record] = []
+            for index, (id, _) in enumerate(answers):
+                try:
+                    records.append(self._find_unanswered(id, None))
+                    if records[-1] in records[:-1]:
+                        raise DuplicateResultError(f"job {id} is answered twice")
+                except JobQueueError as error:
+                    raise failed_at(index, error) from None
+            for record, (_, result) in zip(records, answers, strict=True):
+                self._finish(record, result, success=True)
+
+    def fail(self, id: Any, result: Any = b"", *, attempt: int | None = None) -> None:
+        id, result = to_id(id), to_bytes(result)
+        self._check_attempt(attempt)
+        with self._open():
+            record = self._find_unanswered(id, attempt)
+            record.fails += 1
+            if record.fails < record.job.max_fails and record.attempts_remain():
+                self._back(record)
+            else:
+                self._finish(record, result, success=False)
+
+    def touch(
+        self, id: Any, ttr: int | timedelta | None = None, *, attempt: int | None = None
+    ) -> None:
+        id = to_id(id)
+        if ttr is not None:
+            validate_ttr(ttr)
+        self._check_attempt(attempt)
+        with self._open():
+            record = self._find_leased(id, attempt)
+            self._arm(record, "ttr", record.job.ttr if ttr is None else to_ms(ttr))
+
+    def release(self, id: Any, delay: int | timedelta = 0, *, attempt: int | None = None) -> None:
+        id = to_id(id)
+        validate_timeout(delay)
+        self._check_attempt(attempt)
+        with self._open():
+            self._back(self._find_leased(id, attempt), to_ms(delay))
+
+    def _check_attempt(self, attempt: int | None) -> None:
+        if attempt is not None and type(attempt) is not int:
+            raise TypeError(f"attempt must be an int or None, not {attempt!r}")
+
+    def _find(self, id: ID) -> Record:
+        record = self.registry.record(id)
+        if record is None:
+            raise NotFoundError(f"no job {id}")
+        return record
+
+    def _find_leased(self, id: ID, attempt: int | None) -> Record:
+        record = self._find(id)
+        if not record.running() or attempt not in (None, record.attempts):
+            raise LeaseExpiredError(f"job {id} is not leased under attempt {attempt}")
+        return record
+
+    def _find_unanswered(self, id: ID, attempt: int | None) -> Record:
+        record = self._find(id) if attempt is None else self._find_leased(id, attempt)
+        if record.processed():
+            raise DuplicateResultError(f"job {id} has its result")
+        return record
+
+    def _finish(self, record: Record, result: bytes, *, success: bool) -> None:
+        """COMPLETED or FAILED; its waiters see that by themselves."""
+        self.queues.delete(record.job)
+        self._cancel(record, "ttr")
+        self._arm_ttl(record)
+        record.write_result(result, success)
+        self._count["completed" if success else "failed"] += 1
+        if record.runner is not None or self._result_ttl_ms == 0:
+            self._forget(record)
+        elif self._result_ttl_ms is not None:
+            latest_ns = self._clock.monotonic_ns() + self._result_ttl_ms * NS_PER_MS
+            if latest_ns < self._timers[record, "ttl"][0]:
+                self._arm(record, "ttl", self._result_ttl_ms)
+
+    def _back(self, record: Record, delay_ms: int = 0) -> None:
+        """PENDING: in ready at its old place, or scheduled. Ends a run that only its lease kept."""
+        self._cancel(record, "ttr")
+        if record.runner is not None and record.runner.lapsed:
+            self._time_out_run(record)
+            return
+        record.state = State.PENDING
+        queue = self.queues.queue(record.job.name)
+        if delay_ms:
+            due_ns = self._clock.now_ns() + delay_ms * NS_PER_MS
+            queue.schedule(record.job, due_ns, self._created(record.job))
+            return
+        self._arm_ttl(record)
+        queue.delete(record.job)
+        self._to_ready(record)
+
+    def _time_out_run(self, record: Record) -> None:
+        record.runner.timed_out = True
+        self._forget(record)
+
+    def _forget(self, record: Record) -> None:
+        """Out of everything."""
+        if self._is_gone(record):
+            return
+        self.queues.delete(record.job)
+        self.registry.delete(record.job.id)
+        for kind in ("ttr", "ttl"):
+            self._cancel(record, kind)
+
+    def _is_gone(self, record: Record) -> bool:
+        return self.registry.record(record.job.id) is not record
+
+    # ------------------------------------------------------------ results and ends
+
+    def result(self, id: Any, timeout: int | timedelta) -> RunResult:
+        id = to_id(id)
+        validate_timeout(timeout)
+        with self._open():
+            self.fire_due()
+            record = self._find(id)
+            if not record.processed():
+                waiter = Waiter()
+                self._arm(waiter, "wait", to_ms(timeout))
+                self._wait(waiter, lambda: record.processed() or self._is_gone(record))
+            return self._outcome(record)
+
+    def _outcome(self, record: Record) -> RunResult:
+        if record.processed():
+            return RunResult(record.success(), record.result)
+        raise NotFoundError(f"job {record.job.id} was deleted or has expired")
+
+    def delete(self, id: Any) -> None:
+        id = to_id(id)
+        with self._open():
+            self._forget(self._find(id))
+
+    def delete_many(self, ids: Iterable[Any]) -> int:
+        ids = [to_id(id) for id in ids]
+        with self._open():
+            records = {record for id in ids if (record := self.registry.record(id)) is not None}
+            for record in records:
+                self._forget(record)
+            return len(records)
+
+    def expire(self, id: Any) -> None:
+        id = to_id(id)
+        with self._open():
+            record = self.registry.record(id)
+            if record is not None:
+                self._count["evicted_jobs"] += not record.processed()
+                self._forget(record)
+
+    def timeout_attempt(self, id: Any) -> None:
+        id = to_id(id)
+        with self._open():
+            record = self.registry.record(id)
+            if record is None or not record.running():
+                return
+            self._count["timed_out"] += 1
+            if record.runner is not None:
+                self._time_out_run(record)
+            elif record.attempts_remain():
+                self._back(record)
+            else:
+                self._finish(record, b"", success=False)
+
+    def handle_expire(self, f: Callable[[ID], object]) -> None:
+        check_hook(f)
+        self._on_expire = f
+
+    def expire_func(self) -> Callable[[ID], object]:
+        return self._on_expire
+
+    def handle_timeout_attempt(self, f: Callable[[ID], object]) -> None:
+        check_hook(f)
+        self._on_timeout = f
+
+    def timeout_attempt_func(self) -> Callable[[ID], object]:
+        return self._on_timeout
+
+    # ------------------------------------------------------------ looking, pausing
+
+    def stats(self) -> Stats:
+        with self._open():
+            self.fire_due()
+            counters = ("added", "leased", "completed", "failed", "timed_out", "evicted_jobs")
+            queues = self.queues.queues().values()
+            return Stats(
+                **{name: self._count[name] for name in counters},
+                ready=sum(len(queue.ready) for queue in queues),
+                scheduled=sum(len(queue.due) for queue in queues),
+                running=sum(record.running() for record in self.registry),
+                waiting=len(self._leasers),
+                records=len(self.registry),
+            )
+
+    def peek(self, name: str) -> Job | None:
+        return next(iter(self.jobs(name, 0, 1)), None)
+
+    def jobs(self, name: str, offset: int = 0, limit: int | None = None) -> list[Job]:
+        return self._listed(name, offset, limit, Queue.ready_jobs)
+
+    def scheduled_jobs(self, name: str, offset: int = 0, limit: int | None = None) -> list[Job]:
+        return self._listed(name, offset, limit, Queue.scheduled_jobs)
+
+    def _listed(
+        self, name: str, offset: int, limit: int | None, of: Callable[[Queue], list[Job]]
+    ) -> list[Job]:
+        validate_name(name)
+        check_count("offset", offset, 0)
+        if limit is not None:
+            check_count("limit", limit, 0)
+        with self._open():
+            self.fire_due()
+            jobs = of(self.queues.queues().get(name, Queue()))
+            return jobs[offset:] if limit is None else jobs[offset : offset + limit]
+
+    def names(self) -> list[str]:
+        with self._open():
+            return sorted(self.queues.queues())
+
+    def pause(self, name: str) -> None:
+        validate_name(name)
+        with self._open():
+            self._paused.add(name)
+
+    def resume(self, name: str) -> None:
+        validate_name(name)
+        with self._open():
+            self._paused.discard(name)
+            self._hand_off(name)
+
+    # ------------------------------------------------------------ time
+
+    def _arm(self, owner: Record | Waiter, kind: str, ms: int) -> None:
+        deadline_ns = self._clock.monotonic_ns() + ms * NS_PER_MS
+        self._armed += 1
+        self._timers[owner, kind] = (deadline_ns, self._armed)
+
+    def _arm_ttl(self, record: Record, start_ns: int | None = None) -> None:
+        """TTL runs from a wall time (of the job's own if None); not twice, nor for a run."""
+        if record.runner is None and (record, "ttl") not in self._timers:
+            if start_ns is None:
+                start_ns = record.job.time_ns or self._created(record.job)
+            self._arm(record, "ttl", record.job.ttl)
+            deadline_ns, order = self._timers[record, "ttl"]
+            deadline_ns += start_ns - self._clock.now_ns()
+            self._timers[record, "ttl"] = (deadline_ns, order)
+
+    def _cancel(self, owner: Record | Waiter, kind: str) -> None:
+        self._timers.pop((owner, kind), None)
+
+    def next_deadline_ns(self) -> int | None:
+        with self._changed:
+            event = self._next_event()
+            return None if event is None or self._closed else event[0]
+
+    def _next_event(self) -> tuple[int, int, tuple[Any, ...], Any, str] | None:
+        """What happens next by itself: (deadline, timers before scheduled, order, owner, kind)."""
+        wall_offset_ns = self._clock.now_ns() - self._clock.monotonic_ns()
+        events = [
+            (deadline_ns, 0, (order,), owner, kind)
+            for (owner, kind), (deadline_ns, order) in self._timers.items()
+            if kind == "wait" or not self._is_gone(owner)
+        ]
+        for queue in self.queues.queues().values():
+            events += [(k[0] - wall_offset_ns, 1, k, job, "awake") for job, k in queue.due.items()]
+        return min(events, key=lambda event: event[:3], default=None)
+
+    def fire_due(self) -> None:
+        """Do all that is due, in order of deadlines."""
+        with self._changed:
+            while (
+                not self._closed
+                and (event := self._next_event()) is not None
+                and event[0] <= self._clock.monotonic_ns()
+            ):
+                self._fire(event[3], event[4])
+            self._changed.notify_all()
+
+    def _fire(self, owner: Any, kind: str) -> None:
+        self._cancel(owner, kind)
+        match kind:
+            case "wait":
+                self._time_out_wait(owner)
+            case "ttl":
+                self._call(self._on_expire, owner.job.id)
+            case "ttr":
+                self._call(self._on_timeout, owner.job.id)
+            case "awake":
+                self.queues.awake(owner)
+                if (record := self.registry.record(owner.id)) is not None:
+                    self._arm_ttl(record)
+                self._hand_off(owner.name)
+
+    def _time_out_wait(self, waiter: Waiter) -> None:
+        for record in self.registry:
+            if record.runner is waiter:
+                waiter.lapsed = True
+                if not record.running():
+                    self._time_out_run(record)
+                return
+        waiter.timed_out = True
+        if waiter in self._leasers:
+            self._leasers.remove(waiter)
+
+    def _call(self, hook: Callable[[ID], object], id: ID) -> None:
+        try:
+            hook(id)
+        except Exception as error:
+            sys.unraisablehook(
+                SimpleNamespace(
+                    exc_type=type(error),
+                    exc_value=error,
+                    exc_traceback=error.__traceback__,
+                    err_msg=None,
+                    object=hook,
+                )
+            )
+
+    def _wait(self, waiter: Waiter, answered: Callable[[], bool]) -> None:
+        """Block until it is answered, its time is over, or the engine is closed."""
+        try:
+            self.fire_due()
+            while not answered():
+                if waiter.timed_out:
+                    raise WaitTimeoutError("nothing came in time")
+                if self._closed:
+                    raise ClosedError("the controller was closed")
+                self._changed.wait(0.01)
+            if waiter.timed_out:
+                raise WaitTimeoutError("the job was not done in time")
+        finally:
+            self._cancel(waiter, "wait")
+
+
+class Attempt:
+    """A lease as a context manager, every answer fenced by its number."""
+
+    def __init__(self, engine: ModelController, job: Job) -> None:
+        self._engine = engine
+        self.job = job
+        self.number: int = engine.registry.record(job.id).attempts
+        self._answered = False
+
+    @property
+    def deadline(self) -> datetime:
+        record = self._engine.registry.record(self.job.id)
+        deadline_ns, _ = self._engine._timers[record, "ttr"]
+        clock = self._engine._clock
+        wall_ns = deadline_ns + clock.now_ns() - clock.monotonic_ns()
+        return EPOCH + timedelta(microseconds=wall_ns // 1000)
+
+    def complete(self, result: Any = b"") -> None:
+        self._engine.complete(self.job, result, attempt=self.number)
+        self._answered = True
+
+    def fail(self, result: Any = b"") -> None:
+        self._engine.fail(self.job, result, attempt=self.number)
+        self._answered = True
+
+    def touch(self, ttr: int | timedelta | None = None) -> None:
+        self._engine.touch(self.job, ttr, attempt=self.number)
+
+    def release(self, delay: int | timedelta = 0) -> None:
+        self._engine.release(self.job, delay, attempt=self.number)
+        self._answered = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: object
+    ) -> None:
+        if self._answered:
+            return
+        if error is None:
+            self.complete()
+            return
+        with suppress(LeaseExpiredError, NotFoundError, ClosedError):  # the first error counts
+            if isinstance(error, Exception):
+                self.fail(text_of(error))
+            else:
+                self.release()
+
+
+def observe(engine: Any) -> dict[str, Any]:
+    """All that can be seen of an engine from outside: to compare two, or before and after."""
+    names = engine.names()
+    return {
+        "stats": engine.stats(),
+        "ready": {name: [job.id for job in engine.jobs(name)] for name in names},
+        "scheduled": {name: [job.id for job in engine.scheduled_jobs(name)] for name in names},
+        "records": {
+            record.job.id: (record.state, record.attempts, record.fails, record.result)
+            for record in engine.registry
+        },
+        "next": engine.next_deadline_ns(),
+    }
