@@ -42,6 +42,7 @@ if TRACE:
 if sys.platform != "win32":
     compile_args += ["-O1", "-g"] if DEBUG or SANITIZE else ["-O3", "-g0"]
 if SANITIZE:
+    macros.append(("JQ_SANITIZE", "1"))
     flags = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"]
     compile_args += flags
     link_args += flags

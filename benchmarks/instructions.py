@@ -45,8 +45,18 @@ def counted(name: str, rounds: int) -> dict[str, int]:
     with tempfile.TemporaryDirectory(prefix="callgrind-") as scratch:
         out = Path(scratch) / "out"
         subprocess.run(
-            ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", "-q",
-             sys.executable, "-m", "benchmarks.instructions", "--work", str(rounds), name],
+            [
+                "valgrind",
+                "--tool=callgrind",
+                f"--callgrind-out-file={out}",
+                "-q",
+                sys.executable,
+                "-m",
+                "benchmarks.instructions",
+                "--work",
+                str(rounds),
+                name,
+            ],
             check=True,
             cwd=ROOT,
             env={**os.environ, "PYTHONHASHSEED": "0"},

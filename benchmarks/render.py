@@ -149,22 +149,15 @@ def ratio_table(title: str, rows: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def batch_section(rows: Sequence[Mapping[str, Any]]) -> str:
-    by_verb: dict[str, dict[str, float]] = {}
-    for row in rows:
-        _, verb, size = row["case"].split("/")
-        by_verb.setdefault(verb, {})[size] = row["ns"]
-    sizes = ("1", "10", "100", "1000")
+def batch_section(rows: Mapping[str, Mapping[str, float]]) -> str:
+    """Rows by kind of call: nanoseconds a job by verb."""
+    single = rows["single calls"]
     body = [
-        (
-            verb,
-            f"{cells['single']:.0f} ns",
-            *(f"{cells[size]:.0f} ns ({cells[size] / cells['single']:.2f})" for size in sizes),
-        )
-        for verb, cells in by_verb.items()
+        (title, *(f"{ns:.0f} ({ns / single[verb]:.2f})" for verb, ns in by_verb.items()))
+        for title, by_verb in rows.items()
     ]
-    head = ("verb", "single call", *(f"batches of {size}" for size in sizes))
-    return "## Batches\n\nPer job; in brackets over a single call.\n\n" + table(head, body)
+    head = ("ns a job (over a single call)", *single)
+    return "## Batches\n\n" + table(head, body)
 
 
 def depth_section(curves: Sequence[Mapping[str, Any]]) -> str:

@@ -23,7 +23,7 @@ from benchmarks.case import Case, Probe
 from benchmarks.contenders import CONTENDERS, OURS
 from benchmarks.machine import ROOT
 from benchmarks.macro import depth
-from benchmarks.measure import interleaved, latency_figures, paired_ratio, quantiles
+from benchmarks.measure import interleaved, latency_figures, paired_ratio, percentile, quantiles
 from benchmarks.registry import CASES, PROBES, group
 from benchmarks.trees import HERE, install
 
@@ -93,8 +93,16 @@ class Run:
     def call(self) -> list[dict[str, Any]]:
         return rows_of(group("call"), self.rounds(31))
 
-    def batch(self) -> list[dict[str, Any]]:
-        return rows_of(group("batch"), self.rounds(15))
+    def batch(self) -> dict[str, dict[str, float]]:
+        """By kind of call: nanoseconds a job by verb."""
+        results = interleaved(group("batch"), self.rounds(31))
+        return {
+            one.case.title: {
+                verb: percentile([output[verb] for output in one.outputs], 50)
+                for verb in one.outputs[0]
+            }
+            for one in results.values()
+        }
 
     def structure(self) -> list[dict[str, Any]]:
         return rows_of(group("structure"), self.rounds(15))

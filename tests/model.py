@@ -17,12 +17,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
-from types import MappingProxyType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any, Self
 
 from jobqueue import (
     ID,
-    MAX_HARD_ATTEMPTS,
     MAX_RESULT,
     AlreadyLeasedError,
     AlreadyProcessedError,
@@ -41,13 +40,12 @@ from jobqueue import (
     State,
     Stats,
     WaitTimeoutError,
-    validate_id,
     validate_name,
-    validate_result,
     validate_timeout,
     validate_ttl,
     validate_ttr,
 )
+from tests.plain import Queue, Queues, Record, Registry, to_bytes, to_id
 
 NS_PER_MS = 1_000_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -58,14 +56,6 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def to_ms(duration: int | timedelta) -> int:
     """A valid duration in whole milliseconds."""
     return duration if isinstance(duration, int) else duration // timedelta(milliseconds=1)
-
-
-def to_id(value: Any) -> ID:
-    """An id in any of its forms."""
-    validate_id(value)
-    if isinstance(value, Job):
-        return value.id
-    return ID.parse(value) if isinstance(value, str) else ID(value)
 
 
 def to_names(names: str | Sequence[str]) -> list[str]:
@@ -79,16 +69,10 @@ def to_names(names: str | Sequence[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def to_bytes(result: Any) -> bytes:
-    """A valid result."""
-    validate_result(result)
-    return bytes(result)
-
-
 def check_count(what: str, value: int | None, low: int) -> None:
     """Raise unless value is an int of at least low."""
     if type(value) is not int:
-        raise TypeError(f"{what} must be an int, not {value!r}")
+        raise TypeError(f"{what} must be an int, not a {type(value).__name__}")
     if value < low:
         raise ValueError(f"{what} must be at least {low}, not {value}")
 
@@ -96,13 +80,13 @@ def check_count(what: str, value: int | None, low: int) -> None:
 def check_job(job: Any) -> None:
     """Raise unless it is a Job: one that breaks a rule of its own cannot be built."""
     if not isinstance(job, Job):
-        raise TypeError(f"a Job is wanted, not {job!r}")
+        raise TypeError(f"a Job is wanted, not a {type(job).__name__}")
 
 
 def check_hook(f: Any) -> None:
     """Raise unless it can be called."""
     if not callable(f):
-        raise TypeError(f"a hook must be a function of an ID, not {f!r}")
+        raise TypeError(f"a hook must be a function of an ID, not a {type(f).__name__}")
 
 
 def created_was_given(job: Job) -> bool:
@@ -124,157 +108,6 @@ def failed_at(index: int, error: JobQueueError) -> JobQueueError:
     named = type(error)(f"item {index}: {error}")
     named.index = index
     return named
-
-
-# ---------------------------------------------------------------- records and queues
-
-
-@dataclass(eq=False)
-class Record:
-    """The mutable half of a job, as RunRecord."""
-
-    job: Job | None = None
-    attempts: int = field(default=0, kw_only=True)
-    state: State = field(default=State.NEW, kw_only=True)
-    fails: int = field(default=0, kw_only=True)
-    result: bytes | None = field(default=None, init=False)
-    runner: "Waiter | None" = field(default=None, init=False)
-
-    def running(self) -> bool:
-        return self.state == State.LEASED
-
-    def success(self) -> bool:
-        return self.state == State.COMPLETED
-
-    def processed(self) -> bool:
-        return self.state in (State.COMPLETED, State.FAILED)
-
-    def write_result(self, result: bytes, success: bool) -> bool:
-        if self.processed():
-            return False
-        self.result = to_bytes(result)
-        self.state = State.COMPLETED if success else State.FAILED
-        return True
-
-    def attempts_remain(self) -> bool:
-        return self.attempts < (self.job.max_attempts or MAX_HARD_ATTEMPTS)
-
-
-class Registry:
-    """All records by id."""
-
-    def __init__(self) -> None:
-        self._records: dict[ID, Record] = {}
-
-    def add(self, record: Record) -> bool:
-        if record.job is None or record.job.id in self._records:
-            return False
-        self._records[record.job.id] = record
-        return True
-
-    def delete(self, id: Any) -> bool:
-        return self._records.pop(to_id(id), None) is not None
-
-    def record(self, id: Any) -> Record | None:
-        return self._records.get(to_id(id))
-
-    def __len__(self) -> int:
-        return len(self._records)
-
-    def __contains__(self, id: Any) -> bool:
-        return self.record(id) is not None
-
-    def __iter__(self) -> Iterator[Record]:
-        return iter(list(self._records.values()))
-
-
-class Queue:
-    """One named queue: each job under its sort key. Offers QueueInterface."""
-
-    def __init__(self) -> None:
-        self.ready: dict[Job, tuple[int, int, bytes]] = {}
-        self.due: dict[Job, tuple[int, int, int, bytes]] = {}
-
-    def add(self, job: Job, created_ns: int | None = None) -> bool:
-        if job in self:
-            return False
-        created_ns = job.created_ns if created_ns is None else created_ns
-        self.ready[job] = (-job.priority, created_ns, bytes(job.id))
-        return True
-
-    def schedule(self, job: Job, due_ns: int | None = None, created_ns: int | None = None) -> bool:
-        if job in self or (due_ns is None and job.time_ns is None):
-            return False
-        due_ns = job.time_ns if due_ns is None else due_ns
-        created_ns = job.created_ns if created_ns is None else created_ns
-        self.due[job] = (due_ns, -job.priority, created_ns, bytes(job.id))
-        return True
-
-    def awake(self, job: Job) -> bool:
-        if job not in self.due:
-            return False
-        _, *rest = self.due.pop(job)
-        self.ready[job] = tuple(rest)
-        return True
-
-    def delete(self, job: Job) -> bool:
-        return self.ready.pop(job, None) is not None or self.due.pop(job, None) is not None
-
-    def exists(self, job: Job) -> bool:
-        return job in self
-
-    def lease(self) -> Job | None:
-        if not self.ready:
-            return None
-        job = self.ready_jobs()[0]
-        del self.ready[job]
-        return job
-
-    def ready_jobs(self) -> list[Job]:
-        return sorted(self.ready, key=self.ready.__getitem__)
-
-    def scheduled_jobs(self) -> list[Job]:
-        return sorted(self.due, key=self.due.__getitem__)
-
-    def __contains__(self, job: Job) -> bool:
-        return job in self.ready or job in self.due
-
-    def __len__(self) -> int:
-        return len(self.ready) + len(self.due)
-
-
-class Queues:
-    """All queues by name. Offers QueueControllerInterface."""
-
-    def __init__(self) -> None:
-        self._queues: dict[str, Queue] = {}
-
-    def queue(self, name: str) -> Queue:
-        validate_name(name)
-        return self._queues.setdefault(name, Queue())
-
-    def queues(self) -> MappingProxyType[str, Queue]:
-        return MappingProxyType(self._queues)
-
-    def add(self, job: Job) -> bool:
-        return self.queue(job.name).add(job)
-
-    run = add
-
-    def schedule(self, job: Job) -> bool:
-        return self.queue(job.name).schedule(job)
-
-    def delete(self, job: Job) -> bool:
-        return self.queue(job.name).delete(job)
-
-    def awake(self, job: Job) -> bool:
-        return self.queue(job.name).awake(job)
-
-    def exists(self, job: Job) -> bool:
-        return self.queue(job.name).exists(job)
-
-    def lease(self, name: str) -> Job | None:
-        return self._queues[name].lease() if name in self._queues else None
 
 
 @dataclass(eq=False)
@@ -569,7 +402,7 @@ class ModelController:
 
     def _check_attempt(self, attempt: int | None) -> None:
         if attempt is not None and type(attempt) is not int:
-            raise TypeError(f"attempt must be an int or None, not {attempt!r}")
+            raise TypeError(f"attempt must be an int or None, not a {type(attempt).__name__}")
 
     def _find(self, id: ID) -> Record:
         record = self.registry.record(id)

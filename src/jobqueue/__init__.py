@@ -8,7 +8,6 @@
 RunResult(success=True, result=b'hello world')
 """
 
-
 from ._clock import Clock, SystemClock
 from ._job import (
     ID,
@@ -34,8 +33,33 @@ from ._records import (
 )
 from ._wheel import Timer, TimerWheel
 from .controller import Attempt, Controller
-from .errors import *
-from .errors import __all__ as _errors_all
+from .errors import (
+    AlreadyLeasedError,
+    AlreadyProcessedError,
+    ClosedError,
+    DuplicateError,
+    DuplicateJobError,
+    DuplicateResultError,
+    EnqueueError,
+    InvalidIDError,
+    InvalidMaxAttemptsError,
+    InvalidMaxFailsError,
+    InvalidNameError,
+    InvalidPayloadError,
+    InvalidPriorityError,
+    InvalidResultError,
+    InvalidTimeError,
+    InvalidTimeoutError,
+    InvalidTTLError,
+    InvalidTTRError,
+    JobQueueError,
+    LeaseExpiredError,
+    MaxAttemptsReachedError,
+    NotFoundError,
+    QueueOutOfSyncError,
+    ValidationError,
+    WaitTimeoutError,
+)
 from .interfaces import (
     Adder,
     Completer,
@@ -52,8 +76,19 @@ from .interfaces import (
     Scheduler,
     Stats,
 )
-from .validation import *
-from .validation import __all__ as _validation_all
+from .validation import (
+    validate_add_job,
+    validate_id,
+    validate_name,
+    validate_payload,
+    validate_result,
+    validate_run_job,
+    validate_schedule_job,
+    validate_time,
+    validate_timeout,
+    validate_ttl,
+    validate_ttr,
+)
 
 __version__ = "0.1.0"
 __all__ = [
@@ -70,22 +105,45 @@ __all__ = [
     "MAX_TTR",
     "TIME_FORMAT",
     "Adder",
+    "AlreadyLeasedError",
+    "AlreadyProcessedError",
     "Attempt",
     "Clock",
+    "ClosedError",
     "Completer",
     "Controller",
     "ControllerInterface",
     "Deleter",
+    "DuplicateError",
+    "DuplicateJobError",
+    "DuplicateResultError",
     "Duration",
+    "EnqueueError",
     "Failer",
     "IDLike",
     "Inspector",
+    "InvalidIDError",
+    "InvalidMaxAttemptsError",
+    "InvalidMaxFailsError",
+    "InvalidNameError",
+    "InvalidPayloadError",
+    "InvalidPriorityError",
+    "InvalidResultError",
+    "InvalidTTLError",
+    "InvalidTTRError",
+    "InvalidTimeError",
+    "InvalidTimeoutError",
     "Iterator",
     "Job",
+    "JobQueueError",
+    "LeaseExpiredError",
     "Leaser",
+    "MaxAttemptsReachedError",
+    "NotFoundError",
     "QueueController",
     "QueueControllerInterface",
     "QueueInterface",
+    "QueueOutOfSyncError",
     "Registry",
     "RunRecord",
     "RunResult",
@@ -97,8 +155,19 @@ __all__ = [
     "Timer",
     "TimerKind",
     "TimerWheel",
+    "ValidationError",
+    "WaitTimeoutError",
     "WorkQueue",
-    *_errors_all,
-    *_validation_all,
     "__version__",
+    "validate_add_job",
+    "validate_id",
+    "validate_name",
+    "validate_payload",
+    "validate_result",
+    "validate_run_job",
+    "validate_schedule_job",
+    "validate_time",
+    "validate_timeout",
+    "validate_ttl",
+    "validate_ttr",
 ]

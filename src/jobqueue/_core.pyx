@@ -32,7 +32,7 @@ from jobqueue._state cimport (
     wait_end, wait_for_lease, wait_for_record, wait_forget, wait_lapse, wait_link_t, wait_t,
 )
 from jobqueue._types cimport (
-    NEVER_NS, NS_PER_MS, clock_mono_ns, lock_acquire, lock_release, ref_drop, ref_take,
+    HAS_GIL, NEVER_NS, NS_PER_MS, clock_mono_ns, lock_acquire, lock_release, ref_drop, ref_take,
 )
 from jobqueue._wheel cimport wheel_arm, wheel_next_deadline
 
@@ -42,6 +42,7 @@ from _thread import allocate_lock
 from . import errors as _errors
 
 cdef enum:
+    NAMES_CACHED = 64             # a power of two
     STEP_NOTICED_MS = 1000        # a step of the wall clock reaches scheduled jobs within this time
 
 cdef enum shut_t:
@@ -89,10 +90,12 @@ cdef object at_index(object error, Py_ssize_t index):
     return made
 
 
-cdef uint64_t attempt_read(object value) except? 12345:
+cdef inline uint64_t attempt_read(object value) except? 12345:
+    return ANY_ATTEMPT if value is None else attempt_read_other(value)
+
+
+cdef uint64_t attempt_read_other(object value) except? 12345:
     """The number of an attempt to fence by. No attempt has a number below 1."""
-    if value is None:
-        return ANY_ATTEMPT
     if type(value) is not int:
         raise TypeError(f"attempt must be an int or None, not {_errors.shown(value)}")
     if not 0 < value < 0xFFFFFFFFFFFFFFFF:
@@ -100,7 +103,7 @@ cdef uint64_t attempt_read(object value) except? 12345:
     return value
 
 
-cdef Job job_read(object value):
+cdef inline Job job_read(object value):
     if type(value) is not Job:
         raise TypeError(f"a Job is wanted, not {_errors.shown(value)}")
     return <Job> value
@@ -114,6 +117,11 @@ cdef Py_ssize_t count_read(object value, str what, Py_ssize_t low) except -1:
     return min(value, <Py_ssize_t> 0x7FFFFFFFFFFFFFFF)
 
 
+cdef struct name_slot_t:          # a name, by the address of its str, whose queue is known
+    void *name                    # owned
+    queue_t *queue
+
+
 cdef class Engine:
     """The non-blocking half of a Controller; see controller.py for the rest."""
 
@@ -122,6 +130,7 @@ cdef class Engine:
     cdef object foreign_queues
     cdef dict by_name             # own_queues._by_name
     cdef engine_t *e              # registry.e
+    cdef name_slot_t cache[NAMES_CACHED]  # with the GIL only
     cdef WorkQueue shadow         # foreign queues: where scheduled jobs wait natively
     cdef int64_t thread_wake_ns   # when the timer thread will look next; INT64_MIN: there is none
     cdef uint64_t random_state    # of the choice among names
@@ -173,6 +182,12 @@ cdef class Engine:
             self.foreign_queues = queues
             self.shadow_attach()
 
+    def __dealloc__(self):
+        cdef int i
+        for i in range(NAMES_CACHED):
+            if self.cache[i].name != NULL:
+                ref_drop(self.cache[i].name)
+
     cdef int shadow_attach(self) except -1:
         """Foreign queues hold the jobs; natively there are the lines of leasers, and a queue that
         tells when scheduled jobs are due."""
@@ -195,6 +210,7 @@ cdef class Engine:
     # ------------------------------------------------------------ time, timers, closing
 
     cdef inline int64_t now(self) except? -1:
+        cdef int64_t now_ns
         if self.registry.clock is None:
             now_ns = clock_mono_ns()
             if now_ns < self.registry.offset_until_ns:
@@ -225,12 +241,16 @@ cdef class Engine:
 
     cdef inline int leave(self, status_t status, const uint8_t *id) except -1:
         """What each verb does last, without the lock."""
-        if self.e.woken_first != NULL:
-            wake_all(self.e)
-        if engine_wake_ns(self.e) < self.thread_wake_ns:
-            self._poke()
+        if self.e.woken_first != NULL or engine_wake_ns(self.e) < self.thread_wake_ns:
+            self.leave_slow()
         if status != OK:
             raise_status(status, id)
+        return 0
+
+    cdef int leave_slow(self) except -1:
+        wake_all(self.e)
+        if engine_wake_ns(self.e) < self.thread_wake_ns:
+            self._poke()
         return 0
 
     cdef int fire(self, int64_t now_ns) except -1:
@@ -360,13 +380,33 @@ cdef class Engine:
 
     # ------------------------------------------------------------ adding
 
-    cdef inline WorkQueue queue_of(self, Job job):
-        """The queue that is to hold a job, or None if there is none of its name yet."""
-        if self.shadow is not None:
-            return self.shadow
-        return self.by_name.get(<str> <PyObject *> job.c.name)
+    cdef inline queue_t *queue_of(self, void *name) noexcept:
+        """The queue of a name (a str), or NULL if there is none yet. O(1)."""
+        cdef name_slot_t *slot = &self.cache[(<size_t> name >> 4) & (NAMES_CACHED - 1)]
+        if slot.name == name:
+            return slot.queue
+        return self.queue_look_up(<object> <PyObject *> name, slot)
 
-    cdef WorkQueue queue_make(self, Job job, bint scheduled, bint is_run, int64_t now_ns):
+    cdef queue_t *queue_look_up(self, object name, name_slot_t *slot) noexcept:
+        cdef object queue = self.by_name.get(name)
+        if queue is None:
+            return NULL
+        if HAS_GIL:
+            if slot.name != NULL:
+                ref_drop(slot.name)
+            ref_take(<void *> name)
+            slot.name = <void *> name
+            slot.queue = &(<WorkQueue> queue).c
+        return &(<WorkQueue> queue).c
+
+    cdef inline queue_t *queue_for(self, Job job) noexcept:
+        """The queue that is to hold a job, or NULL if there is none of its name yet."""
+        if self.e.shadow != NULL:
+            return self.e.shadow
+        return self.queue_of(job.c.name)
+
+    cdef queue_t *queue_make(
+            self, Job job, bint scheduled, bint is_run, int64_t now_ns) except NULL:
         """The queue of a new name, made only if the job will be taken: an error changes nothing."""
         cdef status_t status
         lock_acquire(&self.e.lock)
@@ -374,21 +414,19 @@ cdef class Engine:
         lock_release(&self.e.lock)
         if status != OK:
             raise_status(status, job.c.tie.id)
-        return queue_get(self.own_queues, <str> <PyObject *> job.c.name)
+        return &queue_get(self.own_queues, <str> <PyObject *> job.c.name).c
 
     cdef int enqueue(self, object job, bint scheduled) except -1:
         cdef Job taken = job_read(job)
         cdef RunRecord record = record_new(taken)
         cdef record_t *c = &record.c
-        cdef WorkQueue queue
         cdef status_t status
         cdef int64_t now_ns
         self.enter()
         now_ns = self.now()
-        queue = self.queue_of(taken)
-        if queue is None:
-            queue = self.queue_make(taken, scheduled, False, now_ns)
-        c.queue = &queue.c
+        c.queue = self.queue_for(taken)
+        if c.queue == NULL:
+            c.queue = self.queue_make(taken, scheduled, False, now_ns)
         lock_acquire(&self.e.lock)
         status = job_schedule(self.e, c, now_ns) if scheduled else job_add(self.e, c, now_ns)
         if status == OK and c.queue.first_link != NULL:
@@ -428,7 +466,6 @@ cdef class Engine:
         cdef list stamps = []
         cdef Job job
         cdef RunRecord record
-        cdef WorkQueue queue
         cdef status_t status = OK
         cdef Py_ssize_t i
         cdef Py_ssize_t done = 0
@@ -441,8 +478,7 @@ cdef class Engine:
         self.queues_make(taken, now_ns)
         for job in taken:
             record = record_new(job)
-            queue = self.queue_of(job)
-            record.c.queue = &queue.c
+            record.c.queue = self.queue_for(job)
             records.append(record)
             stamps.append(job.c.tie.created_ns)
         lock_acquire(&self.e.lock)
@@ -470,7 +506,7 @@ cdef class Engine:
         cdef status_t status
         cdef set ids = set()
         for job in jobs:
-            if self.queue_of(job) is None:
+            if self.queue_for(job) == NULL:
                 break
         else:
             return 0
@@ -482,20 +518,22 @@ cdef class Engine:
                 raise_status_at(status, job.c.tie.id, i)
             ids.add(job)
         for job in jobs:
-            if self.queue_of(job) is None:
+            if self.queue_for(job) == NULL:
                 queue_get(self.own_queues, <str> <PyObject *> job.c.name)
         return 0
 
     # ------------------------------------------------------------ leasing
 
-    cdef WorkQueue queue_known(self, object name):
-        """The queue of a name, or None if there is none yet. Raises InvalidNameError."""
-        cdef WorkQueue queue
+    cdef queue_t *queue_known(self, object name) except? NULL:
+        """The queue of a name, or NULL if there is none yet. Raises InvalidNameError."""
+        cdef queue_t *queue = NULL
+        cdef str valid
         if type(name) is str:
-            queue = self.by_name.get(name)
-            if queue is not None:
-                return queue
-        return self.by_name.get(name_read(name))
+            queue = self.queue_of(<void *> name)
+        if queue == NULL:
+            valid = name_read(name)
+            queue = self.queue_of(<void *> valid)
+        return queue
 
     cdef list names_read(self, object names):
         """The distinct valid names of a lease."""
@@ -518,12 +556,13 @@ cdef class Engine:
             raise _errors.InvalidNameError("names must hold at least one name, not none")
         return read
 
-    cdef record_t *take(self, WorkQueue queue, int64_t now_ns, uint8_t *prior_state) noexcept:
+    cdef inline record_t *take(
+            self, queue_t *queue, int64_t now_ns, uint8_t *prior_state) noexcept:
         """Lease from one queue, or NULL."""
         cdef record_t *record = NULL
-        if not queue.c.paused:
+        if not queue.paused:
             lock_acquire(&self.e.lock)
-            record = job_lease(self.e, &queue.c, now_ns, prior_state)
+            record = job_lease(self.e, queue, now_ns, prior_state)
             lock_release(&self.e.lock)
         return record
 
@@ -537,7 +576,7 @@ cdef class Engine:
             if not stocked:
                 return NULL
             queue = stocked[self.choose(len(stocked))]
-            record = self.take(queue, now_ns, prior_state)
+            record = self.take(&queue.c, now_ns, prior_state)
             if record != NULL:
                 return record
 
@@ -552,29 +591,6 @@ cdef class Engine:
         self.random_state ^= self.random_state >> 27
         return <Py_ssize_t> (
             ((self.random_state * <uint64_t> 0x2545F4914F6CDD1D) >> 32) * <uint64_t> n >> 32)
-
-    cdef int undo(self, record_t *record, uint8_t prior_state, int64_t now_ns) except -1:
-        """Undo a lease whose caller will never see it."""
-        cdef wait_t wait
-        wait.record = record
-        wait.attempt = record.attempts
-        wait.prior_state = prior_state
-        lock_acquire(&self.e.lock)
-        lease_undo(self.e, &wait, now_ns)
-        lock_release(&self.e.lock)
-        wake_all(self.e)
-        return 0
-
-    cdef object hand_over(self, record_t *record, uint8_t prior_state, int64_t now_ns, bint detailed):
-        """What a lease returns; Ctrl-C, just before that, undoes the lease."""
-        cdef object leased = lease_object(record, record.attempts, detailed)
-        self.leave(OK, NULL)
-        try:
-            PyErr_CheckSignals()
-        except BaseException:
-            self.undo(record, prior_state, now_ns)
-            raise
-        return leased
 
     def lease(self, names, timeout):
         """Take a job of one of ``names`` (a str, or a sequence): LEASED, one attempt more, TTR runs.
@@ -600,13 +616,14 @@ cdef class Engine:
         cdef int64_t now_ns
         cdef record_t *record = NULL
         cdef uint8_t prior_state = 0
-        cdef WorkQueue queue
+        cdef queue_t *queue
+        cdef object leased
         if type(names) is str:
             queue = self.queue_known(names)
             timeout_ms = timeout_read(timeout, "timeout")
             self.enter()
             now_ns = self.fired_now()
-            if queue is not None:
+            if queue != NULL:
                 record = self.take(queue, now_ns, &prior_state)
         else:
             names = self.names_read(names)
@@ -615,7 +632,9 @@ cdef class Engine:
             now_ns = self.fired_now()
             record = self.take_any(self.queues_known(names), now_ns, &prior_state)
         if record != NULL:
-            return self.hand_over(record, prior_state, now_ns, detailed)
+            leased = lease_object(record, record.attempts, detailed)
+            self.leave(OK, NULL)
+            return leased
         self.leave(OK, NULL)
         return self.lease_wait(names, timeout_ms, detailed)
 
@@ -1016,7 +1035,7 @@ cdef class Engine:
         return self.look(name, offset, limit, True)
 
     cdef list look(self, object name, object offset, object limit, bint scheduled):
-        cdef WorkQueue queue = self.queue_known(name)
+        cdef queue_t *queue = self.queue_known(name)
         cdef Py_ssize_t i = count_read(offset, "offset", 0)
         cdef Py_ssize_t most = -1 if limit is None else count_read(limit, "limit", 0)
         cdef list found = []
@@ -1024,11 +1043,9 @@ cdef class Engine:
         cdef record_t *record
         self.enter()
         self.fired_now()
-        if queue is None:
-            queue = self.queue_known(name)
-        if queue is None:
+        if queue == NULL:
             return found
-        skiplist = &queue.c.scheduled if scheduled else &queue.c.ready
+        skiplist = &queue.scheduled if scheduled else &queue.ready
         lock_acquire(&self.e.lock)
         if most < 0 or most > skiplist_len(skiplist) - i:
             most = skiplist_len(skiplist) - i
@@ -1201,17 +1218,15 @@ cdef class Engine:
         cdef RunRecord record = record_new(taken)
         cdef Waiter waiter = Waiter(self.registry, wake)
         cdef record_t *c = &record.c
-        cdef WorkQueue queue
         cdef status_t status
         cdef int64_t now_ns
         waiter.c.kind = WAIT_RUN
         c.is_run = True
         self.enter()
         now_ns = self.fired_now()
-        queue = self.queue_of(taken)
-        if queue is None:
-            queue = self.queue_make(taken, False, True, now_ns)
-        c.queue = &queue.c
+        c.queue = self.queue_for(taken)
+        if c.queue == NULL:
+            c.queue = self.queue_make(taken, False, True, now_ns)
         self.lock_open()
         status = job_add(self.e, c, now_ns)
         if status == OK:

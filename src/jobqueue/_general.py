@@ -8,8 +8,8 @@ Locking: ``_lock`` is reentrant, for timers that fire within a verb; nobody slee
 
 import threading
 from _thread import allocate_lock
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from ._core import _at_index
 from ._job import ID, Job
@@ -17,6 +17,9 @@ from ._records import RunRecord, State, Waiter
 from .controller import Controller
 from .errors import JobQueueError, NotFoundError, QueueOutOfSyncError
 from .interfaces import Duration, IDLike, QueueControllerInterface
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 __all__ = ["GeneralController"]
 
@@ -35,7 +38,7 @@ class GeneralController(Controller):
 
     @property
     def _queues(self) -> QueueControllerInterface:
-        return self.queues  # type: ignore[return-value] # foreign here
+        return self.queues
 
     # ------------------------------------------------------------ adding
 
@@ -86,7 +89,7 @@ class GeneralController(Controller):
                 self._offer(name)
 
     def _run_begin(
-        self, job: Job, timeout: Duration, wake: Any, lapse: bool = True
+        self, job: Job, timeout: Duration, wake: Callable[[], object], lapse: bool = True
     ) -> Waiter:
         with self._lock:
             created_ns = getattr(job, "created_ns", 0)
@@ -212,19 +215,19 @@ class GeneralController(Controller):
                 self._queues.awake(job)
             self._offer(job.name)
 
-    def complete(self, id: IDLike, result: bytes = b"", *, attempt: int | None = None) -> None:
+    def complete(self, id: IDLike, result: "Buffer" = b"", *, attempt: int | None = None) -> None:
         with self._lock:
             job = self._job(id)
             super().complete(id, result, attempt=attempt)
             self._settle(job)
 
-    def fail(self, id: IDLike, result: bytes = b"", *, attempt: int | None = None) -> None:
+    def fail(self, id: IDLike, result: "Buffer" = b"", *, attempt: int | None = None) -> None:
         with self._lock:
             job = self._job(id)
             super().fail(id, result, attempt=attempt)
             self._settle(job)
 
-    def complete_many(self, pairs: Iterable[tuple[IDLike, bytes]]) -> None:
+    def complete_many(self, pairs: "Iterable[tuple[IDLike, Buffer]]") -> None:
         with self._lock:
             taken = list(pairs)
             super().complete_many(taken)

@@ -1,8 +1,10 @@
 """ID, Job and the context-free rules: see _job.pyx."""
 
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from cpython.bytes cimport PyBytes_CheckExact, PyBytes_GET_SIZE
+from libc.stdint cimport int64_t, uint8_t
+from libc.string cimport memcpy
 
-from jobqueue._types cimport job_t
+from jobqueue._types cimport ID_SIZE, RESULT_MAX_SIZE, TIMEOUT_MAX_MS, job_t, small_int
 
 cdef class ID:
     cdef uint8_t data[16]
@@ -12,14 +14,34 @@ cdef class Job:
 
 cdef object job_object(const job_t *job)
 cdef object id_object(const uint8_t *data)
-cdef int id_read(object value, uint8_t *out) except -1
-cdef uint64_t id_hash(const uint8_t *data) noexcept nogil
+cdef int id_read_other(object value, uint8_t *out) except -1
+cdef int random_fill(uint8_t *out, Py_ssize_t size) except -1
 
 cdef str name_read(object value)
-cdef bytes result_read(object value)
-cdef int64_t timeout_read(object value, str what) except -1
+cdef bytes result_read_other(object value)
+cdef int64_t timeout_read_other(object value, str what) except -1
 cdef int64_t ttr_read(object value) except -1
 cdef int64_t ttl_read(object value, int64_t low) except -2
-cdef int64_t time_read(object value, str what) except? -1
 cdef object time_object(int64_t ns)
-cdef int random_fill(uint8_t *out, Py_ssize_t size) except -1
+
+# The usual forms of arguments, read without leaving the caller's module.
+
+cdef inline int id_read(object value, uint8_t *out) except -1:
+    """Read an id in any of its forms."""
+    if type(value) is Job:
+        memcpy(out, (<Job> value).c.tie.id, ID_SIZE)
+        return 0
+    return id_read_other(value, out)
+
+cdef inline bytes result_read(object value):
+    """The rule of results, as exact bytes."""
+    if PyBytes_CheckExact(value) and PyBytes_GET_SIZE(value) <= RESULT_MAX_SIZE:
+        return <bytes> value
+    return result_read_other(value)
+
+cdef inline int64_t timeout_read(object value, str what) except -1:
+    """The rule of time-outs, in ms."""
+    cdef int64_t ms
+    if small_int(value, &ms) and 0 <= ms <= TIMEOUT_MAX_MS:
+        return ms
+    return timeout_read_other(value, what)

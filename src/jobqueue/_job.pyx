@@ -11,12 +11,12 @@ from cpython.object cimport Py_EQ, Py_GE, Py_GT, Py_LE, Py_LT, Py_NE, PyObject, 
 from cpython.ref cimport Py_INCREF
 from cpython.unicode cimport PyUnicode_Check
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp, memcpy, memset
 
 from jobqueue._types cimport (
     ATTEMPTS_MAX, FAILS_MAX, ID_SIZE, NAME_MAX_LEN, NEVER_NS, NS_PER_MS, PAYLOAD_MAX_SIZE,
-    RESULT_MAX_SIZE, TIMEOUT_MAX_MS, TTL_MAX_MS, TTR_MAX_MS, clock_mono_ns, clock_wall_ns, job_t,
-    ref_drop, ref_take,
+    RESULT_MAX_SIZE, TIMEOUT_MAX_MS, TTL_MAX_MS, TTR_MAX_MS, clock_mono_ns, clock_wall_ns, id_hash,
+    job_t, pool_give, pool_t, pool_take, ref_drop, ref_take, small_int, type_set,
 )
 
 import os
@@ -34,20 +34,12 @@ cdef extern from *:
     }
     static inline Py_ssize_t jq_ascii_size(PyObject *o) { return PyUnicode_GET_LENGTH(o); }
     static inline const uint8_t *jq_ascii(PyObject *o) { return (const uint8_t *)PyUnicode_DATA(o); }
-    typedef PyObject *(*jq_vectorcall)(PyObject *, PyObject *const *, size_t, PyObject *);
-    static inline void jq_type_set(PyObject *type, void *call, void *make)
-    {
-        ((PyTypeObject *)type)->tp_vectorcall = (vectorcallfunc)call;
-        ((PyTypeObject *)type)->tp_new = (newfunc)make;
-        PyType_Modified((PyTypeObject *)type);
-    }
     #define JQ_OFFSET_OF_FIRST ((Py_ssize_t)sizeof(PyObject))
     """
     bint is_int "jq_is_int" (object o)
     bint is_ascii "jq_is_ascii" (object o)
     Py_ssize_t ascii_size "jq_ascii_size" (object o)
     const uint8_t *ascii_data "jq_ascii" (object o)
-    void type_set "jq_type_set" (object type, void *call, void *make)
     Py_ssize_t OBJECT_HEAD "JQ_OFFSET_OF_FIRST"
     PyObject *PyTuple_GET_ITEM_ "PyTuple_GET_ITEM" (PyObject *t, Py_ssize_t i)
     Py_ssize_t PyTuple_GET_SIZE_ "PyTuple_GET_SIZE" (PyObject *t)
@@ -147,17 +139,6 @@ if hasattr(os, "register_at_fork"):
 cdef uint64_t hash_seed[2]
 random_fill(<uint8_t *> hash_seed, 16)
 
-cdef uint64_t id_hash(const uint8_t *data) noexcept nogil:
-    """Keyed hash of an id. Ids may come from strangers, who must not choose where they land."""
-    cdef uint64_t a
-    cdef uint64_t b
-    memcpy(&a, data, 8)
-    memcpy(&b, data + 8, 8)
-    a = (a ^ hash_seed[0]) * <uint64_t> 0x9E3779B97F4A7C15
-    b = ((b ^ hash_seed[1]) ^ (a >> 32)) * <uint64_t> 0xD6E8FEB86659FD93
-    a = (a ^ (b >> 29)) * <uint64_t> 0xA0761D6478BD642F
-    return a ^ (a >> 32)
-
 # ---------------------------------------------------------------- ID
 
 cdef char *HEX = b"0123456789abcdef"
@@ -233,11 +214,7 @@ cdef int id_read_slow(object value, uint8_t *out) except -1:
     return 0
 
 
-cdef int id_read(object value, uint8_t *out) except -1:
-    """Read an id in any of its forms."""
-    if type(value) is Job:
-        memcpy(out, (<Job> value).c.tie.id, ID_SIZE)
-        return 0
+cdef int id_read_other(object value, uint8_t *out) except -1:
     if type(value) is ID:
         memcpy(out, (<ID> value).data, ID_SIZE)
         return 0
@@ -312,7 +289,7 @@ cdef class ID:
         return f"ID('{id_text(self.data)}')"
 
     def __hash__(self):
-        return <Py_hash_t> (id_hash(self.data) >> 1)
+        return <Py_hash_t> (id_hash(self.data, hash_seed) >> 1)
 
     def __richcmp__(self, other, int op):
         if type(other) is not ID:
@@ -369,6 +346,7 @@ cdef str name_read(object value):
 
 
 cdef bytes bytes_read(object value, Py_ssize_t size_max, error, str what):
+    """The rule of payloads and results: bytes-like, at most so many; returns exact bytes."""
     cdef Py_ssize_t size = 0
     cdef bytes copied = b""
     if PyBytes_CheckExact(value):
@@ -385,15 +363,26 @@ cdef bytes bytes_read(object value, Py_ssize_t size_max, error, str what):
     return copied
 
 
-cdef bytes payload_read(object value):
+cdef inline bytes payload_read(object value):
+    if PyBytes_CheckExact(value) and PyBytes_GET_SIZE(value) <= PAYLOAD_MAX_SIZE:
+        return <bytes> value
     return bytes_read(value, PAYLOAD_MAX_SIZE, InvalidPayloadError, "payload")
 
 
-cdef bytes result_read(object value):
+cdef bytes result_read_other(object value):
     return bytes_read(value, RESULT_MAX_SIZE, InvalidResultError, "result")
 
 
-cdef int64_t int_read(object value, int64_t low, int64_t high, error, str what) except? -1:
+cdef inline int64_t int_read(
+        object value, int64_t low, int64_t high, error, str what) except? -1:
+    cdef int64_t number
+    if small_int(value, &number) and low <= number <= high:
+        return number
+    return int_read_other(value, low, high, error, what)
+
+
+cdef int64_t int_read_other(
+        object value, int64_t low, int64_t high, error, str what) except? -1:
     cdef int overflow = 0
     cdef int64_t number
     if not is_int(value):
@@ -404,7 +393,15 @@ cdef int64_t int_read(object value, int64_t low, int64_t high, error, str what) 
     return number
 
 
-cdef int64_t ms_read(object value, int64_t low, int64_t high, error, str what) except? -1:
+cdef inline int64_t ms_read(object value, int64_t low, int64_t high, error, str what) except? -1:
+    cdef int64_t ms
+    if small_int(value, &ms) and low <= ms <= high:
+        return ms
+    return ms_read_other(value, low, high, error, what)
+
+
+cdef int64_t ms_read_other(
+        object value, int64_t low, int64_t high, error, str what) except? -1:
     """The rule of durations: an int of ms, or a timedelta, which is rounded down to ms."""
     cdef int overflow = 0
     cdef int64_t number = 0
@@ -420,7 +417,7 @@ cdef int64_t ms_read(object value, int64_t low, int64_t high, error, str what) e
     return number
 
 
-cdef int64_t timeout_read(object value, str what) except -1:
+cdef int64_t timeout_read_other(object value, str what) except -1:
     return ms_read(value, 0, TIMEOUT_MAX_MS, InvalidTimeoutError, what)
 
 
@@ -512,18 +509,23 @@ cdef object job_object(const job_t *job):
     return <object> <PyObject *> (<char *> job - OBJECT_HEAD)
 
 
-cdef int slot_of(PyObject *key) except -1:
+cdef inline int slot_of(PyObject *key) except -1:
     cdef int i
     for i in range(SLOTS):
         if job_args[i] == key:
             return i
+    return slot_of_other(key)
+
+
+cdef int slot_of_other(PyObject *key) except -1:
+    cdef int i
     for i in range(SLOTS):
         if <str> job_args[i] == <object> key:
             return i
     raise TypeError(f"Job() got an unexpected keyword argument {<object> key!r}")
 
 
-cdef int slot_fill(PyObject **slots, PyObject *key, PyObject *value) except -1:
+cdef inline int slot_fill(PyObject **slots, PyObject *key, PyObject *value) except -1:
     cdef int i = slot_of(key)
     if slots[i] != NULL:
         raise TypeError(f"Job() got multiple values for argument {JOB_ARGS[i]!r}")
@@ -531,17 +533,33 @@ cdef int slot_fill(PyObject **slots, PyObject *key, PyObject *value) except -1:
     return 0
 
 
+cdef bytes EMPTY = b""
+cdef pool_t job_pool
+
+
+cdef void job_dealloc(PyObject *self) noexcept:
+    cdef job_t *c = <job_t *> (<char *> self + OBJECT_HEAD)
+    if c.name != NULL:
+        ref_drop(c.name)
+    if c.payload != NULL:
+        ref_drop(c.payload)
+    pool_give(&job_pool, self)
+
+
 cdef Job job_build(PyObject **slots):
     """Build a Job from its arguments; NULL stands for one that was not given."""
-    cdef Job job = Job.__new__(Job)
-    cdef job_t *c = &job.c
+    cdef Job job
+    cdef job_t *c
     cdef object value
     if slots[0] == NULL:
         raise TypeError("Job() missing 1 required positional argument: 'name'")
+    job = <Job> pool_take(&job_pool, Job)
+    c = &job.c
+    memset(c, 0, sizeof(job_t))
     value = name_read(<object> slots[0])
     ref_take(<PyObject *> value)
     c.name = <PyObject *> value
-    value = payload_read(<object> slots[1]) if slots[1] != NULL else b""
+    value = EMPTY if slots[1] == NULL else payload_read(<object> slots[1])
     ref_take(<PyObject *> value)
     c.payload = <PyObject *> value
     if slots[2] == NULL or <object> slots[2] is None:
@@ -610,7 +628,6 @@ def _job_restore(dict fields, int64_t created_ns, bint created_given):
 
 @cython.final
 @cython.no_gc
-@cython.freelist(256)
 cdef class Job:
     """Job(name, payload=b'', *, id=None, priority=0, ttr=60000, ttl=86400000, max_attempts=0, \
 max_fails=0, time=None, created=None)
@@ -636,12 +653,6 @@ max_fails=0, time=None, created=None)
     >>> job.replace(priority=7) == job
     True
     """
-
-    def __dealloc__(self):
-        if self.c.name != NULL:
-            ref_drop(self.c.name)
-        if self.c.payload != NULL:
-            ref_drop(self.c.payload)
 
     @property
     def id(self):
@@ -720,7 +731,7 @@ max_fails=0, time=None, created=None)
         return Job(**fields)
 
     def __hash__(self):
-        return <Py_hash_t> (id_hash(self.c.tie.id) >> 1)
+        return <Py_hash_t> (id_hash(self.c.tie.id, hash_seed) >> 1)
 
     def __eq__(self, other):
         if type(other) is not Job:
@@ -748,4 +759,4 @@ cdef dict job_fields(Job job):
     }
 
 
-type_set(Job, <void *> job_vectorcall, <void *> job_new)
+type_set(Job, <void *> job_vectorcall, <void *> job_new, <void *> job_dealloc)

@@ -1,5 +1,5 @@
 from types import MappingProxyType
-from typing import NoReturn, Self, final
+from typing import Never, Self, final
 
 from ._job import Job
 from ._records import RunRecord
@@ -39,7 +39,8 @@ class Inspector:
 
 @final
 class Iterator:
-    def __init__(self) -> NoReturn: ...  # Inspector.iterators() makes them
+    # Inspector.iterators() makes them; no call of the class is right.
+    def __init__(self, never: Never, /) -> None: ...
     def current(self) -> Job | None: ...
     def next(self) -> Job | None: ...
     def seek(self, n: int) -> bool: ...

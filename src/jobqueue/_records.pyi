@@ -30,7 +30,7 @@ class RunRecord:
         job: Job | None = None,
         *,
         attempts: int = 0,
-        state: State = State.NEW,
+        state: State = ...,
         fails: int = 0,
     ) -> None: ...
     @property

@@ -9,16 +9,17 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport calloc, free
 
-from jobqueue._job cimport Job, id_read, job_object, result_read
+from jobqueue._job cimport Job, id_read, job_object, random_fill, result_read
 from jobqueue._state cimport (
-    KIND_SCHEDULED, KIND_TTL, KIND_TTR, KIND_WAIT, OUTCOME_NONE, PLACE_SCHEDULED,
+    KIND_SCHEDULED, KIND_TTL, KIND_TTR, KIND_WAIT, OBJECT_HEAD, OUTCOME_NONE, PLACE_SCHEDULED,
     STATE_COMPLETED, STATE_LEASED, engine_check, engine_clear, engine_init, engine_t, job_delete,
     job_finish, kind_t, object_of, queue_remove, queue_schedule, record_init, record_processed, record_t, registry_add, registry_find,
     scheduled_end, timer_end, views_t, wait_forget, wait_t, woken_take,
 )
 from jobqueue._types cimport (
     NEVER_NS, NS_PER_MS, TIMER_ARMED, TIMER_CANCELLED, TIMER_IDLE, clock_mono_ns, clock_wall_ns,
-    lock_acquire, lock_release, ref_drop, ref_take, timer_t,
+    count_by, lock_acquire, lock_release, pool_give, pool_t, pool_take, ref_drop, ref_take, timer_t,
+    type_set,
 )
 from jobqueue._wheel cimport Timer
 
@@ -58,7 +59,7 @@ cdef Py_ssize_t live_waiters = 0
 
 
 def _live_counts():
-    """Objects of the core that exist now: (records, waiters)."""
+    """Objects of the core that exist now: (records, waiters); zeros unless built with DEBUG=1."""
     return live_records, live_waiters
 
 # ---------------------------------------------------------------- RunRecord
@@ -67,9 +68,26 @@ cdef RunRecord record_object(record_t *record):
     return <RunRecord> <PyObject *> object_of(record)
 
 
+cdef pool_t record_pool
+
+
+cdef void record_dealloc(PyObject *self) noexcept:
+    cdef record_t *record = <record_t *> (<char *> self + OBJECT_HEAD)
+    count_by(live_records, -1)
+    if record.job != NULL:
+        ref_drop(object_of(record.job))
+    if record.result != NULL:
+        ref_drop(record.result)
+    if record.views != NULL:
+        free(record.views)
+    pool_give(&record_pool, self)
+
+
 cdef RunRecord record_new(object job):
     """A fresh record of a job."""
-    cdef RunRecord made = RunRecord.__new__(RunRecord)
+    cdef RunRecord made = <RunRecord> pool_take(&record_pool, RunRecord)
+    count_by(live_records, 1)
+    record_init(&made.c)
     ref_take(<PyObject *> job)
     made.c.job = &(<Job> job).c
     return made
@@ -85,7 +103,6 @@ cdef object count_read(object value, str what, object most):
 
 @cython.final
 @cython.no_gc
-@cython.freelist(256)
 cdef class RunRecord:
     """RunRecord(job=None, *, attempts=0, state=State.NEW, fails=0)
     --
@@ -102,8 +119,7 @@ cdef class RunRecord:
     """
 
     def __cinit__(self):
-        global live_records
-        live_records += 1
+        count_by(live_records, 1)
         record_init(&self.c)
 
     def __init__(self, job=None, *, attempts=0, state=0, fails=0):
@@ -117,15 +133,6 @@ cdef class RunRecord:
         if job is not None:
             ref_take(<PyObject *> job)
             self.c.job = &(<Job> job).c
-
-    def __dealloc__(self):
-        global live_records
-        live_records -= 1
-        if self.c.job != NULL:
-            ref_drop(object_of(self.c.job))
-        if self.c.result != NULL:
-            ref_drop(self.c.result)
-        free(self.c.views)
 
     @property
     def job(self):
@@ -236,6 +243,9 @@ cdef void schedule_never(record_t *record) noexcept:
     ref_drop(object_of(record))
 
 
+type_set(RunRecord, NULL, NULL, <void *> record_dealloc)
+
+
 cdef object record_timer(RunRecord self, kind_t kind):
     """The Timer that shows one of a record's timers; the same object while that is armed."""
     cdef record_t *record = &self.c
@@ -274,16 +284,14 @@ cdef class Waiter:
     """A blocked caller: what it waits for, and how to wake it. Internal."""
 
     def __cinit__(self, Registry registry not None, wake, bint detailed=False):
-        global live_waiters
-        live_waiters += 1
+        count_by(live_waiters, 1)
         self.registry = registry
         self.wake = wake
         self.detailed = detailed
         self.c.timer.kind = KIND_WAIT
 
     def __dealloc__(self):
-        global live_waiters
-        live_waiters -= 1
+        count_by(live_waiters, -1)
         if self.c.outcome == OUTCOME_NONE and (self.c.link_count or self.c.record != NULL):
             # Its caller was struck by an exception before it could say so.
             wait_forget(&self.registry.e, &self.c)
@@ -368,6 +376,7 @@ cdef class Registry:
 
     def __cinit__(self):
         engine_init(&self.e, clock_mono_ns())
+        random_fill(<uint8_t *> self.e.seed, 16)
         self.e.empty = <PyObject *> EMPTY
 
     def __dealloc__(self):

@@ -27,7 +27,7 @@ cdef extern from *:
     #ifdef JQ_DEBUG
     #define JQ_BLOCK 8     /* few entries reach all levels */
     #else
-    #define JQ_BLOCK 32    /* fastest of 16, 32, 64 over 10^3 to 10^7 entries */
+    #define JQ_BLOCK 64    /* fastest of 16, 32, 64, 128 from 10^3 to 10^7 entries */
     #endif
     #endif
 
@@ -52,9 +52,13 @@ cdef extern from *:
     bint JQ_ALLOCATION_FAILS() nogil
     void JQ_COUNT_BLOCKS(int n) nogil
 
+cdef extern from "_platform.h":
+    void jq_prefetch(const void *address) nogil
+
 cdef enum:
     LEAF_MIN = 4                  # entries in the first leaf; it doubles until it is full size
     HEIGHT_MAX = 32               # a level more needs JQ_BLOCK / 2 times as many inserts
+    LINE_SIZE = 64                # bytes fetched at once; only a hint
 
 cdef struct pair_t:
     int64_t a
@@ -110,11 +114,7 @@ cdef inline bint entry_precedes(
 cdef inline bint entry_equals(
     const skiplist_t *list, const entry_t *entry, const sortkey_t *key
 ) noexcept nogil:
-    return (
-        entry.a == key.a
-        and entry.b == key.b
-        and tie_compare(list.tie_of(entry.item), key.tie) == 0
-    )
+    return (entry.a == key.a and entry.b == key.b and tie_compare(list.tie_of(entry.item), key.tie) == 0)
 
 
 cdef inline sortkey_t entry_key(const skiplist_t *list, const entry_t *entry) noexcept nogil:
@@ -122,7 +122,11 @@ cdef inline sortkey_t entry_key(const skiplist_t *list, const entry_t *entry) no
 
 
 cdef inline separator_t separator_make(const sortkey_t *key) noexcept nogil:
-    return separator_t(pair_t(key.a, key.b), key.tie[0])
+    cdef separator_t separator
+    separator.pair.a = key.a
+    separator.pair.b = key.b
+    separator.tie = key.tie[0]
+    return separator
 
 
 # ---------------------------------------------------------------- blocks
@@ -167,9 +171,7 @@ cdef void leaf_slide(leaf_t *leaf, Py_ssize_t begin) noexcept nogil:
     leaf.begin = <uint16_t> begin
 
 
-cdef Py_ssize_t leaf_find(
-    const skiplist_t *list, const leaf_t *leaf, const sortkey_t *key
-) noexcept nogil:
+cdef Py_ssize_t leaf_find(const skiplist_t *list, const leaf_t *leaf, const sortkey_t *key) noexcept nogil:
     """Index of the first entry that does not precede the key, or ``end``."""
     cdef const entry_t *entries = leaf_entries(leaf)
     cdef Py_ssize_t index = leaf.begin
@@ -184,9 +186,7 @@ cdef Py_ssize_t leaf_find(
     return index
 
 
-cdef void leaf_insert(
-    leaf_t *leaf, Py_ssize_t index, const sortkey_t *key, void *item
-) noexcept nogil:
+cdef void leaf_insert(leaf_t *leaf, Py_ssize_t index, const sortkey_t *key, void *item) noexcept nogil:
     """Insert before the index, moving the shorter side that has room; there is room."""
     cdef entry_t *entries = leaf_entries(leaf)
     cdef Py_ssize_t before = index - leaf.begin
@@ -288,14 +288,23 @@ cdef void branch_split(
         branch_insert(branch, index, separator, link)
     else:
         branch_insert(right, index - left_size, separator, link)
-    separator[0] = separator_t(right.pairs[0], right.ties[0])
+    separator.pair = right.pairs[0]
+    separator.tie = right.ties[0]
 
 
 # ---------------------------------------------------------------- paths
 
-cdef leaf_t *path_to_key(
-    const skiplist_t *list, const sortkey_t *key, path_t *path
-) noexcept nogil:
+cdef inline void block_prefetch(const void *block, int level) noexcept nogil:
+    """Ask for all that a search in the block may read, rather than wait for line after line."""
+    cdef size_t branch_size = sizeof(Py_ssize_t) + JQ_BLOCK * sizeof(pair_t)
+    cdef const char *line = <const char *> block
+    cdef const char *end = line + (branch_size if level > 0 else leaf_size(JQ_BLOCK))
+    while line < end:
+        jq_prefetch(line)
+        line += LINE_SIZE
+
+
+cdef leaf_t *path_to_key(const skiplist_t *list, const sortkey_t *key, path_t *path) noexcept nogil:
     """The leaf where the key is or would go, and the way there."""
     cdef void *block = list.root
     cdef step_t *step
@@ -305,6 +314,8 @@ cdef leaf_t *path_to_key(
         step.branch = <branch_t *> block
         step.index = branch_find(step.branch, key)
         block = step.branch.links[step.index].child
+        if list.height > 1:                          # else all is in the cache, most likely
+            block_prefetch(block, level - 1)
     return <leaf_t *> block
 
 
@@ -367,9 +378,7 @@ cdef bint blocks_reserve(
     return False
 
 
-cdef void leaf_split(
-    skiplist_t *list, leaf_t *leaf, leaf_t *fresh, side_t side
-) noexcept nogil:
+cdef void leaf_split(skiplist_t *list, leaf_t *leaf, leaf_t *fresh, side_t side) noexcept nogil:
     """Link the fresh leaf in, before the leaf or after it, and give it half of the entries.
 
     At an end of the list it stays empty, for the key that is to come.
@@ -380,9 +389,7 @@ cdef void leaf_split(
     if side == WITHIN:
         fresh.end = <uint16_t> (leaf_len(leaf) - half)
         leaf.end = <uint16_t> (leaf.begin + half)
-        memcpy(
-            leaf_entries(fresh), &leaf_entries(leaf)[leaf.end], fresh.end * sizeof(entry_t)
-        )
+        memcpy(leaf_entries(fresh), &leaf_entries(leaf)[leaf.end], fresh.end * sizeof(entry_t))
     elif side == BEFORE_ALL:
         fresh.begin = fresh.end = fresh.capacity
     fresh.prev = leaf.prev if side == BEFORE_ALL else leaf
@@ -446,9 +453,7 @@ cdef bint skiplist_enlarge(skiplist_t *list) noexcept nogil:
     if larger is NULL:
         return False
     larger.end = <uint16_t> leaf_len(leaf)
-    memcpy(
-        leaf_entries(larger), &leaf_entries(leaf)[leaf.begin], larger.end * sizeof(entry_t)
-    )
+    memcpy(leaf_entries(larger), &leaf_entries(leaf)[leaf.begin], larger.end * sizeof(entry_t))
     list.first = list.last = larger
     list.root = larger
     block_free(leaf)
@@ -757,9 +762,7 @@ cdef Py_ssize_t audit_block(
         leads = is_first and index == 0
         ends = is_last and index == branch.size - 1
         if index:
-            audit_expect(
-                audit, entry_precedes(list, audit.entry, &separator), b"entry not before separator"
-            )
+            audit_expect(audit, entry_precedes(list, audit.entry, &separator), b"entry not before separator")
         leaf = audit.leaf
         count = audit_block(audit, branch.links[index].child, level - 1, leads, ends)
         leaf = list.first if leaf is NULL else leaf.next
@@ -786,9 +789,7 @@ cdef const char *skiplist_check(skiplist_t *list) noexcept nogil:
         audit_expect(&audit, list.first.prev is NULL, b"prev of the first leaf")
     audit_expect(&audit, list.last == audit.leaf, b"last leaf")
     audit_expect(&audit, list.length == count, b"length")
-    audit_expect(
-        &audit, list.height > 0 or (list.head_lag == 0 and list.tail_lag == 0), b"lag without path"
-    )
+    audit_expect(&audit, list.height > 0 or (list.head_lag == 0 and list.tail_lag == 0), b"lag without path")
     return audit.broken
 
 

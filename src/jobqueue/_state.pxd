@@ -4,7 +4,13 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
 
 from jobqueue._skiplist cimport skiplist_t
 from jobqueue._types cimport job_t, lock_t, timer_t
-from jobqueue._wheel cimport wheel_t
+from jobqueue._wheel cimport wheel_next_wake, wheel_t
+
+cdef extern from *:
+    """
+    #define JQ_OBJECT_HEAD ((Py_ssize_t)sizeof(PyObject))
+    """
+    Py_ssize_t OBJECT_HEAD "JQ_OBJECT_HEAD"   # from an object to its first field
 
 cdef enum state_t:                # as the IntEnum State
     STATE_NEW = 0
@@ -111,6 +117,7 @@ cdef struct queue_t:              # one named queue; lives inside a WorkQueue ob
 
 cdef struct engine_t:             # all that a state machine works on; lives inside a Registry object
     lock_t lock                   # held round every function of _state, on free-threaded builds
+    uint64_t seed[2]              # of the hash of ids
     record_t **slots              # hash table, open addressing, at most 3/4 full
     Py_ssize_t slot_mask          # slots - 1; -1: no table yet
     Py_ssize_t count              # records in it
@@ -138,8 +145,13 @@ cdef struct engine_t:             # all that a state machine works on; lives ins
     uint8_t timeout_hooked
 
 # objects round the structs
-cdef void *object_of(void *c) noexcept nogil
-cdef bint record_processed(const record_t *record) noexcept nogil
+cdef inline void *object_of(void *c) noexcept nogil:
+    """The object whose first field is the struct."""
+    return <char *> c - OBJECT_HEAD
+
+cdef inline bint record_processed(const record_t *record) noexcept nogil:
+    return record.state == STATE_COMPLETED or record.state == STATE_FAILED
+
 cdef bint attempts_remain(const record_t *record) noexcept nogil
 
 # life of the structs
@@ -207,6 +219,12 @@ cdef void timer_end(engine_t *engine, record_t *record, kind_t kind) noexcept no
 cdef void view_end(record_t *record, kind_t kind, uint8_t state) noexcept nogil
 cdef void scheduled_end(record_t *record, uint8_t state) noexcept nogil
 cdef record_t *engine_fire(engine_t *engine, int64_t now_ns, kind_t *kind) noexcept nogil
-cdef int64_t engine_wake_ns(const engine_t *engine) noexcept nogil
 cdef int64_t engine_due_ns(const engine_t *engine) noexcept nogil
+
+cdef inline int64_t engine_wake_ns(const engine_t *engine) noexcept nogil:
+    """Nothing is due before this time, mono. O(1)."""
+    if engine.due_count == 0:
+        return wheel_next_wake(&engine.wheel)
+    return min(wheel_next_wake(&engine.wheel), engine_due_ns(engine))
+
 cdef const char *engine_check(engine_t *engine) noexcept nogil

@@ -13,24 +13,17 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcmp, memset
 
-from jobqueue._job cimport id_hash
 from jobqueue._skiplist cimport (
     skiplist_clear, skiplist_find, skiplist_first, skiplist_first_a, skiplist_init,
     skiplist_insert, skiplist_len, skiplist_pop, skiplist_remove,
 )
 from jobqueue._types cimport (
     HARD_ATTEMPTS_MAX, ID_SIZE, NEVER_NS, NS_PER_MS, TIMER_ARMED, TIMER_CANCELLED, TIMER_FIRED,
-    TIMER_IDLE, job_t, ref_drop, ref_take, sortkey_t, tie_t, timer_t,
+    TIMER_IDLE, id_hash, job_t, ref_drop, ref_take, sortkey_t, tie_t, timer_t,
 )
 from jobqueue._wheel cimport (
     Timer, wheel_arm, wheel_cancel, wheel_check, wheel_clear, wheel_init, wheel_next_wake, wheel_pop_due,
 )
-
-cdef extern from *:
-    """
-    #define JQ_OBJECT_HEAD ((Py_ssize_t)sizeof(PyObject))
-    """
-    Py_ssize_t OBJECT_HEAD "JQ_OBJECT_HEAD"
 
 cdef enum:
     SLOTS_MIN = 8                 # smallest hash table
@@ -45,15 +38,6 @@ cdef Timer probe_timer = Timer.__new__(Timer)
 cdef Py_ssize_t VIEW_STATE_OFFSET = <char *> &probe_timer.state - <char *> <void *> probe_timer
 
 # ---------------------------------------------------------------- small pieces
-
-cdef void *object_of(void *c) noexcept nogil:
-    """The object whose first field is the struct."""
-    return <char *> c - OBJECT_HEAD
-
-
-cdef bint record_processed(const record_t *record) noexcept nogil:
-    return record.state == STATE_COMPLETED or record.state == STATE_FAILED
-
 
 cdef bint attempts_remain(const record_t *record) noexcept nogil:
     cdef uint64_t most = HARD_ATTEMPTS_MAX
@@ -164,7 +148,7 @@ cdef bint engine_reserve_queues(engine_t *engine, Py_ssize_t queues) noexcept no
 
 cdef Py_ssize_t slot_find(const engine_t *engine, const uint8_t *id) noexcept nogil:
     """Index of the record with this id, or of the free slot where it would go."""
-    cdef Py_ssize_t i = <Py_ssize_t> (id_hash(id) & <uint64_t> engine.slot_mask)
+    cdef Py_ssize_t i = <Py_ssize_t> (id_hash(id, engine.seed) & <uint64_t> engine.slot_mask)
     while engine.slots[i] != NULL and memcmp(engine.slots[i].job.tie.id, id, ID_SIZE) != 0:
         i = (i + 1) & engine.slot_mask
     return i
@@ -222,7 +206,7 @@ cdef void registry_remove(engine_t *engine, record_t *record) noexcept nogil:
         i = (i + 1) & mask
         if engine.slots[i] == NULL:
             break
-        ideal = <Py_ssize_t> (id_hash(engine.slots[i].job.tie.id) & <uint64_t> mask)
+        ideal = <Py_ssize_t> (id_hash(engine.slots[i].job.tie.id, engine.seed) & <uint64_t> mask)
         if ((i - ideal) & mask) >= ((i - gap) & mask):
             engine.slots[gap] = engine.slots[i]
             gap = i
@@ -881,11 +865,6 @@ cdef int64_t engine_due_ns(const engine_t *engine) noexcept nogil:
     if engine.due_count == 0:
         return NEVER_NS
     return queue_due_ns(engine.due[0]) - engine.wall_offset_ns
-
-
-cdef int64_t engine_wake_ns(const engine_t *engine) noexcept nogil:
-    """Nothing is due before this time, mono. O(1)."""
-    return min(wheel_next_wake(&engine.wheel), engine_due_ns(engine))
 
 
 cdef record_t *engine_fire(engine_t *engine, int64_t now_ns, kind_t *kind) noexcept nogil:

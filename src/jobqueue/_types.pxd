@@ -5,6 +5,7 @@ All structs are plain C: no Python object is touched to compare a key or to move
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 cdef enum:
     NAME_MAX_LEN = 255            # characters in a job name
@@ -71,9 +72,17 @@ cdef struct job_t:                # the immutable half of a job; lives inside a 
     uint8_t created_given         # the caller chose created: never stamped again
     uint8_t held                  # queues that hold it, at most 255; while > 0 its stamp stays
 
-# ---------------------------------------------------------------- lock, clocks, references
+# ---------------------------------------------------------------- lock, clocks, references, objects
 
 cdef extern from "_platform.h":
+    ctypedef struct pool_t "jq_pool_t":
+        pass
+    object pool_take "jq_pool_take" (pool_t *pool, object type)
+    void pool_give "jq_pool_give" (pool_t *pool, void *obj) noexcept
+    void type_set "jq_type_set" (object type, void *call, void *make, void *dealloc) noexcept
+    bint small_int "jq_small_int" (object value, int64_t *out) noexcept
+    void count_by "JQ_COUNT" (Py_ssize_t counter, int by) noexcept
+    const bint HAS_GIL "JQ_HAS_GIL"
     ctypedef struct lock_t "jq_lock_t":
         pass
     void lock_acquire "jq_lock" (lock_t *lock) noexcept nogil
@@ -83,3 +92,14 @@ cdef extern from "_platform.h":
     void prefetch "jq_prefetch" (const void *address) noexcept nogil
     void ref_take "jq_incref" (void *obj) noexcept nogil    # of a PyObject
     void ref_drop "jq_decref" (void *obj) noexcept nogil    # its dealloc must run no foreign code
+
+cdef inline uint64_t id_hash(const uint8_t *id, const uint64_t *seed) noexcept nogil:
+    """Keyed hash of an id. Ids may come from strangers, who must not choose where they land."""
+    cdef uint64_t a
+    cdef uint64_t b
+    memcpy(&a, id, 8)
+    memcpy(&b, id + 8, 8)
+    a = (a ^ seed[0]) * <uint64_t> 0x9E3779B97F4A7C15
+    b = ((b ^ seed[1]) ^ (a >> 32)) * <uint64_t> 0xD6E8FEB86659FD93
+    a = (a ^ (b >> 29)) * <uint64_t> 0xA0761D6478BD642F
+    return a ^ (a >> 32)

@@ -14,7 +14,7 @@ Locking: none; the caller holds its lock. No Python object is touched below the 
 """
 
 cimport cython
-from cpython.exc cimport PyErr_WriteUnraisable
+from cpython.exc cimport PyErr_SetObject, PyErr_WriteUnraisable
 from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t, uint16_t, uint64_t, uintptr_t
 
 from jobqueue._types cimport (
@@ -568,7 +568,8 @@ cdef class TimerWheel:
                     callback()
                 except (KeyboardInterrupt, SystemExit):
                     raise
-                except BaseException:
+                except BaseException as error:
+                    PyErr_SetObject(type(error), error)
                     PyErr_WriteUnraisable(callback)
             timer = self.pop_due(now_ns)
         return fired
@@ -598,6 +599,10 @@ cdef class TimerWheel:
 
     def __len__(self):
         return wheel_len(&self.wheel)
+
+    def _wake_ns(self):
+        """Lower bound of the earliest deadline, in ns; for tests of the sleeping timer thread."""
+        return wheel_next_wake(&self.wheel)
 
     def _check(self):
         """Raise AssertionError with the name of an invariant that does not hold. O(n)."""

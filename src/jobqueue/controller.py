@@ -10,7 +10,7 @@ import threading
 from collections.abc import Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from . import _blocking
 from ._core import Engine
@@ -20,6 +20,11 @@ from ._queues import QueueController
 from ._records import Registry, Waiter
 from .errors import JobQueueError
 from .interfaces import Duration, IDLike, QueueControllerInterface, RunResult, Stats
+
+if TYPE_CHECKING:
+    from _thread import LockType
+
+    from typing_extensions import Buffer
 
 __all__ = ["Attempt", "Controller"]
 
@@ -150,7 +155,7 @@ class Controller(Engine):
 
     # ------------------------------------------------------------ what the engine calls
 
-    def _sleep(self, waiter: Waiter, signal: Any, timeout_ms: int) -> None:
+    def _sleep(self, waiter: Waiter, signal: "LockType", timeout_ms: int) -> None:
         if self.by_hand:
             _blocking.sleep_by_hand(signal)
         else:
@@ -185,6 +190,7 @@ class Attempt:
     """The job that is leased."""
     number: int
     """The number of the attempt, from 1."""
+    _deadline_ns: int
 
     def __init__(
         self, controller: Controller, names: str | Sequence[str], timeout: Duration
@@ -199,12 +205,12 @@ class Attempt:
         """When the lease ends unless it is touched or answered, UTC."""
         return self._controller._deadline(self._deadline_ns)
 
-    def complete(self, result: bytes = b"") -> None:
+    def complete(self, result: "Buffer" = b"") -> None:
         """Complete the job."""
         self._controller.complete(self.job, result, attempt=self.number)
         self._answered = True
 
-    def fail(self, result: bytes = b"") -> None:
+    def fail(self, result: "Buffer" = b"") -> None:
         """Fail the job."""
         self._controller.fail(self.job, result, attempt=self.number)
         self._answered = True

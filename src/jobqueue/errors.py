@@ -4,7 +4,7 @@ A rule that a value breaks has its own class. A value of the wrong *type* raises
 both that rule's error and a ``TypeError`` (``InvalidTTRTypeError`` for ``InvalidTTRError``).
 """
 
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 __all__ = [
     "AlreadyLeasedError",
@@ -156,7 +156,7 @@ _TYPE_ERRORS: Final[dict[type[ValidationError], type[ValidationError]]] = {
 }
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """The repr of a value, shortened, and safe for values whose repr raises."""
     try:
         text = repr(value)
@@ -165,7 +165,9 @@ def shown(value: Any) -> str:
     return text if len(text) <= SHOWN_MAX else text[: SHOWN_MAX - 1] + "…"
 
 
-def raise_wrong_type(error: type[ValidationError], what: str, wanted: str, value: Any) -> NoReturn:
+def raise_wrong_type(
+    error: type[ValidationError], what: str, wanted: str, value: object
+) -> NoReturn:
     """Raise for a value of the wrong type."""
     hint = ""
     if "ms" in wanted and isinstance(value, float):
@@ -176,7 +178,7 @@ def raise_wrong_type(error: type[ValidationError], what: str, wanted: str, value
 
 
 def raise_out_of_range(
-    error: type[ValidationError], what: str, value: Any, low: int, high: int, unit: str
+    error: type[ValidationError], what: str, value: object, low: int, high: int, unit: str
 ) -> NoReturn:
     """Raise for a number outside low..high."""
     raise error(f"{what} must be {low} to {high}{unit}, not {shown(value)}")

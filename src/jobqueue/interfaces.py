@@ -133,9 +133,7 @@ class Leaser(Protocol):
 
 
 @runtime_checkable
-class ControllerInterface(
-    Adder, Completer, Deleter, Failer, Runner, Scheduler, Leaser, Protocol
-):
+class ControllerInterface(Adder, Completer, Deleter, Failer, Runner, Scheduler, Leaser, Protocol):
     """A whole engine."""
 
 

@@ -5,7 +5,7 @@ checked here on top is what depends on the time of the call.
 """
 
 from datetime import datetime
-from typing import Any
+from typing import cast
 
 from . import _job, errors
 from ._job import Job
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 
-def validate_id(id: Any) -> None:
+def validate_id(id: object) -> None:
     """An id in any form: ID, UUID of version 4, canonical str, 16 bytes, or Job.
 
     Raises InvalidIDError.
@@ -33,7 +33,7 @@ def validate_id(id: Any) -> None:
     _job.check_id(id)
 
 
-def validate_name(name: Any) -> None:
+def validate_name(name: object) -> None:
     """A str of 1 to 255 of ``A-Z a-z 0-9 _ . -``. Raises InvalidNameError.
 
     >>> validate_name("mail.send")
@@ -44,32 +44,32 @@ def validate_name(name: Any) -> None:
     _job.check_name(name)
 
 
-def validate_payload(payload: Any) -> None:
+def validate_payload(payload: object) -> None:
     """Bytes-like, at most 1 048 576 bytes. Raises InvalidPayloadError."""
     _job.check_payload(payload)
 
 
-def validate_result(result: Any) -> None:
+def validate_result(result: object) -> None:
     """Bytes-like, at most 1 048 576 bytes. Raises InvalidResultError."""
     _job.check_result(result)
 
 
-def validate_ttr(ttr: Any) -> None:
+def validate_ttr(ttr: object) -> None:
     """1 to 86 400 000 ms, or a timedelta. Raises InvalidTTRError."""
     _job.check_ttr(ttr)
 
 
-def validate_ttl(ttl: Any) -> None:
+def validate_ttl(ttl: object) -> None:
     """1 to 2 592 000 000 ms, or a timedelta. Raises InvalidTTLError."""
     _job.check_ttl(ttl)
 
 
-def validate_timeout(timeout: Any) -> None:
+def validate_timeout(timeout: object) -> None:
     """0 to 86 400 000 ms, or a timedelta. Raises InvalidTimeoutError."""
     _job.check_timeout(timeout)
 
 
-def validate_time(time: Any) -> None:
+def validate_time(time: object) -> None:
     """An aware datetime that is not past. Raises InvalidTimeError.
 
     >>> from datetime import datetime
@@ -77,31 +77,31 @@ def validate_time(time: Any) -> None:
     Traceback (most recent call last):
     jobqueue.errors.InvalidTimeError: time must have a timezone, but datetime.datetime(2026, 1, 1, 0, 0) is naive
     """
-    _check_not_past(_job.check_time(time), time)
+    _check_not_past(_job.check_time(time), cast(datetime, time))
 
 
-def validate_add_job(job: Any) -> None:
+def validate_add_job(job: object) -> None:
     """A Job that would not be expired at once. Raises InvalidTimeError, or TypeError."""
-    _check_job(job)
-    _check_not_past(_job.check_time(job.expiration), job.expiration)
+    expiration = _job_of(job).expiration
+    _check_not_past(_job.check_time(expiration), expiration)
 
 
-def validate_schedule_job(job: Any) -> None:
+def validate_schedule_job(job: object) -> None:
     """A Job with a time, not expired by now. Raises InvalidTimeError, or TypeError."""
-    _check_job(job)
-    if job.time is None:
+    if _job_of(job).time is None:
         raise errors.InvalidTimeError(f"a scheduled job must have a time: {job!r}")
     validate_add_job(job)
 
 
-def validate_run_job(job: Any) -> None:
+def validate_run_job(job: object) -> None:
     """A Job: a run has no TTL, so nothing depends on the time. Raises TypeError."""
-    _check_job(job)
+    _job_of(job)
 
 
-def _check_job(job: Any) -> None:
-    if type(job) is not Job:
-        raise TypeError(f"a Job is wanted, not {errors.shown(job)}")
+def _job_of(value: object) -> Job:
+    if type(value) is not Job:
+        raise TypeError(f"a Job is wanted, not {errors.shown(value)}")
+    return value
 
 
 def _check_not_past(time_ns: int, time: datetime) -> None:

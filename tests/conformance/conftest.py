@@ -11,7 +11,8 @@ import pytest
 
 from jobqueue import Controller, Job, RunRecord
 from jobqueue.testing import ManualClock
-from tests.model import ModelController, Queues, Record
+from tests.model import ModelController
+from tests.plain import Queues, Record
 from tests.waiting import Call, wait_until
 
 ENGINES = ("embedded", "custom", "model")

@@ -1,7 +1,7 @@
 """Bad input of every kind: its own error, and nothing has changed.
 
 The table is made of every verb times every bad value of each of its arguments; around each call the
-whole observable state is compared. `observe` sees the states, counts and results of all records, the
+whole observable state is compared: states, counts and results of all records, the
 order of all queues, the names, the stats and the next deadline.
 """
 

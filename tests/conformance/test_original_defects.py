@@ -118,7 +118,7 @@ def test_defect_5_exhausted_attempts_at_lease_wake_the_waiters(engine, way, bloc
 
 @pytest.mark.parametrize("verb", ["complete", "fail"])
 def test_defect_6_the_answer_of_a_worker_whose_lease_ended(engine, clock, verb):
-    """With its number given, its answer is refused: while the job waits, and while another has it."""
+    """With its number given it is refused: while the job waits, and while another has it."""
     job = Job("a", ttr=100)
     engine.add(job)
     engine.lease("a", 0)

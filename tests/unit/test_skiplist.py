@@ -92,7 +92,10 @@ def orders() -> Iterator[tuple[str, list[Key]]]:
     yield "random", random.Random(2).sample(ascending, MANY)
     both = itertools.zip_longest(ascending[MANY // 2 :], ascending[: MANY // 2][::-1])
     yield "outwards", [k for pair in both for k in pair if k is not None]
-    yield "ties only", [key(7, 7, c // 200, c % 200) for c in random.Random(3).sample(range(MANY), MANY)]
+    yield (
+        "ties only",
+        [key(7, 7, c // 200, c % 200) for c in random.Random(3).sample(range(MANY), MANY)],
+    )
 
 
 @pytest.mark.parametrize("keys", [pytest.param(keys, id=name) for name, keys in orders()])

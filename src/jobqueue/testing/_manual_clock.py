@@ -105,7 +105,7 @@ class ManualClock:
         return f"ManualClock({self.now.isoformat()})"
 
 
-def _duration_ns(duration: int | timedelta, *, signed: bool = False) -> int:
+def _duration_ns(duration: object, *, signed: bool = False) -> int:
     if isinstance(duration, timedelta):
         us = (duration.days * 86400 + duration.seconds) * 10**6 + duration.microseconds
         ns = us * 1000

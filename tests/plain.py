@@ -1,0 +1,182 @@
+"""The parts of the model: records, registry and queues over plain dicts and sorted().
+
+Queues and Queue offer QueueControllerInterface and QueueInterface, so they also serve as foreign
+queues of a real engine. The optional arguments are for the model, which stamps in its own records.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from jobqueue import (
+    ID,
+    MAX_HARD_ATTEMPTS,
+    Job,
+    State,
+    validate_id,
+    validate_name,
+    validate_result,
+)
+
+
+def to_id(value: Any) -> ID:
+    """An id in any of its forms."""
+    validate_id(value)
+    if isinstance(value, Job):
+        return value.id
+    return ID.parse(value) if isinstance(value, str) else ID(value)
+
+
+def to_bytes(result: Any) -> bytes:
+    """A valid result."""
+    validate_result(result)
+    return bytes(result)
+
+
+@dataclass(eq=False)
+class Record:
+    """The mutable half of a job, as RunRecord."""
+
+    job: Job | None = None
+    attempts: int = field(default=0, kw_only=True)
+    state: State = field(default=State.NEW, kw_only=True)
+    fails: int = field(default=0, kw_only=True)
+    result: bytes | None = field(default=None, init=False)
+    runner: Any = field(default=None, init=False)
+
+    def running(self) -> bool:
+        return self.state == State.LEASED
+
+    def success(self) -> bool:
+        return self.state == State.COMPLETED
+
+    def processed(self) -> bool:
+        return self.state in (State.COMPLETED, State.FAILED)
+
+    def write_result(self, result: bytes, success: bool) -> bool:
+        if self.processed():
+            return False
+        self.result = to_bytes(result)
+        self.state = State.COMPLETED if success else State.FAILED
+        return True
+
+    def attempts_remain(self) -> bool:
+        return self.attempts < (self.job.max_attempts or MAX_HARD_ATTEMPTS)
+
+
+class Registry:
+    """All records by id."""
+
+    def __init__(self) -> None:
+        self._records: dict[ID, Record] = {}
+
+    def add(self, record: Record) -> bool:
+        if record.job is None or record.job.id in self._records:
+            return False
+        self._records[record.job.id] = record
+        return True
+
+    def delete(self, id: Any) -> bool:
+        return self._records.pop(to_id(id), None) is not None
+
+    def record(self, id: Any) -> Record | None:
+        return self._records.get(to_id(id))
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __contains__(self, id: Any) -> bool:
+        return self.record(id) is not None
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(list(self._records.values()))
+
+
+class Queue:
+    """One named queue: each job under its sort key. Offers QueueInterface."""
+
+    def __init__(self) -> None:
+        self.ready: dict[Job, tuple[int, int, bytes]] = {}
+        self.due: dict[Job, tuple[int, int, int, bytes]] = {}
+
+    def add(self, job: Job, created_ns: int | None = None) -> bool:
+        if job in self:
+            return False
+        created_ns = job.created_ns if created_ns is None else created_ns
+        self.ready[job] = (-job.priority, created_ns, bytes(job.id))
+        return True
+
+    def schedule(self, job: Job, due_ns: int | None = None, created_ns: int | None = None) -> bool:
+        if job in self or (due_ns is None and job.time_ns is None):
+            return False
+        due_ns = job.time_ns if due_ns is None else due_ns
+        created_ns = job.created_ns if created_ns is None else created_ns
+        self.due[job] = (due_ns, -job.priority, created_ns, bytes(job.id))
+        return True
+
+    def awake(self, job: Job) -> bool:
+        if job not in self.due:
+            return False
+        _, *rest = self.due.pop(job)
+        self.ready[job] = tuple(rest)
+        return True
+
+    def delete(self, job: Job) -> bool:
+        return self.ready.pop(job, None) is not None or self.due.pop(job, None) is not None
+
+    def exists(self, job: Job) -> bool:
+        return job in self
+
+    def lease(self) -> Job | None:
+        if not self.ready:
+            return None
+        job = self.ready_jobs()[0]
+        del self.ready[job]
+        return job
+
+    def ready_jobs(self) -> list[Job]:
+        return sorted(self.ready, key=self.ready.__getitem__)
+
+    def scheduled_jobs(self) -> list[Job]:
+        return sorted(self.due, key=self.due.__getitem__)
+
+    def __contains__(self, job: Job) -> bool:
+        return job in self.ready or job in self.due
+
+    def __len__(self) -> int:
+        return len(self.ready) + len(self.due)
+
+
+class Queues:
+    """All queues by name. Offers QueueControllerInterface."""
+
+    def __init__(self) -> None:
+        self._queues: dict[str, Queue] = {}
+
+    def queue(self, name: str) -> Queue:
+        validate_name(name)
+        return self._queues.setdefault(name, Queue())
+
+    def queues(self) -> MappingProxyType[str, Queue]:
+        return MappingProxyType(self._queues)
+
+    def add(self, job: Job) -> bool:
+        return self.queue(job.name).add(job)
+
+    run = add
+
+    def schedule(self, job: Job) -> bool:
+        return self.queue(job.name).schedule(job)
+
+    def delete(self, job: Job) -> bool:
+        return self.queue(job.name).delete(job)
+
+    def awake(self, job: Job) -> bool:
+        return self.queue(job.name).awake(job)
+
+    def exists(self, job: Job) -> bool:
+        return self.queue(job.name).exists(job)
+
+    def lease(self, name: str) -> Job | None:
+        return self._queues[name].lease() if name in self._queues else None
