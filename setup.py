@@ -30,6 +30,20 @@ DIRECTIVES = {
     "linetrace": TRACE,
 }
 
+# From the inside out: each knows only those before it.
+MODULES = (
+    "_skiplist",
+    "_wheel",
+    "_job",
+    "_state",
+    "_life",
+    "_records",
+    "_queues",
+    "_base",
+    "_core",
+    "_waits",
+)
+
 macros: list[tuple[str, str | None]] = []
 compile_args: list[str] = []
 link_args: list[str] = []
@@ -62,7 +76,7 @@ def extension(name: str) -> Extension:
 
 setup(
     ext_modules=cythonize(
-        [extension(name) for name in ("_skiplist", "_wheel", "_job", "_state", "_records", "_queues", "_core")],
+        [extension(name) for name in MODULES],
         compiler_directives=DIRECTIVES,
         build_dir="build/cython",
         include_path=["src"],

@@ -13,11 +13,21 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.case import leave
+
 NAME = "bench"  # the one queue of the single-queue cases
 RESULT = b"done"  # what a completed job answers
 TTR_MS = 30_000
 PRIORITY = 1
 STOP = b""  # the payload that ends a consumer
+
+
+def missing_module(name: str) -> str | None:
+    """Why a module cannot be imported, or None."""
+    # kombu, once imported, has no __spec__, which find_spec does not forgive.
+    if name in sys.modules or importlib.util.find_spec(name) is not None:
+        return None
+    return f"module {name} is not installed (dependency group 'bench')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +48,7 @@ class Contender:
     title: str  # as the report prints it
     best: str  # how it is used at its best
     open: Callable[[], Any]  # a fresh engine
-    close: Callable[[Any], object] = lambda engine: None
+    close: Callable[[Any], object] = leave
     lacks: str = ""  # what it does not do
     needs: tuple[str, ...] = ()  # modules, and programs as "/name"
     acks: bool = False  # a library with priorities or acknowledgement
@@ -59,9 +69,10 @@ class Contender:
     def missing(self) -> str | None:
         """Why it cannot run here, or None."""
         for need in self.needs:
-            if need.startswith("/"):
-                if shutil.which(need[1:]) is None:
-                    return f"{need[1:]} is not installed"
-            elif need not in sys.modules and importlib.util.find_spec(need) is None:
-                return f"module {need} is not installed (dependency group 'bench')"
+            if not need.startswith("/"):
+                reason = missing_module(need)
+            else:
+                reason = None if shutil.which(need[1:]) else f"{need[1:]} is not installed"
+            if reason is not None:
+                return reason
         return None

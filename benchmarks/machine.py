@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import heapq
 import os
 import platform
@@ -62,7 +62,7 @@ def python_build() -> str:
 
 
 def calibration_ns() -> float:
-    """heapq push + pop of 100 000 random pairs, per element: how fast this machine is today."""
+    """Push and pop of 100 000 random pairs on a heapq, per element: how fast things are today."""
     rng = random.Random(7)
     items = [(rng.random(), number) for number in range(100_000)]
     best = float("inf")
@@ -79,7 +79,7 @@ def calibration_ns() -> float:
 
 def facts() -> dict[str, Any]:
     return {
-        "when": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "when": dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "commit": commit(),
         "python": python_build(),
         "processor": processor(),

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from benchmarks.case import Case
@@ -135,7 +136,7 @@ def quantiles(samples: Sequence[float], per: float = 1_000.0) -> list[tuple[floa
 
 def resident_bytes(pid: int | str = "self") -> int:
     """Resident memory of a process (VmRSS)."""
-    with open(f"/proc/{pid}/status", encoding="ascii") as status:
+    with Path(f"/proc/{pid}/status").open(encoding="ascii") as status:
         for line in status:
             if line.startswith("VmRSS:"):
                 return int(line.split()[1]) * 1024

@@ -23,12 +23,10 @@ WIDTH, HEIGHT = 8.0, 4.8  # inches
 
 
 def new_axes(height: float = HEIGHT) -> tuple[Any, Any]:
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(WIDTH, height), layout="constrained")
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(visible=True, which="major", color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
@@ -36,45 +34,50 @@ def new_axes(height: float = HEIGHT) -> tuple[Any, Any]:
 
 
 def save(figure: Any, path: Path) -> None:
-    from matplotlib import pyplot
-
     path.parent.mkdir(parents=True, exist_ok=True)
     # No software or date in the file: the same figures give the same bytes.
     figure.savefig(path, dpi=110, metadata={"Software": None})
-    pyplot.close(figure)
 
 
 def time_text(ns: float) -> str:
     """12 ns, 1.2 us, 120 us, 1.2 ms: two or three digits."""
-    for unit, size in (("ns", 1.0), ("µs", 1e3), ("ms", 1e6)):
-        value = ns / size
-        if value < 999.5 or unit == "ms":
-            return f"{value:.0f} {unit}" if value >= 99.5 or unit == "ns" else f"{value:.3g} {unit}"
-    raise AssertionError("unreachable")
+    unit, size = ("ns", 1.0) if ns < 999.5 else ("µs", 1e3) if ns < 999.5e3 else ("ms", 1e6)
+    value = ns / size
+    return f"{value:.0f} {unit}" if value >= 99.5 else f"{value:.3g} {unit}"
+
+
+def time_axis(axis: Any, unit: float = 1.0) -> None:
+    """A log axis whose powers of ten read as times; `unit` is nanoseconds a step."""
+    from matplotlib import ticker
+
+    axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: time_text(value * unit)))
+    axis.set_minor_formatter(ticker.NullFormatter())
 
 
 def cycle_bars(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """One bar a contender: the whole life of one job."""
     figure, axes = new_axes(0.9 + 0.33 * len(rows))
     ordered = sorted(rows, key=lambda row: -row["ns"])
-    colours = [
-        COLOURS.get(row["name"], OTHER) if row["name"] in ("jobqueue", "floor") else OTHER
-        for row in ordered
-    ]
-    axes.barh([row["title"] for row in ordered], [row["ns"] for row in ordered], color=colours)
+    own = {name: COLOURS[name] for name in ("jobqueue", "floor")}
+    axes.barh(
+        [row["title"] for row in ordered],
+        [row["ns"] for row in ordered],
+        color=[own.get(row["name"], OTHER) for row in ordered],
+    )
     axes.set_xscale("log")
+    time_axis(axes.xaxis)
     for place, row in enumerate(ordered):
         axes.text(row["ns"] * 1.08, place, time_text(row["ns"]), va="center", fontsize=8)
     axes.set_xlim(right=max(row["ns"] for row in ordered) * 2.2)
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel("nanoseconds for the whole life of one job, one thread (log scale)")
+    axes.set_xlabel("whole life of one job, one thread (log scale)")
     axes.tick_params(axis="y", labelsize=8, length=0)
     save(figure, path)
 
 
 def depth_lines(curves: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Log-log: cost of a cycle over the number of pending jobs."""
-    figure, axes = new_axes()
+    figure, axes = new_axes(6.0)
     for curve in curves:
         axes.plot(
             curve["depths"],
@@ -88,35 +91,37 @@ def depth_lines(curves: Sequence[Mapping[str, Any]], path: Path) -> None:
         )
     axes.set_xscale("log")
     axes.set_yscale("log")
+    time_axis(axes.yaxis)
     axes.set_xlabel("jobs pending")
-    axes.set_ylabel("nanoseconds a cycle")
-    axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    axes.set_ylabel("one cycle")
+    figure.legend(fontsize=8, frameon=False, loc="outside lower center", ncols=2, handlelength=3)
     save(figure, path)
 
 
 def tail_lines(
-    series: Sequence[Mapping[str, Any]], path: Path, label: str, limit: float | None = None
+    series: Sequence[Mapping[str, Any]], path: Path, label: str, unit: float, limit: float | None
 ) -> None:
-    """Log-log: share of samples slower than a latency."""
+    """Log-log: share of samples slower than a latency, which is in `unit` nanoseconds."""
     figure, axes = new_axes()
+    axes.set_xscale("log")
+    axes.set_yscale("log")
     for one in series:
-        shares = [share for share, _ in one["tail"]]
-        values = [value for _, value in one["tail"]]
         axes.plot(
-            values,
-            shares,
+            [value for _, value in one["tail"]],
+            [share for share, _ in one["tail"]],
             color=COLOURS.get(one["engine"], OTHER),
-            linestyle=one.get("style", "-"),
             linewidth=2 if one["engine"] in ("jobqueue", "expiry") else 1.3,
             label=one["title"],
         )
     if limit is not None:
         axes.axvline(limit, color="#333333", linewidth=0.8, linestyle=":")
-        axes.text(limit * 1.05, 0.5, "target p99", fontsize=8)
-    axes.axhline(0.01, color="#bbbbbb", linewidth=0.8)
-    axes.text(axes.get_xlim()[0], 0.0105, " 1 in 100 is slower", fontsize=7, color="#777777")
-    axes.set_xscale("log")
-    axes.set_yscale("log")
+        axes.text(limit * 1.05, 0.65, "target of p99", fontsize=8)
+    for share, text in ((0.5, "p50"), (0.01, "p99"), (0.001, "p99.9")):
+        if share > axes.get_ylim()[0]:
+            axes.axhline(share, color="#bbbbbb", linewidth=0.8)
+            place = axes.get_yaxis_transform()
+            axes.text(0.005, share * 1.06, text, fontsize=8, color="#777777", transform=place)
+    time_axis(axes.xaxis, unit)
     axes.set_xlabel(label)
     axes.set_ylabel("share of samples that take longer")
     axes.legend(fontsize=8, frameon=False)

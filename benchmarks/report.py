@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 import time
@@ -49,6 +48,7 @@ def rows_of(cases: Sequence[Case], rounds: int, base: str | None = None) -> list
             "name": case.engine,
             "title": case.title or case.name,
             "lacks": case.lacks,
+            "best": case.best,
             "ns": one.median,
             "low": low,
             "high": high,
@@ -220,7 +220,7 @@ def other_interpreters(named: Sequence[str] | None) -> list[str]:
     """Debian's own Python, unless it is the one that runs, or others were named."""
     if named is not None:
         return [python for python in named if python != "none"]
-    is_other = os.path.exists(DEBIAN_PYTHON) and sys.base_prefix != "/usr"
+    is_other = Path(DEBIAN_PYTHON).exists() and sys.base_prefix != "/usr"
     return [DEBIAN_PYTHON] if is_other else []
 
 
@@ -235,11 +235,13 @@ def history_line(figures: dict[str, Any]) -> str:
     return json.dumps(line, sort_keys=True)
 
 
-def write(figures: dict[str, Any], out: Path, results: Path) -> None:
-    out.mkdir(parents=True, exist_ok=True)
+def save(figures: dict[str, Any], results: Path) -> None:
     results.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(figures, indent=1) + "\n"
-    (results / "last.json").write_text(text, encoding="utf-8")
+    (results / "last.json").write_text(json.dumps(figures) + "\n", encoding="utf-8")
+
+
+def write(figures: dict[str, Any], out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
     (out / "performance.md").write_text(render.document(figures), encoding="utf-8")
     render.draw(figures, out / "plots")
 
@@ -274,11 +276,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in options.only or sections:
             say(f"section {name}")
             figures[name] = sections[name]()
+            save(figures, results)  # so that --only can go on from here after a failure
         if not options.only:
             results.mkdir(parents=True, exist_ok=True)
             with (results / "history.jsonl").open("a", encoding="utf-8") as history:
                 history.write(history_line(figures) + "\n")
-    write(figures, out, results)
+    write(figures, out)
     say(f"wrote {out / 'performance.md'}")
     return 0
 

@@ -32,7 +32,7 @@ def cycle(queue: Controller, payloads: Sequence[bytes]) -> None:
         queue.delete(job)
 
 
-def lock_pair(engine: object) -> Pair:
+def lock_pair(_: object) -> Pair:
     ping, pong = threading.Lock(), threading.Lock()
     ping.acquire()
     pong.acquire()

@@ -1,4 +1,4 @@
-"""Builds the floor: python benchmarks/floor/build.py. (It is built on first use as well.)
+"""Builds the floor, which happens on first use as well: python benchmarks/floor/build.py.
 
 Compiled in a temporary folder, by Cython and setuptools, with the directives of the package's own
 setup.py; the result ends up beside its source.
@@ -95,7 +95,8 @@ def load_wheel_loop() -> ModuleType:
     with tempfile.TemporaryDirectory(prefix="wheel-loop-") as scratch:
         path = build("_wheel_loop", Path(scratch))
         spec = importlib.util.spec_from_file_location("_wheel_loop", path)
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
     return module

@@ -30,7 +30,8 @@ def work(pending: int, order: str) -> Iterator[tuple[bytes, int]]:
 
 def depth_case(contender: Contender, order: str, pending: int, steps: int = STEPS) -> Case:
     fill, hold = contender.fill, contender.hold
-    assert fill is not None and hold is not None
+    assert fill is not None
+    assert hold is not None
 
     def setup() -> tuple[Any, list[tuple[bytes, int]]]:
         engine = contender.open()

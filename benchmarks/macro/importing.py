@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import statistics
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from benchmarks.case import Probe
+from benchmarks.contender import missing_module
 from benchmarks.machine import ROOT
 
 MODULES = ("jobqueue", "asyncio", "queue", "sortedcontainers", "huey", "dramatiq", "kombu")
@@ -34,16 +34,12 @@ def import_cost(module: str, rounds: int = 25) -> dict[str, Any]:
     return {"more_ms": statistics.median(more), "bare_ms": statistics.median(bare)}
 
 
-def missing(module: str) -> str | None:
-    return None if importlib.util.find_spec(module) else f"module {module} is not installed"
-
-
 PROBES = tuple(
     Probe(
         f"import/{module}",
         partial(import_cost, module),
         title=module,
-        missing=partial(missing, module),
+        missing=partial(missing_module, module),
     )
     for module in MODULES
 )

@@ -22,6 +22,8 @@ SHARES = (85, 5, 5, 3, 2)
 
 @dataclass(frozen=True, slots=True)
 class Step:
+    """One job to add, and what happens to the one that is leased."""
+
     name: str
     payload: bytes
     priority: int

@@ -19,11 +19,10 @@ PEER_NAMES = ("simple_queue", "priority_queue")
 
 @dataclass(slots=True)
 class Shares:
-    """Who got how much: jobs each consumer took, chunks each producer had added when the first
-    was done."""
+    """Who got how much."""
 
-    consumers: list[int] = field(default_factory=list)
-    producers: list[int] = field(default_factory=list)
+    consumers: list[int] = field(default_factory=list)  # jobs each of them took
+    producers: list[int] = field(default_factory=list)  # chunks added when the first was done
 
     @staticmethod
     def least(parts: list[int]) -> float:
@@ -33,7 +32,8 @@ class Shares:
 
 def run_threads(contender: Contender, engine: Any, chunks: list[list[bytes]], sides: int) -> Shares:
     produce, consume = contender.produce, contender.consume
-    assert produce is not None and consume is not None
+    assert produce is not None
+    assert consume is not None
     shares = Shares()
     progress = [0] * sides
 

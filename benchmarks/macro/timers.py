@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import random
 import time
 from collections.abc import Iterator
@@ -61,7 +61,8 @@ def expiry_lateness(
         job = Job(LATE, ttl=500 + int(number * step_ms))
         queue.add(job)
         record = queue.registry.record(job)
-        assert record is not None and record.job is not None
+        assert record is not None
+        assert record.job is not None
         due[job.id] = record.job.created_ns + job.ttl * NS_PER_MS
     time.sleep(1.0 + count * step_ms / 1_000)
     late = [float(at - due[job_id]) for job_id, at in fired]
@@ -78,9 +79,9 @@ def schedule_lateness(
 ) -> dict[str, Any]:
     """Scheduled jobs and a blocked leaser: how late after job.time the lease returns."""
     queue = with_pending(pending)
-    start = datetime.datetime.now(datetime.UTC) + datetime.timedelta(milliseconds=500)
+    start = dt.datetime.now(dt.UTC) + dt.timedelta(milliseconds=500)
     for number in range(count):
-        queue.schedule(Job(LATE, time=start + datetime.timedelta(milliseconds=number * step_ms)))
+        queue.schedule(Job(LATE, time=start + dt.timedelta(milliseconds=number * step_ms)))
     late: list[float] = []
     for _ in range(count):
         job = queue.lease(LATE, 10_000)
@@ -99,7 +100,7 @@ def schedule_lateness(
 def idle_share(pending: int = PENDING, seconds: float = 5.0) -> dict[str, Any]:
     """Processor time of the whole process while nothing is due, in per cent of one core."""
     queue = with_pending(pending)
-    tomorrow = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)
+    tomorrow = dt.datetime.now(dt.UTC) + dt.timedelta(days=1)
     queue.schedule(Job(LATE, time=tomorrow))
     time.sleep(1.0)
     wall, used = time.monotonic(), time.process_time()
@@ -118,7 +119,7 @@ def wheel_objects(wheel: TimerWheel) -> None:
 def native_missing() -> str | None:
     try:
         load_wheel_loop()
-    except Exception as error:  # a compiler may be missing, or the wheel may have changed
+    except Exception as error:  # noqa: BLE001  a compiler may be missing, or the wheel may have changed
         return f"the loop over the native wheel cannot be built: {error}"
     return None
 

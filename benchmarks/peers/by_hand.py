@@ -125,7 +125,7 @@ class Queue:
         heappush(self.ttl_heap, (now + job.ttl * NS_PER_MS, identity))
         self.added += 1
 
-    def lease(self, name: str, timeout: int = 0) -> Job:
+    def lease(self, name: str, timeout: int = 0) -> Job:  # noqa: ARG002  it cannot wait
         now = time_ns()
         if self.ttr_heap and self.ttr_heap[0][0] <= now:
             self.fire_ttr(now)
@@ -291,7 +291,7 @@ def hold(queue: Queue, work: Iterable[tuple[bytes, int]]) -> None:
 
 BY_HAND = Contender(
     name="by_hand",
-    title="heapq + dict, same bookkeeping by hand",
+    title="heapq + dict by hand, same bookkeeping",
     best="one slotted object a job, ids in blocks, one clock read a call, lazy heaps",
     lacks="validation, thread safety, blocking, timers that fire on their own",
     open=Queue,
@@ -303,8 +303,8 @@ BY_HAND = Contender(
 
 BY_HAND_LOCKED = Contender(
     name="by_hand_locked",
-    title="the same with a lock round each verb",
-    best="as above",
+    title="heapq + dict by hand, with a lock",
+    best="as the one without; a lock round each verb",
     lacks="validation, blocking, timers that fire on their own",
     open=LockedQueue,
     cycle=cycle,

@@ -12,7 +12,7 @@ from benchmarks.contender import RESULT, Contender
 def open_huey() -> tuple[Any, Any]:
     huey = importlib.import_module("huey").MemoryHuey("bench", results=True)
 
-    def work(payload: bytes) -> bytes:
+    def work(_: bytes) -> bytes:
         return RESULT
 
     return huey, huey.task()(work)

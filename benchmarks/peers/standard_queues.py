@@ -47,7 +47,7 @@ def simple_consume(engine: queue.SimpleQueue[bytes]) -> int:
     return count
 
 
-def simple_pair(engine: object) -> Pair:
+def simple_pair(_: object) -> Pair:
     payload = bytes(100)
     ping: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     pong: queue.SimpleQueue[bytes] = queue.SimpleQueue()
@@ -91,7 +91,7 @@ def priority_consume(engine: queue.PriorityQueue[Item]) -> int:
     return count
 
 
-def priority_pair(engine: object) -> Pair:
+def priority_pair(_: object) -> Pair:
     item = (0, 0, bytes(100))
     ping: queue.PriorityQueue[Item] = queue.PriorityQueue()
     pong: queue.PriorityQueue[Item] = queue.PriorityQueue()

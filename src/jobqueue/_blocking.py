@@ -13,7 +13,7 @@ from _thread import LockType
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from ._core import Engine
+    from ._waits import WaitingEngine as Engine
     from ._records import Waiter
 
 __all__ = ["TimerThread", "sleep"]

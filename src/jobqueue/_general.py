@@ -11,7 +11,7 @@ from _thread import allocate_lock
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from ._core import _at_index
+from ._base import _at_index
 from ._job import ID, Job
 from ._records import RunRecord, State, Waiter
 from .controller import Controller

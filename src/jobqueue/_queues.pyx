@@ -10,20 +10,23 @@ cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 
-from jobqueue._job cimport Job, job_object, name_read
-from jobqueue._records cimport Registry, RunRecord, record_new, record_object, registry_now, wake_all
+from jobqueue._types cimport (
+    NEVER_NS, TIMER_ARMED, TIMER_CANCELLED, lock_acquire, lock_release, ref_drop, sortkey_t,
+)
 from jobqueue._skiplist cimport (
     skiplist_after, skiplist_at, skiplist_check, skiplist_find, skiplist_first, skiplist_len,
     skiplist_rank, skiplist_t,
 )
+from jobqueue._job cimport Job, job_object, name_read
 from jobqueue._state cimport (
-    PLACE_NONE, PLACE_READY, PLACE_SCHEDULED, STATE_LEASED, due_update, engine_reserve_queues,
-    engine_t, object_of, queue_add, queue_awake, queue_clear, queue_find, queue_init, queue_offer,
-    queue_pop, queue_remove, queue_schedule, queue_t, record_processed, record_t, registry_add,
-    registry_find, scheduled_end, ttl_arm, ttl_start_ns,
+    PLACE_NONE, PLACE_SCHEDULED, STATE_LEASED, due_update, engine_reserve_queues, engine_t,
+    object_of, queue_add, queue_awake, queue_clear, queue_find, queue_init, queue_pop, queue_remove,
+    queue_schedule, queue_t, record_processed, record_t, registry_add, registry_find, scheduled_end,
+    ttl_arm, ttl_start_ns,
 )
-from jobqueue._types cimport (
-    NEVER_NS, TIMER_ARMED, TIMER_CANCELLED, lock_acquire, lock_release, ref_drop, ref_take, sortkey_t,
+from jobqueue._life cimport queue_offer
+from jobqueue._records cimport (
+    Registry, RunRecord, record_new, record_object, registry_now, wake_all,
 )
 
 from types import MappingProxyType

@@ -9,19 +9,20 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport calloc, free
 
-from jobqueue._job cimport Job, id_read, job_object, random_fill, result_read
-from jobqueue._state cimport (
-    KIND_SCHEDULED, KIND_TTL, KIND_TTR, KIND_WAIT, OBJECT_HEAD, OUTCOME_NONE, PLACE_SCHEDULED,
-    STATE_COMPLETED, STATE_LEASED, engine_check, engine_clear, engine_init, engine_t, job_delete,
-    job_finish, kind_t, object_of, queue_remove, queue_schedule, record_init, record_processed, record_t, registry_add, registry_find,
-    scheduled_end, timer_end, views_t, wait_forget, wait_t, woken_take,
-)
 from jobqueue._types cimport (
     NEVER_NS, NS_PER_MS, TIMER_ARMED, TIMER_CANCELLED, TIMER_IDLE, clock_mono_ns, clock_wall_ns,
     count_by, lock_acquire, lock_release, pool_give, pool_t, pool_take, ref_drop, ref_take, timer_t,
     type_set,
 )
 from jobqueue._wheel cimport Timer
+from jobqueue._job cimport Job, id_read, job_object, random_fill, result_read
+from jobqueue._state cimport (
+    KIND_SCHEDULED, KIND_TTL, KIND_TTR, KIND_WAIT, OBJECT_HEAD, OUTCOME_NONE, PLACE_SCHEDULED,
+    STATE_COMPLETED, STATE_LEASED, engine_clear, engine_init, engine_t, kind_t, object_of,
+    queue_remove, queue_schedule, record_init, record_processed, record_t, registry_add,
+    registry_find, scheduled_end, timer_end, views_t, wait_forget, wait_t, woken_take,
+)
+from jobqueue._life cimport engine_check, job_delete, job_finish
 
 from enum import IntEnum
 

@@ -2,8 +2,8 @@
 
 Level 0 is a list of leaves of entries in order; each level above is a list of branches, whose slots
 hold a child, the entries under it and a separator: entries before the child < separator <= entries
-in it. Blocks keep 10^7 random keys within a few cache misses. Full blocks are split, at the ends of
-the list by opening a fresh block, so that a FIFO fills blocks whole; a block is freed when it is
+in it. Blocks keep 10^7 random keys within a few cache misses. Full blocks are split, where keys
+ascend by opening a fresh block, so that a FIFO fills blocks whole; a block is freed when it is
 empty (free-at-empty: Johnson & Shasha, "B-trees with inserts and deletes", JCSS 47, 1993).
 Invariant: a separator is a copy of a key, tie included, so it may outlive the entry it came from.
 Invariant: the root has two slots at least, so the first and the last path part at the root.
@@ -154,7 +154,7 @@ cdef leaf_t *leaf_new(Py_ssize_t capacity) noexcept nogil:
     cdef leaf_t *leaf = <leaf_t *> block_alloc(leaf_size(capacity))
     if leaf is not NULL:
         leaf.prev = leaf.next = NULL
-        leaf.begin = leaf.end = 0
+        leaf.begin = leaf.end = leaf.next_index = 0
         leaf.capacity = <uint16_t> capacity
     return leaf
 
@@ -199,6 +199,7 @@ cdef void leaf_insert(leaf_t *leaf, Py_ssize_t index, const sortkey_t *key, void
         leaf.begin -= 1
         index -= 1
     entries[index] = entry_t(key.a, key.b, item)
+    leaf.next_index = <uint16_t> (index + 1)
 
 
 cdef void leaf_remove(leaf_t *leaf, Py_ssize_t index) noexcept nogil:
@@ -378,20 +379,34 @@ cdef bint blocks_reserve(
     return False
 
 
-cdef void leaf_split(skiplist_t *list, leaf_t *leaf, leaf_t *fresh, side_t side) noexcept nogil:
-    """Link the fresh leaf in, before the leaf or after it, and give it half of the entries.
+cdef Py_ssize_t leaf_cut(const leaf_t *leaf, side_t side, Py_ssize_t index) noexcept nogil:
+    """How many entries a full leaf keeps when it is split for an insertion at the index.
 
-    At an end of the list it stays empty, for the key that is to come.
+    Half of them, but all where keys ascend, as they do within each priority of a queue: so leaves
+    become full there too.
+    """
+    if side == AFTER_ALL:
+        return leaf_len(leaf)
+    if index == leaf.next_index and index > leaf.begin:
+        return index - leaf.begin
+    return leaf_len(leaf) >> 1
+
+
+cdef void leaf_split(
+    skiplist_t *list, leaf_t *leaf, leaf_t *fresh, side_t side, Py_ssize_t cut
+) noexcept nogil:
+    """Link the fresh leaf in after the leaf, with all but the first ``cut`` entries.
+
+    BEFORE_ALL: in front of it, empty. The key that is to come goes into an empty leaf.
     """
     cdef leaf_t *left = fresh if side == BEFORE_ALL else leaf
     cdef leaf_t *right = leaf if side == BEFORE_ALL else fresh
-    cdef Py_ssize_t half = leaf_len(leaf) >> 1
-    if side == WITHIN:
-        fresh.end = <uint16_t> (leaf_len(leaf) - half)
-        leaf.end = <uint16_t> (leaf.begin + half)
-        memcpy(leaf_entries(fresh), &leaf_entries(leaf)[leaf.end], fresh.end * sizeof(entry_t))
-    elif side == BEFORE_ALL:
+    if side == BEFORE_ALL:
         fresh.begin = fresh.end = fresh.capacity
+    else:
+        fresh.end = <uint16_t> (leaf_len(leaf) - cut)
+        leaf.end = <uint16_t> (leaf.begin + cut)
+        memcpy(leaf_entries(fresh), &leaf_entries(leaf)[leaf.end], fresh.end * sizeof(entry_t))
     fresh.prev = leaf.prev if side == BEFORE_ALL else leaf
     fresh.next = leaf if side == BEFORE_ALL else leaf.next
     if left.prev is NULL:
@@ -405,20 +420,21 @@ cdef void leaf_split(skiplist_t *list, leaf_t *leaf, leaf_t *fresh, side_t side)
 
 
 cdef bint skiplist_split(
-    skiplist_t *list, const path_t *path, leaf_t *leaf, side_t side, const sortkey_t *key
+    skiplist_t *list, const path_t *path, leaf_t *leaf, side_t side, Py_ssize_t index,
+    const sortkey_t *key
 ) noexcept nogil:
-    """Split a leaf in two for the key that is to be inserted; False: no memory."""
+    """Split a leaf in two for the key that is to be inserted at the index; False: no memory."""
     cdef leaf_t *fresh
     cdef branch_t *reserve[HEIGHT_MAX + 1]
     if not blocks_reserve(list, path, &fresh, reserve):
         return False
     skiplist_settle(list)
-    leaf_split(list, leaf, fresh, side)
+    leaf_split(list, leaf, fresh, side, leaf_cut(leaf, side, index))
 
     cdef leaf_t *left_leaf = fresh if side == BEFORE_ALL else leaf
     cdef leaf_t *right_leaf = leaf if side == BEFORE_ALL else fresh
     cdef sortkey_t first = key[0]
-    if side != AFTER_ALL:
+    if leaf_len(right_leaf):
         first = entry_key(list, &leaf_entries(right_leaf)[right_leaf.begin])
     cdef separator_t separator = separator_make(&first)
 
@@ -473,7 +489,8 @@ cdef bint leaf_has_room(leaf_t *leaf, side_t side) noexcept nogil:
 
 
 cdef bint skiplist_make_room(
-    skiplist_t *list, path_t *path, leaf_t *leaf, side_t side, const sortkey_t *key
+    skiplist_t *list, path_t *path, leaf_t *leaf, side_t side, Py_ssize_t index,
+    const sortkey_t *key
 ) noexcept nogil:
     """See that the leaf where the key belongs has room; it may be another leaf than before."""
     if list.height == 0 and leaf.capacity < JQ_BLOCK:
@@ -482,7 +499,7 @@ cdef bint skiplist_make_room(
         return leaf_has_room(list.first, side)       # slides the entries towards the other end
     if side != WITHIN:
         path_to_end(list, side, path)
-    return skiplist_split(list, path, leaf, side, key)
+    return skiplist_split(list, path, leaf, side, index, key)
 
 
 # ---------------------------------------------------------------- shrinking
@@ -574,7 +591,7 @@ cdef int skiplist_insert(skiplist_t *list, const sortkey_t *key, void *item) noe
             return 0
 
     if not leaf_has_room(leaf, side):
-        if not skiplist_make_room(list, &path, leaf, side, key):
+        if not skiplist_make_room(list, &path, leaf, side, index, key):
             return -1
         if side == WITHIN:
             leaf = path_to_key(list, key, &path)

@@ -1,10 +1,13 @@
-"""The structs of a job's life, and the functions of its state machine: see _state.pyx."""
+"""The structs of a job's life, and what keeps them whole: see _state.pyx; _life has the transitions."""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
+from libc.string cimport memset
 
-from jobqueue._skiplist cimport skiplist_t
-from jobqueue._types cimport job_t, lock_t, timer_t
-from jobqueue._wheel cimport wheel_next_wake, wheel_t
+from jobqueue._skiplist cimport skiplist_first_a, skiplist_len, skiplist_t
+from jobqueue._types cimport (
+    HARD_ATTEMPTS_MAX, NEVER_NS, TIMER_ARMED, TIMER_CANCELLED, job_t, lock_t, timer_t,
+)
+from jobqueue._wheel cimport wheel_cancel, wheel_next_wake, wheel_t
 
 cdef extern from *:
     """
@@ -149,13 +152,26 @@ cdef inline void *object_of(void *c) noexcept nogil:
     """The object whose first field is the struct."""
     return <char *> c - OBJECT_HEAD
 
+cdef inline void record_init(record_t *record) noexcept nogil:
+    memset(record, 0, sizeof(record_t))
+    record.ttl.kind = KIND_TTL
+    record.ttr.kind = KIND_TTR
+
 cdef inline bint record_processed(const record_t *record) noexcept nogil:
     return record.state == STATE_COMPLETED or record.state == STATE_FAILED
 
-cdef bint attempts_remain(const record_t *record) noexcept nogil
+cdef inline bint attempts_remain(const record_t *record) noexcept nogil:
+    cdef uint64_t most = HARD_ATTEMPTS_MAX
+    if record.job.max_attempts:
+        most = record.job.max_attempts
+    return record.attempts < most
+
+cdef inline void state_set(record_t *record, uint8_t state) noexcept nogil:
+    if record.home != NULL:
+        record.home.running_count += (state == STATE_LEASED) - (record.state == STATE_LEASED)
+    record.state = state
 
 # life of the structs
-cdef void record_init(record_t *record) noexcept nogil
 cdef void queue_init(queue_t *queue) noexcept nogil
 cdef void queue_clear(queue_t *queue) noexcept nogil
 cdef void engine_init(engine_t *engine, int64_t now_ns) noexcept nogil
@@ -176,50 +192,43 @@ cdef record_t *queue_pop(queue_t *queue) noexcept nogil
 cdef record_t *queue_find(queue_t *queue, const job_t *job) noexcept nogil
 cdef void due_update(queue_t *queue) noexcept nogil
 
-# the life of a job
-cdef status_t job_check_new(
-    const engine_t *engine, const job_t *job, bint scheduled, bint is_run, int64_t now_ns) noexcept nogil
-cdef status_t job_add(engine_t *engine, record_t *record, int64_t now_ns) noexcept nogil
-cdef status_t job_schedule(engine_t *engine, record_t *record, int64_t now_ns) noexcept nogil
-cdef void job_unadd(engine_t *engine, record_t *record, int64_t created_ns) noexcept nogil
-cdef status_t job_start(engine_t *engine, record_t *record, int64_t now_ns) noexcept nogil
-cdef status_t answer_check(const record_t *record, uint64_t attempt) noexcept nogil
-cdef status_t job_complete(
-    engine_t *engine, record_t *record, void *result, uint64_t attempt, int64_t now_ns) noexcept nogil
-cdef status_t job_fail(
-    engine_t *engine, record_t *record, void *result, uint64_t attempt, int64_t now_ns) noexcept nogil
-cdef void job_finish(
-    engine_t *engine, record_t *record, bint success, void *result, int64_t now_ns) noexcept nogil
-cdef status_t job_touch(
-    engine_t *engine, record_t *record, int64_t ttr_ms, uint64_t attempt, int64_t now_ns) noexcept nogil
-cdef status_t job_release(
-    engine_t *engine, record_t *record, int64_t delay_ms, uint64_t attempt, int64_t now_ns) noexcept nogil
-cdef void job_expire(engine_t *engine, record_t *record) noexcept nogil
-cdef status_t job_timeout(engine_t *engine, record_t *record, int64_t now_ns) noexcept nogil
-cdef status_t job_awake(engine_t *engine, record_t *record, int64_t now_ns) noexcept nogil
-cdef void job_delete(engine_t *engine, record_t *record) noexcept nogil
-cdef record_t *job_lease(
-    engine_t *engine, queue_t *queue, int64_t now_ns, uint8_t *prior_state) noexcept nogil
-
-# waiting and hand-off
-cdef void queue_offer(engine_t *engine, queue_t *queue, int64_t now_ns) noexcept nogil
+# waiting
 cdef void wait_for_lease(engine_t *engine, wait_t *wait) noexcept nogil
 cdef void wait_for_record(engine_t *engine, wait_t *wait, record_t *record) noexcept nogil
 cdef void wait_end(engine_t *engine, wait_t *wait, outcome_t outcome) noexcept nogil
-cdef void wait_lapse(engine_t *engine, wait_t *wait) noexcept nogil
 cdef void wait_forget(engine_t *engine, wait_t *wait) noexcept nogil
+cdef void waits_end(engine_t *engine, record_t *record, outcome_t run, outcome_t result) noexcept nogil
 cdef void engine_end_waits(engine_t *engine, outcome_t outcome) noexcept nogil
-cdef bint lease_undo(engine_t *engine, wait_t *wait, int64_t now_ns) noexcept nogil
 cdef wait_t *woken_take(engine_t *engine) noexcept nogil
 
 # timers
 cdef void ttl_arm(engine_t *engine, record_t *record, int64_t start_ns) noexcept nogil
-cdef int64_t ttl_start_ns(const record_t *record) noexcept nogil
-cdef void timer_end(engine_t *engine, record_t *record, kind_t kind) noexcept nogil
 cdef void view_end(record_t *record, kind_t kind, uint8_t state) noexcept nogil
-cdef void scheduled_end(record_t *record, uint8_t state) noexcept nogil
-cdef record_t *engine_fire(engine_t *engine, int64_t now_ns, kind_t *kind) noexcept nogil
-cdef int64_t engine_due_ns(const engine_t *engine) noexcept nogil
+
+cdef inline void timer_end(engine_t *engine, record_t *record, kind_t kind) noexcept nogil:
+    """Cancel the TTL or TTR timer, if it is armed."""
+    cdef timer_t *timer = &record.ttl if kind == KIND_TTL else &record.ttr
+    if timer.state == TIMER_ARMED:
+        wheel_cancel(&engine.wheel, timer)
+        view_end(record, kind, TIMER_CANCELLED)
+
+cdef inline void scheduled_end(record_t *record, uint8_t state) noexcept nogil:
+    if record.scheduled == TIMER_ARMED:
+        record.scheduled = state
+        view_end(record, KIND_SCHEDULED, state)
+
+cdef inline int64_t ttl_start_ns(const record_t *record) noexcept nogil:
+    """From when the TTL of a job that was not added to ready runs: its time, or its creation."""
+    return record.job.tie.created_ns if record.job.time_ns == NEVER_NS else record.job.time_ns
+
+cdef inline int64_t queue_due_ns(const queue_t *queue) noexcept nogil:
+    return skiplist_first_a(&queue.scheduled) if skiplist_len(&queue.scheduled) else NEVER_NS
+
+cdef inline int64_t engine_due_ns(const engine_t *engine) noexcept nogil:
+    """Mono time at which the earliest scheduled job is due, as the wall clock stands now."""
+    if engine.due_count == 0:
+        return NEVER_NS
+    return queue_due_ns(engine.due[0]) - engine.wall_offset_ns
 
 cdef inline int64_t engine_wake_ns(const engine_t *engine) noexcept nogil:
     """Nothing is due before this time, mono. O(1)."""
@@ -227,4 +236,3 @@ cdef inline int64_t engine_wake_ns(const engine_t *engine) noexcept nogil:
         return wheel_next_wake(&engine.wheel)
     return min(wheel_next_wake(&engine.wheel), engine_due_ns(engine))
 
-cdef const char *engine_check(engine_t *engine) noexcept nogil

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from . import _blocking
-from ._core import Engine
+from ._waits import WaitingEngine
 from ._clock import Clock, SystemClock
 from ._job import MAX_RESULT, ID, Job
 from ._queues import QueueController
@@ -31,7 +31,7 @@ __all__ = ["Attempt", "Controller"]
 _starting: Final = threading.Lock()
 
 
-class Controller(Engine):
+class Controller(WaitingEngine):
     """A job queue engine: takes jobs, leases them to workers, keeps their results.
 
     registry, queues: where its records and jobs are; fresh ones when None. ``queues`` may be any

@@ -29,12 +29,13 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-every_file = pytest.mark.parametrize("path", files(), ids=name_of)
+every_file = pytest.mark.parametrize("path", list(files()), ids=name_of)
 
 
 @every_file
 def test_no_file_is_too_long(path: Path) -> None:
-    assert len(path.read_text("utf-8").splitlines()) <= LINES_MAX
+    lines = len(path.read_text("utf-8").splitlines())
+    assert lines <= LINES_MAX
 
 
 @every_file
@@ -50,7 +51,7 @@ def test_nothing_is_left_unfinished(path: Path) -> None:
 @every_file
 def test_each_file_begins_with_its_purpose(path: Path) -> None:
     text = path.read_text("utf-8")
-    if path.name in EMPTY_MARKERS and not text:
+    if path.suffix == ".pyi" or (path.name in EMPTY_MARKERS and not text):
         return
     if path.suffix == ".h":
         head = re.match(r"/\*(.*?)\*/", text, re.DOTALL)

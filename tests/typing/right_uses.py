@@ -222,18 +222,37 @@ def hooks(controller: Controller, seen: list[ID]) -> None:
     controller.handle_timeout_attempt(call)
 
 
+def parts(
+    *,
+    adder: Adder,
+    completer: Completer,
+    deleter: Deleter,
+    failer: Failer,
+    runner: Runner,
+    scheduler: Scheduler,
+    leaser: Leaser,
+) -> None:
+    adder.add(Job("mail"))
+    adder.handle_expire(None)
+    completer.complete(ID.new(), b"sent", attempt=1)
+    deleter.delete(ID.new())
+    failer.fail(ID.new())
+    assert_type(runner.run(Job("mail"), 1000), RunResult)
+    scheduler.schedule(Job("mail"))
+    assert_type(leaser.lease(["mail"], 0), Job)
+
+
 def engines(engine: ControllerInterface, queues: QueueControllerInterface) -> None:
     """A user's own engine, or queues, under the names of the protocols."""
-    parts: tuple[Adder, Completer, Deleter, Failer, Runner, Scheduler, Leaser] = (
-        engine,
-        engine,
-        engine,
-        engine,
-        engine,
-        engine,
-        engine,
+    parts(
+        adder=engine,
+        completer=engine,
+        deleter=engine,
+        failer=engine,
+        runner=engine,
+        scheduler=engine,
+        leaser=engine,
     )
-    assert_type(parts[0], Adder)
     assert_type(engine.lease("mail", 0), Job)
     assert_type(engine.run(Job("mail"), 0), RunResult)
     assert_type(queues.lease("mail"), Job | None)
@@ -281,18 +300,12 @@ def own(controller: OwnController) -> None:
     engines(controller, OwnQueues())
 
 
-def errors(error: JobQueueError) -> None:
-    assert_type(error.index, int | None)
-    try:
-        raise error
-    except LookupError as e:
-        assert_type(e, LookupError)
-    also: tuple[LookupError, TimeoutError, ValueError] = (
-        NotFoundError(),
-        WaitTimeoutError(),
-        ValidationError(),
-    )
-    assert_type(also[2], ValueError)
+def errors(lookup: LookupError, timeout: TimeoutError, value: ValueError) -> None:
+    """The errors that are built-in ones too."""
+    errors(NotFoundError(), WaitTimeoutError(), ValidationError())
+    ours: list[JobQueueError] = [NotFoundError(), WaitTimeoutError(), ValidationError()]
+    assert_type(ours[0].index, int | None)
+    assert_type((lookup, timeout, value), tuple[LookupError, TimeoutError, ValueError])
 
 
 def validating(anything: object) -> None:

@@ -49,7 +49,6 @@ def jobs(job: Job) -> None:
     Job()  # type: ignore[call-arg]
     Job(b"mail")  # type: ignore[arg-type]
     Job("mail", "text")  # type: ignore[arg-type]
-    Job("mail", b"", None)  # type: ignore[call-arg]
     Job("mail", ttr=0.5)  # type: ignore[arg-type]
     Job("mail", ttl=None)  # type: ignore[arg-type]
     Job("mail", priority="high")  # type: ignore[arg-type]
@@ -57,14 +56,12 @@ def jobs(job: Job) -> None:
     Job("mail", time=1.5)  # type: ignore[arg-type]
     Job("mail", retries=3)  # type: ignore[call-arg]
     job.name = "sms"  # type: ignore[misc]
-    job.replace("sms")  # type: ignore[call-arg]
     job.replace(ttr=0.5)  # type: ignore[arg-type]
     job.replace(retries=3)  # type: ignore[call-arg]
     job.time.isoformat()  # type: ignore[union-attr]
 
 
 def records(job: Job, record: RunRecord, registry: Registry) -> None:
-    RunRecord(job, 1)  # type: ignore[call-arg]
     RunRecord(state=3)  # type: ignore[arg-type]
     record.state = State.LEASED  # type: ignore[misc]
     record.attempts = 0  # type: ignore[misc]
@@ -118,7 +115,6 @@ def calling(controller: Controller, job: Job) -> None:
     controller.result(5, 0)  # type: ignore[arg-type]
     controller.complete(job, "text")  # type: ignore[arg-type]
     controller.complete(job, None)  # type: ignore[arg-type]
-    controller.complete(job, b"", 1)  # type: ignore[call-arg]
     controller.fail(job, attempt="1")  # type: ignore[arg-type]
     controller.complete_many([(job, "text")])  # type: ignore[list-item]
     controller.complete_many([job])  # type: ignore[list-item]

@@ -66,12 +66,14 @@ def demonstrate(sources: list[Source]) -> report.Summary:
 
 
 def test_measures_of_a_file() -> None:
-    assert measure(SOURCE) == {
-        "lines": 7,
-        "tokens": 46,
-        "functions": 3,
-        "sha256": sha256(SOURCE).hexdigest(),
-    }
+    measures = measure(SOURCE)
+    assert (measures["lines"], measures["functions"]) == (7, 3)
+    assert measures["sha256"] == sha256(SOURCE).hexdigest()
+
+
+def test_tokens_of_a_file() -> None:
+    # encoding, x, =, 1, end of line, end of file
+    assert measure(b"x = 1\n")["tokens"] == 6
 
 
 def test_measures_of_nothing() -> None:
@@ -189,7 +191,7 @@ def test_a_count_that_is_wrong_is_a_difference(sources: list[Source]) -> None:
     assert verify.find_differences(replace(summary.run, tally=tally), summary.plain) == [
         "refused late answers: 0, not 1"
     ]
-    stats = summary.run.stats._replace(timed_out=0)
+    stats = replace(summary.run.stats, timed_out=0)
     assert verify.find_differences(replace(summary.run, stats=stats), summary.plain) == [
         "refused late answers: 1, not 0",
         "the lease of the worker that overslept did not end",
@@ -237,6 +239,12 @@ def test_table(capsys: pytest.CaptureFixture[str]) -> None:
     for label in ("jobs", "refused late answers", "queue overhead per job", "jobs per second"):
         assert label in out
     assert "All 5 results are equal" in out
+
+
+@pytest.mark.usefixtures("small_library")
+def test_the_seed_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--json", "--seed", "12"]) == 0
+    assert "--seed 12" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("small_library")
@@ -297,18 +305,26 @@ def test_an_interrupt_ends_it_with_130(
     assert "interrupted" in capsys.readouterr().err
 
 
+CTRL_C = """
+import signal
+from jobqueue.cli import main
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+raise SystemExit(main(["demo"]))
+"""
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for one process")
 def test_ctrl_c() -> None:
     pytest.importorskip("rich")
     process = subprocess.Popen(
-        [sys.executable, "-X", "dev", "-u", "-m", "jobqueue", "demo"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        [sys.executable, "-X", "dev", "-c", CTRL_C], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     assert process.stderr is not None
     with process:
-        process.stderr.read(1)  # the bar: it runs
+        seed_line = process.stderr.readline()  # it runs
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
+    assert b"--seed 1" in seed_line
     assert process.returncode == 130, err.decode()
     assert b"Traceback" not in err

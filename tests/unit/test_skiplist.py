@@ -185,6 +185,13 @@ def test_memory_is_small_and_given_back() -> None:
     assert fifo._memory() < 200
 
 
+def test_blocks_become_full_in_every_stream_of_ascending_keys() -> None:
+    """As in a queue of several priorities, each of them first in, first out."""
+    streams = filled([key(b % 5, b) for b in range(MANY)])
+    fifo = filled([key(0, b) for b in range(MANY)])
+    assert streams._memory() < 1.1 * fifo._memory()
+
+
 def test_iteration_survives_changes() -> None:
     skiplist = filled([key(a) for a in range(100)])
     seen = []

@@ -79,6 +79,11 @@ def _command(arguments: argparse.Namespace) -> int:
     if not sources:
         print(f"no source files in {standard_library()}", file=sys.stderr)
         return 1
+    print(
+        f"{len(sources)} files, {arguments.workers} workers; to repeat: --seed {arguments.seed}",
+        file=sys.stderr,
+        flush=True,
+    )
     summary = demonstrate(sources, workers=arguments.workers, rng=rng, screen=screen)
     if arguments.json:
         print(as_json(summary, seed=arguments.seed, workers=arguments.workers))

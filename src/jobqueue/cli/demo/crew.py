@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from jobqueue import (
     MAX_TIMEOUT,
@@ -96,8 +97,9 @@ def run_through_queue(
         while not holding.wait(LOOK_INTERVAL.total_seconds()):
             _raise_broken([sleeper])  # the others come later, or they might leave it no job
         sampler = pool.submit(_sample, queue, samples, on_progress)
-        crew = [pool.submit(_work, queue, names) for _ in range(workers)]  # the last takes over
-        threads = [sleeper, sampler, *crew]  # the sleeper's thread once it has woken
+        # The pool has a thread less than that: the last of the crew begins when the sleeper wakes.
+        crew = [pool.submit(_work, queue, names) for _ in range(workers)]
+        threads: list[Future[Any]] = [sleeper, sampler, *crew]
 
         answers = {name: _result(queue, job, threads) for name, job in jobs.items()}
         seconds = time.perf_counter() - started
@@ -181,7 +183,7 @@ def _sample(queue: Controller, samples: list[Stats], on_progress: OnProgress) ->
             return
 
 
-def _result(queue: Controller, job: Job, threads: "Sequence[Future[Tally] | Future[None]]") -> Answer:
+def _result(queue: Controller, job: Job, threads: Sequence[Future[Any]]) -> Answer:
     while True:
         try:
             result = queue.result(job, LOOK_INTERVAL)
@@ -191,7 +193,7 @@ def _result(queue: Controller, job: Job, threads: "Sequence[Future[Tally] | Futu
             return Answer(result.success, result.result)
 
 
-def _raise_broken(threads: "Sequence[Future[Tally] | Future[None]]") -> None:
+def _raise_broken(threads: Sequence[Future[Any]]) -> None:
     for thread in threads:
         if thread.done():
             thread.result()

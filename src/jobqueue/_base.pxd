@@ -1,0 +1,102 @@
+"""The state and the habits that all verbs share: see _base.pyx."""
+
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+
+from jobqueue._types cimport clock_mono_ns
+from jobqueue._job cimport Job
+from jobqueue._state cimport OK, engine_t, engine_wake_ns, kind_t, queue_t, status_t
+from jobqueue._records cimport Registry, RunRecord, registry_now
+from jobqueue._queues cimport QueueController, WorkQueue
+
+cdef enum:
+    NAMES_CACHED = 64             # a power of two
+    STEP_NOTICED_MS = 1000        # a step of the wall clock reaches scheduled jobs within this time
+
+cdef enum shut_t:
+    SHUT_UNBUILT = 0              # __init__ was not called
+    SHUT_OPEN = 1
+    SHUT_CLOSED = 2
+    SHUT_FORKED = 3               # in a child, before its first call
+
+cdef struct name_slot_t:          # a name, by the address of its str, whose queue is known
+    void *name                    # owned
+    queue_t *queue
+
+cdef class EngineBase:
+    cdef readonly Registry registry
+    cdef QueueController own_queues  # None while the queues are a foreign object
+    cdef object foreign_queues
+    cdef dict by_name             # own_queues._by_name
+    cdef engine_t *e              # registry.e
+    cdef name_slot_t cache[NAMES_CACHED]  # with the GIL only
+    cdef WorkQueue shadow         # foreign queues: where scheduled jobs wait natively
+    cdef int64_t thread_wake_ns   # when the timer thread will look next; INT64_MIN: there is none
+    cdef uint64_t random_state    # of the choice among names
+    cdef object rng
+    cdef object expire_hook       # None: the engine's own
+    cdef object timeout_hook
+    cdef uint8_t shut             # shut_t
+    cdef object __weakref__
+    cdef readonly bint by_hand    # time moves only when somebody advances the clock
+    cdef int shadow_attach(self) except -1
+    cdef int enter_slow(self) except -1
+    cdef int lock_open(self) except -1
+    cdef int leave_slow(self) except -1
+    cdef int fire(self, int64_t now_ns) except -1
+    cdef int call_hook(self, RunRecord record, kind_t kind) except -1
+    cdef int forget_woken(self) except -1
+    cdef queue_t *queue_look_up(self, object name, name_slot_t *slot) noexcept
+    cdef queue_t *queue_known(self, object name) except? NULL
+    cdef list names_read(self, object names)
+    cdef list queues_known(self, list names)
+
+cdef int raise_status(status_t status, const uint8_t *id) except -1
+cdef int raise_status_at(status_t status, const uint8_t *id, Py_ssize_t index) except -1
+cdef object at_index(object error, Py_ssize_t index)
+cdef Py_ssize_t count_read(object value, str what, Py_ssize_t low) except -1
+
+# Hot habits of the verbs, without leaving their module.
+
+cdef inline int64_t verb_now(EngineBase self) except? -1:
+    cdef int64_t now_ns
+    if self.registry.clock is None:
+        now_ns = clock_mono_ns()
+        if now_ns < self.registry.offset_until_ns:
+            return now_ns
+    return registry_now(self.registry)
+
+cdef inline int verb_enter(EngineBase self) except -1:
+    """What each verb does first, once its arguments are read."""
+    if self.shut != SHUT_OPEN:
+        self.enter_slow()
+    return 0
+
+cdef inline int64_t verb_fired_now(EngineBase self) except? -1:
+    """The time, with all that is due at it done."""
+    cdef int64_t now_ns = verb_now(self)
+    if engine_wake_ns(self.e) <= now_ns:
+        self.fire(now_ns)
+        verb_enter(self)  # a hook may have closed it
+    return now_ns
+
+cdef inline int verb_leave(EngineBase self, status_t status, const uint8_t *id) except -1:
+    """What each verb does last, without the lock."""
+    if self.e.woken_first != NULL or engine_wake_ns(self.e) < self.thread_wake_ns:
+        self.leave_slow()
+    if status != OK:
+        raise_status(status, id)
+    return 0
+
+cdef inline queue_t *queue_of(EngineBase self, void *name) noexcept:
+    """The queue of a name (a str), or NULL if there is none yet. O(1)."""
+    cdef name_slot_t *slot = &self.cache[(<size_t> name >> 4) & (NAMES_CACHED - 1)]
+    if slot.name == name:
+        return slot.queue
+    return self.queue_look_up(<object> <PyObject *> name, slot)
+
+cdef inline queue_t *queue_for(EngineBase self, Job job) noexcept:
+    """The queue that is to hold a job, or NULL if there is none of its name yet."""
+    if self.e.shadow != NULL:
+        return self.e.shadow
+    return queue_of(self, job.c.name)

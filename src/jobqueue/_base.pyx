@@ -1,0 +1,345 @@
+"""EngineBase: what the verbs of an engine share: its state, time, timers, closing, fork, queues by name.
+
+A verb reads its arguments, enters (is it open?), takes the lock, runs a function of _life, lets the
+lock go, and leaves: it wakes whoever must be woken and raises what must be raised. A status becomes
+an exception in one place (raise_status).
+"""
+
+cimport cython
+from cpython.exc cimport PyErr_CheckSignals
+from cpython.object cimport PyObject
+from libc.stdint cimport INT64_MIN, int64_t, uint8_t, uint64_t
+from libc.stdlib cimport calloc
+
+from jobqueue._types cimport (
+    HAS_GIL, NEVER_NS, NS_PER_MS, lock_acquire, lock_release, ref_drop, ref_take,
+)
+from jobqueue._wheel cimport wheel_next_deadline
+from jobqueue._job cimport id_object, name_read, random_fill, ttl_read
+from jobqueue._state cimport (
+    KIND_SCHEDULED, KIND_TTL, KIND_TTR, OUTCOME_CLOSED, OUTCOME_LEASED, engine_due_ns,
+    engine_end_waits, engine_reserve_queues, engine_wake_ns, kind_t, object_of, queue_t, record_t,
+    status_t, wait_end, wait_forget, wait_t,
+)
+from jobqueue._life cimport engine_fire, job_delete, lease_undo
+from jobqueue._records cimport (
+    Registry, RunRecord, record_object, registry_now, report_unraisable, wake_all,
+)
+from jobqueue._queues cimport (
+    QueueController, WorkQueue, queue_attach, queue_get, queues_attach, queues_detach,
+)
+
+import weakref
+
+from . import errors as _errors
+
+cdef tuple STATUS_ERRORS = (
+    None, MemoryError, _errors.NotFoundError, _errors.DuplicateJobError, _errors.DuplicateResultError,
+    _errors.LeaseExpiredError, _errors.MaxAttemptsReachedError, _errors.AlreadyLeasedError,
+    _errors.AlreadyProcessedError, _errors.QueueOutOfSyncError, _errors.InvalidTimeError,
+    _errors.InvalidTimeError, _errors.ClosedError,
+)
+cdef tuple STATUS_TEXTS = (
+    "", "no memory left for job {}", "no job {}", "job {} was added before",
+    "job {} has its result already", "job {} is not leased under this attempt",
+    "job {} has used up its attempts", "job {} is leased already", "job {} is processed already",
+    "the queue refused job {}", "job {} would be expired before it begins: its ttl is over",
+    "job {} cannot be scheduled: it has no time", "the controller is closed",
+)
+
+
+cdef object status_error(status_t status, object id):
+    """The one table of status -> exception."""
+    return STATUS_ERRORS[<int> status](STATUS_TEXTS[<int> status].format(id))
+
+
+cdef int raise_status(status_t status, const uint8_t *id) except -1:
+    raise status_error(status, id_object(id))
+
+
+cdef int raise_status_at(status_t status, const uint8_t *id, Py_ssize_t index) except -1:
+    error = status_error(status, id_object(id))
+    raise at_index(error, index)
+
+
+def _at_index(error, Py_ssize_t index):
+    return at_index(error, index)
+
+
+cdef object at_index(object error, Py_ssize_t index):
+    """The same error, naming the item of a batch that is at fault."""
+    made = type(error)(f"item {index}: {error}")
+    made.index = index
+    return made
+
+
+cdef Py_ssize_t count_read(object value, str what, Py_ssize_t low) except -1:
+    if type(value) is not int:
+        raise TypeError(f"{what} must be an int, not {_errors.shown(value)}")
+    if value < low:
+        raise ValueError(f"{what} must be at least {low}, not {value}")
+    return min(value, <Py_ssize_t> 0x7FFFFFFFFFFFFFFF)
+
+
+
+cdef class EngineBase:
+    """The state of an engine; see _core.pyx for its verbs."""
+
+    def __init__(self, Registry registry=None, queues=None, *, clock=None, rng=None, result_ttl=None,
+                 bint by_hand=False):
+        if self.e != NULL:
+            raise TypeError("a controller is built once")
+        if registry is None:
+            registry = Registry()
+        owner = registry.owner
+        if owner is not None and owner() is not None:
+            raise ValueError("the registry belongs to another controller that is still open")
+        if type(queues) is QueueController and (<QueueController> queues).registry is not None:
+            owner = (<QueueController> queues).registry.owner
+            if owner is not None and owner() is not None:
+                raise ValueError("the queues belong to another controller that is still open")
+            queues_detach(<QueueController> queues)
+        if registry.queues is not None:
+            queues_detach(registry.queues)
+        cdef int64_t result_ttl_ns = NEVER_NS
+        if result_ttl is not None:
+            result_ttl_ns = ttl_read(result_ttl, 0) * NS_PER_MS
+        self.registry = registry
+        self.registry.clock = clock
+        self.registry.owner = weakref.ref(self)
+        self.registry.offset_until_ns = INT64_MIN
+        self.e = &self.registry.e
+        self.e.result_ttl_ns = result_ttl_ns
+        self.e.expire_hooked = self.e.timeout_hooked = False
+        self.e.shadow = NULL
+        self.rng = rng
+        random_fill(<uint8_t *> &self.random_state, 8)
+        self.random_state |= 1
+        self.by_hand = by_hand
+        self.thread_wake_ns = INT64_MIN if by_hand else NEVER_NS
+        registry_now(self.registry)
+        if queues is None or type(queues) is QueueController:
+            self.own_queues = QueueController() if queues is None else queues
+            self.by_name = self.own_queues._by_name
+            queues_attach(self.own_queues, self.registry)
+        else:
+            self.foreign_queues = queues
+            self.shadow_attach()
+        self.shut = SHUT_OPEN
+
+    def __dealloc__(self):
+        cdef int i
+        for i in range(NAMES_CACHED):
+            if self.cache[i].name != NULL:
+                ref_drop(self.cache[i].name)
+
+    cdef int shadow_attach(self) except -1:
+        """Foreign queues hold the jobs; natively there are the lines of leasers, and a queue that
+        tells when scheduled jobs are due."""
+        cdef RunRecord record
+        self.own_queues = QueueController()
+        self.by_name = self.own_queues._by_name
+        queues_attach(self.own_queues, self.registry)
+        self.registry.queues = None
+        self.shadow = WorkQueue()
+        if not engine_reserve_queues(self.e, 1):
+            raise MemoryError
+        queue_attach(self.shadow, self.registry)
+        self.e.shadow = &self.shadow.c
+        self.e.expire_hooked = self.e.timeout_hooked = True
+        for record in self.registry:
+            record.c.queue = &self.shadow.c
+            queue_get(self.own_queues, record.job.name)
+        return 0
+
+    # ------------------------------------------------------------ time, timers, closing
+
+    cdef int enter_slow(self) except -1:
+        if self.shut == SHUT_CLOSED:
+            raise _errors.ClosedError("the controller is closed")
+        if self.shut == SHUT_UNBUILT:
+            raise TypeError("Controller.__init__ was not called")
+        self.shut = SHUT_OPEN
+        if self.e.wheel.count or self.e.due_count:
+            self._poke()
+        return 0
+
+    cdef int lock_open(self) except -1:
+        """Take the lock of an engine that is not closed: who waits must not come after the close."""
+        lock_acquire(&self.e.lock)
+        if self.shut == SHUT_CLOSED:
+            lock_release(&self.e.lock)
+            self.enter_slow()
+        return 0
+
+    cdef int leave_slow(self) except -1:
+        wake_all(self.e)
+        if engine_wake_ns(self.e) < self.thread_wake_ns:
+            self._poke()
+        return 0
+
+    cdef int fire(self, int64_t now_ns) except -1:
+        """Do all that is due."""
+        cdef record_t *record
+        cdef kind_t kind = KIND_TTR
+        while True:
+            lock_acquire(&self.e.lock)
+            record = engine_fire(self.e, now_ns, &kind)
+            lock_release(&self.e.lock)
+            if self.e.woken_first != NULL:
+                wake_all(self.e)
+            if record == NULL:
+                return 0
+            held = record_object(record)
+            ref_drop(<PyObject *> held)
+            self.call_hook(held, kind)
+
+    cdef int call_hook(self, RunRecord record, kind_t kind) except -1:
+        hook = (self.expire_func() if kind == KIND_TTL else
+                self.timeout_attempt_func() if kind == KIND_TTR else
+                self._awake if kind == KIND_SCHEDULED else self._lapse_run)
+        try:
+            hook(id_object(record.c.job.tie.id))
+        except Exception as error:
+            report_unraisable(error, hook)
+        return 0
+
+    def _tick(self):
+        """Do all that is due; ns until the next look, -1 if nothing is armed, None if it is closed."""
+        cdef int64_t now_ns, wake_ns
+        if self.shut == SHUT_CLOSED:
+            return None
+        now_ns = verb_now(self)
+        self.fire(now_ns)
+        wake_ns = engine_wake_ns(self.e)
+        if engine_due_ns(self.e) != NEVER_NS:
+            wake_ns = min(wake_ns, now_ns + STEP_NOTICED_MS * NS_PER_MS)
+        if not self.by_hand:
+            self.thread_wake_ns = wake_ns
+        return -1 if wake_ns == NEVER_NS else max(wake_ns - now_ns, 0)
+
+    def next_deadline_ns(self):
+        """Exact monotonic ns of the earliest deadline, or None. What a manual clock asks."""
+        cdef int64_t earliest_ns
+        verb_now(self)  # the wall clock may have been stepped
+        lock_acquire(&self.e.lock)
+        earliest_ns = min(wheel_next_deadline(&self.e.wheel), engine_due_ns(self.e))
+        lock_release(&self.e.lock)
+        return None if self.shut == SHUT_CLOSED or earliest_ns == NEVER_NS else earliest_ns
+
+    def fire_due(self):
+        """Do all that is due now. What a manual clock calls."""
+        if self.shut != SHUT_CLOSED:
+            self.fire(verb_now(self))
+
+    def _poked(self, int64_t wake_ns):
+        """Note that the timer thread has been told to look by then."""
+        self.thread_wake_ns = wake_ns
+
+    def _poke(self):
+        """Make the timer thread look; the subclass has it."""
+
+    def _shut(self):
+        """Close: every blocked call ends with ClosedError. Returns False if it was closed before."""
+        cdef WorkQueue queue
+        if self.shut == SHUT_CLOSED:
+            return False
+        self.shut = SHUT_CLOSED
+        lock_acquire(&self.e.lock)
+        for queue in list(self.own_queues._by_name.values()):
+            while queue.c.first_link != NULL:
+                wait_end(self.e, queue.c.first_link.wait, OUTCOME_CLOSED)
+        engine_end_waits(self.e, OUTCOME_CLOSED)
+        lock_release(&self.e.lock)
+        wake_all(self.e)
+        self.registry.owner = None
+        return True
+
+    def _forked(self):
+        """In a forked child: forget the waits of threads that are not here."""
+        cdef WorkQueue queue
+        cdef RunRecord record
+        if self.shut == SHUT_CLOSED:
+            return
+        self.shut = SHUT_FORKED
+        self.thread_wake_ns = INT64_MIN if self.by_hand else NEVER_NS
+        for queue in list(self.own_queues._by_name.values()):
+            while queue.c.first_link != NULL:
+                wait_forget(self.e, queue.c.first_link.wait)
+        for record in self.registry:
+            while record.c.waits != NULL:
+                wait_forget(self.e, record.c.waits)
+            if record.c.is_run:
+                job_delete(self.e, &record.c)
+        while self.e.woken_first != NULL:
+            self.forget_woken()
+
+    cdef int forget_woken(self) except -1:
+        """A hand-off to a thread that is not here is undone."""
+        cdef wait_t *wait = self.e.woken_first
+        self.e.woken_first = wait.next
+        if wait.next == NULL:
+            self.e.woken_last = NULL
+        if wait.outcome == OUTCOME_LEASED:
+            lease_undo(self.e, wait, verb_now(self))
+        ref_drop(object_of(wait))
+        return 0
+
+    @property
+    def queues(self):
+        """The QueueController, or the object that was given in its place."""
+        return self.own_queues if self.foreign_queues is None else self.foreign_queues
+
+    @property
+    def closed(self):
+        """Whether close() was called."""
+        return self.shut == SHUT_CLOSED
+
+    # ------------------------------------------------------------ queues by name
+
+    cdef queue_t *queue_look_up(self, object name, name_slot_t *slot) noexcept:
+        cdef object queue = self.by_name.get(name)
+        if queue is None:
+            return NULL
+        if HAS_GIL:
+            if slot.name != NULL:
+                ref_drop(slot.name)
+            ref_take(<void *> name)
+            slot.name = <void *> name
+            slot.queue = &(<WorkQueue> queue).c
+        return &(<WorkQueue> queue).c
+
+    cdef queue_t *queue_known(self, object name) except? NULL:
+        """The queue of a name, or NULL if there is none yet. Raises InvalidNameError."""
+        cdef queue_t *queue = NULL
+        cdef str valid
+        if type(name) is str:
+            queue = queue_of(self, <void *> name)
+        if queue == NULL:
+            valid = name_read(name)
+            queue = queue_of(self, <void *> valid)
+        return queue
+
+    cdef list names_read(self, object names):
+        """The distinct valid names of a lease."""
+        cdef list read = []
+        if isinstance(names, str):
+            return [name_read(names)]
+        if isinstance(names, (bytes, bytearray)):
+            _errors.raise_wrong_type(
+                _errors.InvalidNameError, "names", "a str or a sequence of them", names)
+        try:
+            names = list(names)
+        except Exception:  # whatever a hostile object raises, it is no sequence
+            _errors.raise_wrong_type(
+                _errors.InvalidNameError, "names", "a str or a sequence of them", names)
+        for name in names:
+            name = name_read(name)
+            if name not in read:
+                read.append(name)
+        if not read:
+            raise _errors.InvalidNameError("names must hold at least one name, not none")
+        return read
+
+    cdef list queues_known(self, list names):
+        return [queue for queue in [self.by_name.get(name) for name in names] if queue is not None]

@@ -1,0 +1,21 @@
+"""The non-blocking verbs: see _core.pyx."""
+
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+
+from jobqueue._job cimport Job
+from jobqueue._state cimport queue_t, record_t
+from jobqueue._base cimport EngineBase
+
+cdef class Engine(EngineBase):
+    cdef queue_t *queue_make(
+            self, Job job, bint scheduled, bint is_run, int64_t now_ns) except NULL
+    cdef int enqueue(self, object job, bint scheduled) except -1
+    cdef int queues_make(self, list jobs, int64_t now_ns) except -1
+    cdef record_t *take_any(self, list queues, int64_t now_ns, uint8_t *prior_state) except? NULL
+    cdef Py_ssize_t choose(self, Py_ssize_t n) except -1
+    cdef object lease_any(self, object names, object timeout, bint detailed)
+    cdef object lease_wait(self, object names, int64_t timeout_ms, bint detailed)
+
+cdef Job job_read(object value)
+cdef object lease_object(record_t *record, uint64_t attempt, bint detailed)
+cdef object lease_timeout(object names, object timeout)

@@ -1,0 +1,403 @@
+"""WaitingEngine: looking into an engine, and waiting for it: begin, finish, give up.
+
+How a caller sleeps is not known here: threads do it in _blocking.py, others may do it otherwise.
+"""
+
+cimport cython
+from cpython.exc cimport PyErr_CheckSignals
+from cpython.object cimport PyObject
+from libc.stdint cimport INT64_MIN, int64_t, uint8_t, uint64_t
+from libc.stdlib cimport calloc
+
+from jobqueue._types cimport NEVER_NS, NS_PER_MS, lock_acquire, lock_release, ref_take
+from jobqueue._skiplist cimport skiplist_at, skiplist_len, skiplist_t
+from jobqueue._wheel cimport wheel_arm
+from jobqueue._job cimport Job, id_object, id_read, job_object, name_read, time_object, timeout_read
+from jobqueue._state cimport (
+    NOT_FOUND, OK, OUTCOME_CLOSED, OUTCOME_GONE, OUTCOME_LEASED, OUTCOME_NONE, OUTCOME_PROCESSED,
+    STATE_COMPLETED, STATE_LEASED, WAIT_LEASE, WAIT_RESULT, WAIT_RUN, object_of, outcome_t, queue_t,
+    record_processed, record_t, registry_find, status_t, wait_end, wait_for_lease, wait_for_record,
+    wait_forget, wait_link_t, wait_t,
+)
+from jobqueue._life cimport (
+    job_add, job_awake, job_delete, job_start, job_unadd, lease_undo, queue_offer, wait_lapse,
+)
+from jobqueue._records cimport RunRecord, Waiter, record_new, wake_all
+from jobqueue._queues cimport WorkQueue, queue_get
+from jobqueue._base cimport count_read, queue_for, verb_enter, verb_fired_now, verb_leave, verb_now
+from jobqueue._core cimport Engine, job_read, lease_object, lease_timeout
+
+from _thread import allocate_lock
+
+from . import errors as _errors
+
+
+cdef class WaitingEngine(Engine):
+    """An engine whose callers may wait; see controller.py for the rest."""
+
+    # ------------------------------------------------------------ looking
+
+    def peek(self, name):
+        """The job that would be leased next from a queue, or None. O(1)."""
+        found = self.jobs(name, 0, 1)
+        return found[0] if found else None
+
+    def jobs(self, name, offset=0, limit=None):
+        """Ready jobs of a queue in order: ``limit`` of them (None: all) from ``offset``.
+
+        O(log n) to reach the offset, and for each job.
+        """
+        return self.look(name, offset, limit, False)
+
+    def scheduled_jobs(self, name, offset=0, limit=None):
+        """Scheduled jobs of a queue in order of their times. As jobs."""
+        return self.look(name, offset, limit, True)
+
+    cdef list look(self, object name, object offset, object limit, bint scheduled):
+        cdef queue_t *queue = self.queue_known(name)
+        cdef Py_ssize_t i = count_read(offset, "offset", 0)
+        cdef Py_ssize_t most = -1 if limit is None else count_read(limit, "limit", 0)
+        cdef list found = []
+        cdef skiplist_t *skiplist
+        cdef record_t *record
+        verb_enter(self)
+        verb_fired_now(self)
+        if queue == NULL:
+            return found
+        skiplist = &queue.scheduled if scheduled else &queue.ready
+        lock_acquire(&self.e.lock)
+        if most < 0 or most > skiplist_len(skiplist) - i:
+            most = skiplist_len(skiplist) - i
+        while len(found) < most:
+            record = <record_t *> skiplist_at(skiplist, i)
+            found.append(job_object(record.job))
+            i += 1
+        lock_release(&self.e.lock)
+        verb_leave(self, OK, NULL)
+        return found
+
+    def names(self):
+        """The names of all queues, sorted. O(queues log queues)."""
+        verb_enter(self)
+        verb_fired_now(self)
+        verb_leave(self, OK, NULL)
+        return sorted(self.by_name)
+
+    def pause(self, name):
+        """Let a queue accept jobs and give none. O(1)."""
+        cdef str valid = name_read(name)
+        verb_enter(self)
+        queue_get(self.own_queues, valid).c.paused = True
+
+    def resume(self, name):
+        """Let a paused queue give jobs again: first to those who wait, longest first."""
+        cdef str valid = name_read(name)
+        verb_enter(self)
+        cdef int64_t now_ns = verb_fired_now(self)
+        cdef WorkQueue queue = queue_get(self.own_queues, valid)
+        lock_acquire(&self.e.lock)
+        queue.c.paused = False
+        queue_offer(self.e, &queue.c, now_ns)
+        lock_release(&self.e.lock)
+        verb_leave(self, OK, NULL)
+
+    def _stats(self):
+        cdef Py_ssize_t ready = 0
+        cdef Py_ssize_t scheduled = 0
+        cdef WorkQueue queue
+        verb_enter(self)
+        verb_fired_now(self)
+        verb_leave(self, OK, NULL)
+        for queue in list(self.own_queues._by_name.values()):
+            ready += skiplist_len(&queue.c.ready)
+            scheduled += skiplist_len(&queue.c.scheduled)
+        return (self.e.evicted_count, self.e.added_count, self.e.leased_count,
+                self.e.completed_count, self.e.failed_count, self.e.timed_out_count, ready, scheduled,
+                self.e.running_count, self.e.waiting_count, self.e.count)
+
+    def _lease_deadline_ns(self, Job job not None):
+        """Monotonic ns at which the lease of a job ends, or None if it is not leased."""
+        cdef record_t *record
+        cdef int64_t deadline_ns = NEVER_NS
+        lock_acquire(&self.e.lock)
+        record = registry_find(self.e, job.c.tie.id)
+        if record != NULL and record.state == STATE_LEASED:
+            deadline_ns = record.ttr.deadline_ns
+        lock_release(&self.e.lock)
+        return None if deadline_ns == NEVER_NS else deadline_ns
+
+    def _deadline(self, int64_t deadline_ns):
+        """The wall time of a monotonic deadline."""
+        return time_object(deadline_ns + self.e.wall_offset_ns)
+
+    def _check(self):
+        """Raise AssertionError if an invariant of any structure is broken. O(n log n)."""
+        self.registry._check()
+        for queue in self.own_queues._by_name.values():
+            queue._check()
+
+    # ------------------------------------------------------------ waiting: begin, end, give up
+
+    def _wait(self, Waiter waiter not None, signal, what, int64_t timeout_ms):
+        """Block the calling thread until a wait ends; ``signal`` is the lock that its wake releases.
+
+        No bytecode of ours runs between the end of the sleep and the return, so an exception of a
+        signal handler strikes where it is caught, and nothing is lost.
+        """
+        try:
+            self._sleep(waiter, signal, timeout_ms)
+            PyErr_CheckSignals()
+            return self._finish(waiter, what, timeout_ms)
+        except BaseException:
+            self._abandon(waiter)
+            raise
+
+    def _sleep(self, waiter, signal, timeout_ms):
+        """Sleep until the wait ends; the subclass has it."""
+        raise NotImplementedError
+
+    def _lease_begin(self, names, int64_t timeout_ms, wake, bint detailed=False):
+        """Stand in line for a job. Returns a Waiter, whose ``wake`` is called when its wait ends.
+
+        Who waits calls _finish when woken, or _lapse when the time is over (then it may still be
+        pending, if it is a run), and _abandon if it leaves by an exception.
+        """
+        cdef list queues = [queue_get(self.own_queues, name) for name in self.names_read(names)]
+        cdef Waiter waiter = Waiter(self.registry, wake, detailed)
+        cdef WorkQueue queue
+        cdef int i
+        cdef int64_t now_ns
+        waiter.c.kind = WAIT_LEASE
+        waiter.c.links = <wait_link_t *> calloc(len(queues), sizeof(wait_link_t))
+        if waiter.c.links == NULL:
+            raise MemoryError
+        for i, queue in enumerate(queues):
+            waiter.c.links[i].queue = &queue.c
+        waiter.c.link_count = <int> len(queues)
+        now_ns = verb_fired_now(self)
+        self.lock_open()
+        wait_for_lease(self.e, &waiter.c)
+        if self.by_hand:
+            wheel_arm(&self.e.wheel, &waiter.c.timer, now_ns + timeout_ms * NS_PER_MS)
+        for i in range(waiter.c.link_count):  # a job may have come since the look before
+            if waiter.c.outcome == OUTCOME_NONE:
+                queue_offer(self.e, waiter.c.links[i].queue, now_ns)
+        lock_release(&self.e.lock)
+        verb_leave(self, OK, NULL)
+        return waiter
+
+    def _result(self, id, timeout):
+        """(success, result) of a job, waiting for it."""
+        signal = allocate_lock()
+        signal.acquire()
+        begun = self._result_begin(id, timeout, signal.release)
+        if type(begun) is tuple:
+            return begun
+        return self._wait(begun, signal, None, timeout_read(timeout, "timeout"))
+
+    def _run(self, job, timeout):
+        """(success, result) of a run job."""
+        signal = allocate_lock()
+        signal.acquire()
+        return self._wait(self._run_begin(job, timeout, signal.release), signal, None,
+                          timeout_read(timeout, "timeout"))
+
+    def _result_begin(self, id, timeout, wake):
+        """(success, result) if the job is processed, else a Waiter for that."""
+        cdef uint8_t data[16]
+        cdef record_t *record
+        cdef Waiter waiter
+        cdef int64_t now_ns
+        id_read(id, data)
+        cdef int64_t timeout_ms = timeout_read(timeout, "timeout")
+        verb_enter(self)
+        now_ns = verb_fired_now(self)
+        waiter = Waiter(self.registry, wake)
+        waiter.c.kind = WAIT_RESULT
+        self.lock_open()
+        record = registry_find(self.e, data)
+        answer = None
+        if record != NULL:
+            if record_processed(record):
+                answer = record_answer(record)
+            elif timeout_ms > 0:
+                wait_for_record(self.e, &waiter.c, record)
+                if self.by_hand:
+                    wheel_arm(&self.e.wheel, &waiter.c.timer, now_ns + timeout_ms * NS_PER_MS)
+        lock_release(&self.e.lock)
+        verb_leave(self, NOT_FOUND if record == NULL else OK, data)
+        if answer is None and timeout_ms == 0:
+            raise _errors.WaitTimeoutError(f"job {id_object(data)} has no result within 0 ms")
+        return waiter if answer is None else answer
+
+    def _run_begin(self, job, timeout, wake, bint lapse=True):
+        """Add a run job; returns the Waiter for its end. lapse: end it at once if timeout is 0."""
+        cdef Job taken = job_read(job)
+        cdef int64_t timeout_ms = timeout_read(timeout, "timeout")
+        cdef RunRecord record = record_new(taken)
+        cdef Waiter waiter = Waiter(self.registry, wake)
+        cdef record_t *c = &record.c
+        cdef status_t status
+        cdef int64_t now_ns
+        waiter.c.kind = WAIT_RUN
+        c.is_run = True
+        verb_enter(self)
+        now_ns = verb_fired_now(self)
+        c.queue = queue_for(self, taken)
+        if c.queue == NULL:
+            c.queue = self.queue_make(taken, False, True, now_ns)
+        self.lock_open()
+        status = job_add(self.e, c, now_ns)
+        if status == OK:
+            wait_for_record(self.e, &waiter.c, c)
+            if self.by_hand and timeout_ms > 0:
+                wheel_arm(&self.e.wheel, &waiter.c.timer, now_ns + timeout_ms * NS_PER_MS)
+            queue_offer(self.e, c.queue, now_ns)
+            if timeout_ms == 0 and lapse:
+                wait_lapse(self.e, &waiter.c)
+        lock_release(&self.e.lock)
+        try:
+            verb_leave(self, status, taken.c.tie.id)
+        except BaseException:
+            if status == OK:
+                self._abandon(waiter)
+            raise
+        return waiter
+
+    def _lapse(self, Waiter waiter not None):
+        """The time of a wait is over. A run whose job is leased stays pending until its TTR."""
+        lock_acquire(&self.e.lock)
+        wait_lapse(self.e, &waiter.c)
+        lock_release(&self.e.lock)
+        wake_all(self.e)
+
+    def _abandon(self, Waiter waiter not None):
+        """Its caller leaves by an exception: a job it was handed goes back, a run job is gone.
+
+        Returns the Job that went back, or None.
+        """
+        cdef wait_t *wait = &waiter.c
+        cdef int64_t now_ns = verb_now(self)
+        cdef object back = None
+        lock_acquire(&self.e.lock)
+        wait_forget(self.e, wait)
+        if wait.outcome == OUTCOME_LEASED:
+            if lease_undo(self.e, wait, now_ns):
+                back = job_object(wait.record.job)
+        if wait.kind == WAIT_RUN and wait.record.home == self.e:
+            job_delete(self.e, wait.record)
+        lock_release(&self.e.lock)
+        wake_all(self.e)
+        return back
+
+    def _finish(self, Waiter waiter not None, what, timeout):
+        """What a wait came to: the Job (lease), (success, result) (result, run), or its error."""
+        cdef wait_t *wait = &waiter.c
+        cdef outcome_t outcome = <outcome_t> wait.outcome
+        if outcome == OUTCOME_LEASED:
+            return lease_object(wait.record, wait.attempt, waiter.detailed)
+        if outcome == OUTCOME_PROCESSED:
+            answer = record_answer(wait.record)
+            if wait.kind == WAIT_RUN:
+                self._abandon(waiter)
+            return answer
+        if wait.kind == WAIT_RUN:
+            self._abandon(waiter)
+        if outcome == OUTCOME_CLOSED:
+            raise _errors.ClosedError("the controller was closed during the call")
+        if outcome == OUTCOME_GONE:
+            raise _errors.NotFoundError(f"job {id_object(wait.record.job.tie.id)} is gone")
+        if wait.kind == WAIT_LEASE:
+            raise lease_timeout(what, timeout)
+        raise _errors.WaitTimeoutError(
+            f"job {id_object(wait.record.job.tie.id)} has no result within {timeout} ms"
+            + (" nor within the TTR of its lease" if wait.lapsed else ""))
+
+    # ------------------------------------------------------------ for foreign queues (_general.py)
+
+    def _lease_arguments(self, names, timeout):
+        """(distinct names, ms) of a lease. Raises as lease."""
+        cdef list read = self.names_read(names)
+        timeout_ms = timeout_read(timeout, "timeout")
+        verb_enter(self)
+        return read, timeout_ms
+
+    def _check_count(self, n):
+        count_read(n, "n", 1)
+
+    def _awake(self, id):
+        """A scheduled job is due."""
+        cdef uint8_t data[16]
+        cdef record_t *record
+        id_read(id, data)
+        cdef int64_t now_ns = verb_now(self)
+        lock_acquire(&self.e.lock)
+        record = registry_find(self.e, data)
+        if record != NULL:
+            job_awake(self.e, record, now_ns)
+        lock_release(&self.e.lock)
+
+    def _lapse_run(self, id):
+        """The time-out of a run is over."""
+        cdef uint8_t data[16]
+        cdef record_t *record
+        cdef wait_t *wait
+        id_read(id, data)
+        lock_acquire(&self.e.lock)
+        record = registry_find(self.e, data)
+        wait = NULL if record == NULL else record.waits
+        while wait != NULL and wait.kind != WAIT_RUN:
+            wait = wait.next
+        if wait != NULL:
+            wait_lapse(self.e, wait)
+        lock_release(&self.e.lock)
+        wake_all(self.e)
+
+    def _unadd(self, Job job not None, int64_t created_ns):
+        """Take back an add that the foreign queue refused."""
+        cdef record_t *record
+        lock_acquire(&self.e.lock)
+        record = registry_find(self.e, job.c.tie.id)
+        if record != NULL:
+            job_unadd(self.e, record, created_ns)
+        lock_release(&self.e.lock)
+
+    def _note_name(self, str name):
+        """Keep a name for names()."""
+        queue_get(self.own_queues, name)
+
+    def _waited_for(self, str name):
+        """Whether a leaser is in line for a queue that gives."""
+        cdef WorkQueue queue = self.by_name.get(name)
+        return queue is not None and queue.c.first_link != NULL and not queue.c.paused
+
+    def _paused(self, str name):
+        cdef WorkQueue queue = self.by_name.get(name)
+        return queue is not None and queue.c.paused
+
+    def _hand(self, str name, Job job not None):
+        """Lease a job to the first in line. False if it cannot be leased."""
+        cdef WorkQueue queue = self.by_name[name]
+        cdef int64_t now_ns = verb_now(self)
+        cdef record_t *record
+        cdef wait_t *wait
+        cdef bint handed = False
+        lock_acquire(&self.e.lock)
+        record = registry_find(self.e, job.c.tie.id)
+        if record != NULL and queue.c.first_link != NULL:
+            wait = queue.c.first_link.wait
+            wait.prior_state = record.state
+            if job_start(self.e, record, now_ns) == OK:
+                handed = True
+                ref_take(object_of(record))
+                wait.record = record
+                wait.attempt = record.attempts
+                wait_end(self.e, wait, OUTCOME_LEASED)
+        lock_release(&self.e.lock)
+        verb_leave(self, OK, NULL)
+        return handed
+
+
+cdef tuple record_answer(record_t *record):
+    result = b"" if record.result == NULL else <object> <PyObject *> record.result
+    return record.state == STATE_COMPLETED, result
