@@ -78,6 +78,6 @@ def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def more_than(objects: tuple[int, ...]) -> bool:
-    """Whether more native objects live now, of any kind. A debug build counts them; others don't."""
+    """Whether more native objects live now, of any kind. Only a debug build counts them."""
     now = _records._live_counts()
     return any(after > before for before, after in zip(objects, now, strict=True))

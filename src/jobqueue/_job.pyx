@@ -229,14 +229,29 @@ cdef int id_make(uint8_t *out) except -1:
 
 
 cdef object id_object(const uint8_t *data):
-    cdef ID made = ID.__new__(ID)
+    cdef ID made = <ID> pool_take(&id_pool, ID)
     memcpy(made.data, data, ID_SIZE)
     return made
 
 
+cdef pool_t id_pool
+
+
+cdef void id_dealloc(PyObject *self) noexcept:
+    pool_give(&id_pool, self)
+
+
+cdef object id_new(PyObject *cls, PyObject *args, PyObject *kwargs):
+    # ID(value) and ID.__new__(ID, value) alike, so that no half-built ID exists.
+    cdef uint8_t data[ID_SIZE]
+    if PyTuple_GET_SIZE_(args) != 1 or (kwargs != NULL and <dict> kwargs):
+        raise TypeError("ID() takes exactly one positional argument")
+    id_read(<object> PyTuple_GET_ITEM_(args, 0), data)
+    return id_object(data)
+
+
 @cython.final
 @cython.no_gc
-@cython.freelist(64)
 cdef class ID:
     """ID(value)
     --
@@ -253,15 +268,12 @@ cdef class ID:
     True
     """
 
-    def __init__(self, value):
-        id_read(value, self.data)
-
     @staticmethod
     def new():
         """A fresh random id, from the operating system's CSPRNG."""
-        cdef ID made = ID.__new__(ID)
-        id_make(made.data)
-        return made
+        cdef uint8_t data[ID_SIZE]
+        id_make(data)
+        return id_object(data)
 
     @staticmethod
     def parse(text):
@@ -298,6 +310,9 @@ cdef class ID:
 
     def __reduce__(self):
         return ID, (bytes(self),)
+
+
+type_set(ID, NULL, <void *> id_new, <void *> id_dealloc)
 
 
 cdef bint order_holds(int order, int op) noexcept:

@@ -122,7 +122,8 @@ static inline void jq_type_set(PyObject *type, void *call, void *make, void *dea
         t->tp_vectorcall = (vectorcallfunc)call;
     if (make != NULL)
         t->tp_new = (newfunc)make;
-    t->tp_dealloc = (destructor)dealloc;
+    if (dealloc != NULL)
+        t->tp_dealloc = (destructor)dealloc;
     PyType_Modified(t);
 }
 

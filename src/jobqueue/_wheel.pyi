@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, final
+from typing import Any, Self, final
 
 @final
 class Timer:
@@ -18,7 +18,7 @@ class Timer:
 
 @final
 class TimerWheel:
-    def __init__(self, start: datetime | int | None = None) -> None: ...
+    def __new__(cls, start: datetime | int | None = None) -> Self: ...
     def arm(self, deadline: datetime | int, callback: Callable[[], Any] | None = None) -> Timer: ...
     def cancel(self, timer: Timer) -> bool: ...
     def advance(self, now: datetime | int) -> list[Timer]: ...

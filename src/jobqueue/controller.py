@@ -18,7 +18,7 @@ from ._clock import Clock, SystemClock
 from ._job import MAX_RESULT, ID, Job
 from ._queues import QueueController
 from ._records import Registry, Waiter
-from .errors import JobQueueError
+from .errors import JobQueueError, shown
 from .interfaces import Duration, IDLike, QueueControllerInterface, RunResult, Stats
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ class Controller(WaitingEngine):
         **_options: Any,
     ) -> Self:
         if cls is Controller and queues is not None and type(queues) is not QueueController:
+            if not isinstance(queues, QueueControllerInterface):
+                raise TypeError(f"queues must have QueueControllerInterface, not {shown(queues)}")
             from ._general import GeneralController
 
             return super().__new__(GeneralController)  # type: ignore[return-value] # a subclass

@@ -279,9 +279,7 @@ def public_callables() -> list[tuple[str, Any]]:
             if not base.__module__.startswith("jobqueue"):
                 continue
             for part, value in vars(base).items():
-                if not part.startswith("_") and (
-                    callable(value) or inspect.isdatadescriptor(value)
-                ):
+                if not part.startswith("_") and (callable(value) or isinstance(value, property)):
                     found.append((f"{name}.{part}", value))
     return found
 

@@ -4,14 +4,16 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
+ROOT = Path(__file__).parents[2]
 HEAD = """
-import json, os, sys, threading, time, warnings
+import faulthandler, json, os, sys, threading, time, warnings
 warnings.simplefilter("ignore")
 from jobqueue import *
 from datetime import datetime, timedelta, UTC
@@ -21,6 +23,7 @@ def in_child(work):
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
+        faulthandler.dump_traceback_later(30, exit=True)  # a child that hangs says where
         code = 1
         try:
             os.write(writer, json.dumps(work()).encode())
@@ -57,6 +60,7 @@ def run_script(body: str) -> Any:
         text=True,
         timeout=90,
         check=False,
+        cwd=ROOT,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
@@ -211,9 +215,13 @@ print(json.dumps([child, alive, threading.active_count()]))
     assert found == ["closed", "a", 1]
 
 
-def test_forks_while_other_threads_are_in_the_middle_of_calls() -> None:
-    found = run_script("""
-c = Controller()
+@pytest.mark.parametrize("engine", ["Controller()", "Controller(queues=Queues())"])
+def test_forks_while_other_threads_are_in_the_middle_of_calls(engine: str) -> None:
+    """A lock that another thread holds at that moment must not stay locked in the child."""
+    found = run_script(
+        """
+from tests.plain import Queues
+c = ENGINE
 stop = threading.Event()
 def churn():
     while not stop.is_set():
@@ -249,7 +257,8 @@ for thread in threads:
 c._check()
 c.close()
 print(json.dumps([len(found), all(found)]))
-""")
+""".replace("ENGINE", engine)
+    )
     assert found == [40, True]
 
 

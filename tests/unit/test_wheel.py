@@ -90,6 +90,16 @@ def test_arming_within_the_tick_that_is_due() -> None:
     assert wheel.advance(10 * MS + 900) == [older, past, late[2], early[3], late[0]]
 
 
+def test_arming_before_the_head_of_an_unsorted_tick() -> None:
+    wheel = TimerWheel(0)
+    wheel.advance(10 * MS)
+    head, last, first = (wheel.arm(10 * MS + d) for d in (100, 900, 400))
+    assert head.cancel()
+    second = wheel.arm(10 * MS + 400)
+    wheel._check()
+    assert wheel.advance(11 * MS) == [first, second, last]
+
+
 def test_what_is_past_fires_at_the_next_advance_in_order() -> None:
     wheel = TimerWheel(10 * SECOND)
     wheel.advance(20 * SECOND)
