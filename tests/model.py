@@ -145,7 +145,6 @@ class ModelController:
         self._changed = threading.Condition(threading.RLock())
         self._timers: dict[tuple[Any, str], tuple[int, int]] = {}  # (deadline, order of arming)
         self._armed = 0
-        self._created_ns: dict[ID, int] = {}  # stamps of jobs that came without `created`
         self._last_created_ns = 0
         self._leasers: list[Waiter] = []
         self._paused: set[str] = set()
@@ -251,13 +250,14 @@ class ModelController:
         record = Record(job)
         self.registry.add(record)
         if not created_was_given(job):
-            stamp = max(self._clock.now_ns(), self._last_created_ns + 1)
-            self._created_ns[job.id] = self._last_created_ns = stamp
+            record.stamp_ns = max(self._clock.now_ns(), self._last_created_ns + 1)
+            self._last_created_ns = record.stamp_ns
         self._count["added"] += 1
         return record
 
     def _created(self, job: Job) -> int:
-        return self._created_ns.get(job.id, job.created_ns)
+        record = self.registry.record(job.id)
+        return job.created_ns if record.stamp_ns is None else record.stamp_ns
 
     def _to_ready(self, record: Record) -> None:
         """Into ready at its place, and on to whoever waits for it."""
@@ -580,11 +580,13 @@ class ModelController:
     def pause(self, name: str) -> None:
         validate_name(name)
         with self._open():
+            self.queues.queue(name)
             self._paused.add(name)
 
     def resume(self, name: str) -> None:
         validate_name(name)
         with self._open():
+            self.queues.queue(name)
             self._paused.discard(name)
             self._hand_off(name)
 

@@ -43,6 +43,7 @@ class Record:
     state: State = field(default=State.NEW, kw_only=True)
     fails: int = field(default=0, kw_only=True)
     result: bytes | None = field(default=None, init=False)
+    stamp_ns: int | None = field(default=None, init=False)  # if the job came without `created`
     runner: Any = field(default=None, init=False)
 
     def running(self) -> bool:

@@ -12,14 +12,15 @@ from libc.stdint cimport INT64_MIN, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc
 
 from jobqueue._types cimport (
-    HAS_GIL, NEVER_NS, NS_PER_MS, lock_acquire, lock_release, ref_drop, ref_take,
+    HAS_GIL, NEVER_NS, NS_PER_MS, TIMER_ARMED, TIMER_CANCELLED, lock_acquire, lock_release,
+    ref_drop, ref_take,
 )
-from jobqueue._wheel cimport wheel_next_deadline
+from jobqueue._wheel cimport wheel_arm, wheel_cancel, wheel_init, wheel_next_deadline
 from jobqueue._job cimport id_object, name_read, random_fill, ttl_read
 from jobqueue._state cimport (
     KIND_SCHEDULED, KIND_TTL, KIND_TTR, OUTCOME_CLOSED, OUTCOME_LEASED, engine_due_ns,
-    engine_end_waits, engine_reserve_queues, engine_wake_ns, kind_t, object_of, queue_t, record_t,
-    status_t, wait_end, wait_forget, wait_t,
+    engine_end_waits, engine_reserve_queues, engine_wake_ns, kind_t, object_of, queue_remove,
+    queue_t, record_t, scheduled_end, status_t, wait_end, wait_forget, wait_t,
 )
 from jobqueue._life cimport engine_fire, job_delete, lease_undo
 from jobqueue._records cimport (
@@ -82,6 +83,45 @@ cdef Py_ssize_t count_read(object value, str what, Py_ssize_t low) except -1:
 
 
 
+cdef int clock_change(Registry registry, object clock) except -1:
+    """Let a registry follow a clock. What its timers have left, they keep."""
+    cdef RunRecord record
+    cdef int64_t past_ns = registry.e.wheel.now_ns
+    cdef int64_t now_ns
+    cdef list armed = []
+    if registry.clock is None and clock is None:
+        registry.offset_until_ns = INT64_MIN
+        registry_now(registry)
+        return 0
+    for record in registry:
+        if record.c.ttl.state == TIMER_ARMED:
+            armed.append((record, True, record.c.ttl.deadline_ns - past_ns))
+            wheel_cancel(&registry.e.wheel, &record.c.ttl)
+        if record.c.ttr.state == TIMER_ARMED:
+            armed.append((record, False, record.c.ttr.deadline_ns - past_ns))
+            wheel_cancel(&registry.e.wheel, &record.c.ttr)
+    registry.clock = clock
+    registry.offset_until_ns = INT64_MIN
+    now_ns = registry_now(registry)
+    wheel_init(&registry.e.wheel, now_ns)
+    for record, is_ttl, left_ns in armed:
+        wheel_arm(&registry.e.wheel, &record.c.ttl if is_ttl else &record.c.ttr, now_ns + <int64_t> left_ns)
+    return 0
+
+
+cdef int shadow_detach(Registry registry) except -1:
+    """Take leave of the queue in which scheduled jobs waited under foreign queues."""
+    cdef WorkQueue shadow = registry.shadow
+    cdef RunRecord record
+    registry.e.shadow = NULL
+    registry.shadow = None
+    for record in registry:
+        if record.c.queue == &shadow.c:
+            scheduled_end(&record.c, TIMER_CANCELLED)
+            queue_remove(&record.c)
+    return 0
+
+
 cdef class EngineBase:
     """The state of an engine; see _core.pyx for its verbs."""
 
@@ -101,14 +141,15 @@ cdef class EngineBase:
             queues_detach(<QueueController> queues)
         if registry.queues is not None:
             queues_detach(registry.queues)
+        if registry.shadow is not None:
+            shadow_detach(registry)
         cdef int64_t result_ttl_ns = NEVER_NS
         if result_ttl is not None:
             result_ttl_ns = ttl_read(result_ttl, 0) * NS_PER_MS
         self.registry = registry
-        self.registry.clock = clock
+        self.e = &registry.e
+        clock_change(registry, clock)
         self.registry.owner = weakref.ref(self)
-        self.registry.offset_until_ns = INT64_MIN
-        self.e = &self.registry.e
         self.e.result_ttl_ns = result_ttl_ns
         self.e.expire_hooked = self.e.timeout_hooked = False
         self.e.shadow = NULL
@@ -117,7 +158,6 @@ cdef class EngineBase:
         self.random_state |= 1
         self.by_hand = by_hand
         self.thread_wake_ns = INT64_MIN if by_hand else NEVER_NS
-        registry_now(self.registry)
         if queues is None or type(queues) is QueueController:
             self.own_queues = QueueController() if queues is None else queues
             self.by_name = self.own_queues._by_name
@@ -145,11 +185,14 @@ cdef class EngineBase:
         if not engine_reserve_queues(self.e, 1):
             raise MemoryError
         queue_attach(self.shadow, self.registry)
+        self.registry.shadow = self.shadow
         self.e.shadow = &self.shadow.c
         self.e.expire_hooked = self.e.timeout_hooked = True
         for record in self.registry:
+            scheduled_end(&record.c, TIMER_CANCELLED)
+            queue_remove(&record.c)  # the foreign queues know where it stands
             record.c.queue = &self.shadow.c
-            queue_get(self.own_queues, record.job.name)
+            queue_get(self.own_queues, record.job.name).c.named = True
         return 0
 
     # ------------------------------------------------------------ time, timers, closing
@@ -175,7 +218,10 @@ cdef class EngineBase:
     cdef int leave_slow(self) except -1:
         wake_all(self.e)
         if engine_wake_ns(self.e) < self.thread_wake_ns:
-            self._poke()
+            try:
+                self._poke()
+            except Exception as error:  # what the verb did stands, and leases still look at the time
+                report_unraisable(error, self._poke)
         return 0
 
     cdef int fire(self, int64_t now_ns) except -1:
@@ -211,26 +257,34 @@ cdef class EngineBase:
             return None
         now_ns = verb_now(self)
         self.fire(now_ns)
+        lock_acquire(&self.e.lock)
         wake_ns = engine_wake_ns(self.e)
         if engine_due_ns(self.e) != NEVER_NS:
             wake_ns = min(wake_ns, now_ns + STEP_NOTICED_MS * NS_PER_MS)
         if not self.by_hand:
             self.thread_wake_ns = wake_ns
+        lock_release(&self.e.lock)
         return -1 if wake_ns == NEVER_NS else max(wake_ns - now_ns, 0)
 
     def next_deadline_ns(self):
         """Exact monotonic ns of the earliest deadline, or None. What a manual clock asks."""
         cdef int64_t earliest_ns
+        if self.shut == SHUT_CLOSED or self.shut == SHUT_UNBUILT:
+            return None
         verb_now(self)  # the wall clock may have been stepped
         lock_acquire(&self.e.lock)
         earliest_ns = min(wheel_next_deadline(&self.e.wheel), engine_due_ns(self.e))
         lock_release(&self.e.lock)
-        return None if self.shut == SHUT_CLOSED or earliest_ns == NEVER_NS else earliest_ns
+        return None if earliest_ns == NEVER_NS else earliest_ns
 
     def fire_due(self):
         """Do all that is due now. What a manual clock calls."""
-        if self.shut != SHUT_CLOSED:
+        if self.shut != SHUT_CLOSED and self.shut != SHUT_UNBUILT:
             self.fire(verb_now(self))
+
+    def _enter(self):
+        """Raise unless it is open."""
+        verb_enter(self)
 
     def _poked(self, int64_t wake_ns):
         """Note that the timer thread has been told to look by then."""
@@ -244,6 +298,7 @@ cdef class EngineBase:
         cdef WorkQueue queue
         if self.shut == SHUT_CLOSED:
             return False
+        verb_enter(self)
         self.shut = SHUT_CLOSED
         lock_acquire(&self.e.lock)
         for queue in list(self.own_queues._by_name.values()):
@@ -259,7 +314,7 @@ cdef class EngineBase:
         """In a forked child: forget the waits of threads that are not here."""
         cdef WorkQueue queue
         cdef RunRecord record
-        if self.shut == SHUT_CLOSED:
+        if self.shut == SHUT_CLOSED or self.shut == SHUT_UNBUILT:
             return
         self.shut = SHUT_FORKED
         self.thread_wake_ns = INT64_MIN if self.by_hand else NEVER_NS

@@ -9,20 +9,29 @@ Locking: nothing here holds a lock while it calls into the engine, except to sta
 import os
 import threading
 import weakref
-from _thread import LockType
 from typing import TYPE_CHECKING, Final
 
+from ._records import report_error
+
 if TYPE_CHECKING:
-    from ._waits import WaitingEngine as Engine
+    from _thread import LockType
+
     from ._records import Waiter
+    from ._waits import WaitingEngine
 
 __all__ = ["TimerThread", "sleep"]
 
 LOOK_NOW: Final = -(2**63)
 """Wake time of a timer thread that has been told to look."""
 
+LOOK_NEVER: Final = 2**63 - 1
+"""Wake time while there is no timer thread: whatever is armed is earlier."""
 
-def sleep(engine: "Engine", waiter: "Waiter", signal: LockType, timeout_ms: int) -> None:
+RETRY_NS: Final = 10**9
+"""Pause of the timer thread after a look that failed, so that a broken clock does not spin it."""
+
+
+def sleep(engine: "WaitingEngine", waiter: "Waiter", signal: "LockType", timeout_ms: int) -> None:
     """Sleep until a wait ends, at most ``timeout_ms``; longer only for a run that is leased."""
     if not signal.acquire(timeout=timeout_ms / 1000):
         engine._lapse(waiter)
@@ -30,7 +39,7 @@ def sleep(engine: "Engine", waiter: "Waiter", signal: LockType, timeout_ms: int)
             signal.acquire()
 
 
-def sleep_by_hand(signal: LockType) -> None:
+def sleep_by_hand(signal: "LockType") -> None:
     """Sleep until a wait ends; its time-out is a timer on the clock that somebody advances."""
     signal.acquire()
 
@@ -43,7 +52,7 @@ class TimerThread:
 
     __slots__ = ("_signal", "_thread")
 
-    def __init__(self, engine: "Engine") -> None:
+    def __init__(self, engine: "WaitingEngine") -> None:
         signal = threading.Lock()
         signal.acquire()
         self._signal: Final = signal
@@ -63,17 +72,23 @@ class TimerThread:
             self._thread.join()
 
 
-def _release(signal: LockType) -> None:
+def _release(signal: "LockType") -> None:
     try:
         signal.release()
     except RuntimeError:
         pass  # it has been told already, and is on its way
 
 
-def _run(ref: "weakref.ref[Engine]", signal: LockType) -> None:
+def _run(ref: "weakref.ref[WaitingEngine]", signal: "LockType") -> None:
     while True:
         engine = ref()
-        wait_ns = None if engine is None else engine._tick()
+        if engine is None:
+            return
+        try:
+            wait_ns = engine._tick()
+        except BaseException as error:  # noqa: BLE001 - of a hook or a clock: the thread lives on
+            report_error(error, engine)
+            wait_ns = RETRY_NS
         if wait_ns is None:
             return
         del engine
@@ -84,14 +99,17 @@ class Fleet:
     """All controllers of the process, to be told of a fork."""
 
     def __init__(self) -> None:
-        self._members: weakref.WeakSet[Engine] = weakref.WeakSet()
+        self.starting = threading.Lock()
+        """Held while a timer thread is started."""
+        self._members: weakref.WeakSet[WaitingEngine] = weakref.WeakSet()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forked)
 
-    def join(self, engine: "Engine") -> None:
+    def join(self, engine: "WaitingEngine") -> None:
         self._members.add(engine)
 
     def _forked(self) -> None:
+        self.starting = threading.Lock()  # its holder may not be here
         for engine in list(self._members):
             engine._forked()
 

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from jobqueue._job cimport Job
 from jobqueue._state cimport queue_t, record_t
+from jobqueue._records cimport RunRecord
 from jobqueue._base cimport EngineBase
 
 cdef class Engine(EngineBase):
@@ -14,6 +15,7 @@ cdef class Engine(EngineBase):
     cdef record_t *take_any(self, list queues, int64_t now_ns, uint8_t *prior_state) except? NULL
     cdef Py_ssize_t choose(self, Py_ssize_t n) except -1
     cdef object lease_any(self, object names, object timeout, bint detailed)
+    cdef int undo(self, RunRecord record, uint8_t prior_state) except -1
     cdef object lease_wait(self, object names, int64_t timeout_ms, bint detailed)
 
 cdef Job job_read(object value)

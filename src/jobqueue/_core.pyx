@@ -12,14 +12,15 @@ from jobqueue._job cimport (
     ID, Job, id_object, id_read, job_object, result_read, timeout_read, ttr_read,
 )
 from jobqueue._state cimport (
-    ANY_ATTEMPT, DUPLICATE_JOB, DUPLICATE_RESULT, NOT_FOUND, OK, queue_t, record_t, registry_find,
-    status_t,
+    ANY_ATTEMPT, DUPLICATE_JOB, DUPLICATE_RESULT, NOT_FOUND, OK, engine_wake_ns, queue_t, record_t,
+    registry_find, status_t, wait_t,
 )
 from jobqueue._life cimport (
     answer_check, job_add, job_check_new, job_complete, job_delete, job_expire, job_fail, job_lease,
-    job_release, job_schedule, job_start, job_timeout, job_touch, job_unadd, queue_offer,
+    job_release, job_schedule, job_start, job_timeout, job_touch, job_unadd, lease_undo,
+    queue_offer,
 )
-from jobqueue._records cimport RunRecord, record_new, record_object
+from jobqueue._records cimport RunRecord, record_new, record_object, report_unraisable, wake_all
 from jobqueue._queues cimport WorkQueue, queue_get
 from jobqueue._base cimport (
     SHUT_OPEN, EngineBase, at_index, count_read, queue_for, raise_status, raise_status_at,
@@ -203,7 +204,10 @@ cdef class Engine(EngineBase):
         if n == 1:
             return 0
         if self.rng is not None:
-            return self.rng.randrange(n)
+            chosen = self.rng.randrange(n)
+            if type(chosen) is not int or not 0 <= chosen < n:
+                raise ValueError(f"rng.randrange({n}) must be an int from 0 to {n - 1}, not {chosen!r}")
+            return chosen
         # xorshift64* (Vigna 2016); the high 32 bits times n, without division (Lemire 2019).
         self.random_state ^= self.random_state >> 12
         self.random_state ^= self.random_state << 25
@@ -252,10 +256,27 @@ cdef class Engine(EngineBase):
             record = self.take_any(self.queues_known(names), now_ns, &prior_state)
         if record != NULL:
             leased = lease_object(record, record.attempts, detailed)
-            verb_leave(self, OK, NULL)
+            if self.e.woken_first != NULL or engine_wake_ns(self.e) < self.thread_wake_ns:
+                try:
+                    self.leave_slow()
+                except BaseException:  # Ctrl-C while the timer thread was told
+                    self.undo(record_object(record), prior_state)
+                    raise
             return leased
         verb_leave(self, OK, NULL)
         return self.lease_wait(names, timeout_ms, detailed)
+
+    cdef int undo(self, RunRecord record, uint8_t prior_state) except -1:
+        """Undo a lease that its caller will never see."""
+        cdef wait_t wait
+        wait.record = &record.c
+        wait.attempt = record.c.attempts
+        wait.prior_state = prior_state
+        lock_acquire(&self.e.lock)
+        lease_undo(self.e, &wait, self.e.wheel.now_ns)
+        lock_release(&self.e.lock)
+        wake_all(self.e)
+        return 0
 
     cdef object lease_wait(self, object names, int64_t timeout_ms, bint detailed):
         if timeout_ms == 0:
@@ -278,23 +299,34 @@ cdef class Engine(EngineBase):
         if leased:
             return leased
         first = self.lease_wait(read, timeout_ms, False)
-        if most > 1 and self.shut == SHUT_OPEN:
+        if most == 1 or self.shut != SHUT_OPEN:
+            return [first]
+        try:
             return [first, *self._take_many(read, most - 1)]
-        return [first]
+        except Exception as error:  # the first is leased all the same
+            report_unraisable(error, self.lease_many)
+            return [first]
 
     def _take_many(self, list names, Py_ssize_t most):
         """Lease up to so many jobs that are ready now."""
         cdef int64_t now_ns = verb_fired_now(self)
         cdef list queues = self.queues_known(names)
         cdef list leased = []
+        cdef list undone = []
         cdef record_t *record
         cdef uint8_t prior_state = 0
-        while len(leased) < most:
-            record = self.take_any(queues, now_ns, &prior_state)
-            if record == NULL:
-                break
-            leased.append(job_object(record.job))
-        verb_leave(self, OK, NULL)
+        try:
+            while len(leased) < most:
+                record = self.take_any(queues, now_ns, &prior_state)
+                if record == NULL:
+                    break
+                undone.append((record_object(record), prior_state))
+                leased.append(job_object(record.job))
+            verb_leave(self, OK, NULL)
+        except BaseException:  # a broken rng, or Ctrl-C
+            for taken, state in reversed(undone):
+                self.undo(taken, state)
+            raise
         return leased
 
     def start_attempt(self, id):
@@ -391,7 +423,7 @@ cdef class Engine(EngineBase):
                 raise at_index(error, i) from None
         verb_enter(self)
         now_ns = verb_now(self)
-        records = []
+        records = [None] * len(read)  # nothing is allocated under the lock
         lock_acquire(&self.e.lock)
         for i in range(len(read)):
             found = registry_find(self.e, (<ID> read[i][0]).data)
@@ -401,9 +433,11 @@ cdef class Engine(EngineBase):
             if status != OK:
                 break
             found.marked = True
-            records.append(record_object(found))
-        for k in range(len(records)):
+            records[i] = record_object(found)
+        for k in range(len(read)):
             record = records[k]
+            if record is None:
+                break
             record.c.marked = False
             if status == OK:
                 job_complete(self.e, &record.c, <PyObject *> read[k][1], ANY_ATTEMPT, now_ns)
@@ -530,22 +564,26 @@ cdef class Engine(EngineBase):
         """Replace the function that TTL timers call: ``f(id)``. None puts expire back."""
         if f is not None and not callable(f):
             raise TypeError(f"f must be callable or None, not {_errors.shown(f)}")
+        verb_enter(self)
         self.expire_hook = f
         self.e.expire_hooked = f is not None or self.e.shadow != NULL
 
     def expire_func(self):
         """The function that TTL timers call; ``expire`` unless it was replaced."""
+        verb_enter(self)
         return self.expire if self.expire_hook is None else self.expire_hook
 
     def handle_timeout_attempt(self, f):
         """Replace the function that TTR timers call: ``f(id)``. None puts timeout_attempt back."""
         if f is not None and not callable(f):
             raise TypeError(f"f must be callable or None, not {_errors.shown(f)}")
+        verb_enter(self)
         self.timeout_hook = f
         self.e.timeout_hooked = f is not None or self.e.shadow != NULL
 
     def timeout_attempt_func(self):
         """The function that TTR timers call; ``timeout_attempt`` unless it was replaced."""
+        verb_enter(self)
         return self.timeout_attempt if self.timeout_hook is None else self.timeout_hook
 
 

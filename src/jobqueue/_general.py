@@ -6,6 +6,8 @@ keeps the order of jobs. One lock makes each verb whole across the two, so this 
 Locking: ``_lock`` is reentrant, for timers that fire within a verb; nobody sleeps with it held.
 """
 
+import functools
+import random
 import threading
 from _thread import allocate_lock
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,18 +29,15 @@ __all__ = ["GeneralController"]
 class GeneralController(Controller):
     """What ``Controller(queues=...)`` makes for queues that are not the built-in ones."""
 
-    __slots__ = ("_lock", "_random")
-
-    def __init__(self, *args: Any, rng: Any = None, **options: Any) -> None:
-        import random
-
-        self._lock: Final = threading.RLock()
-        self._random: Final = random.Random() if rng is None else rng
-        super().__init__(*args, rng=rng, **options)
+    __slots__ = ()  # its fields are slots of Controller, which turns into it
 
     @property
     def _queues(self) -> QueueControllerInterface:
         return self.queues
+
+    def _forked(self) -> None:
+        self._lock = threading.RLock()  # its holder may not be here
+        super()._forked()
 
     # ------------------------------------------------------------ adding
 
@@ -135,7 +134,8 @@ class GeneralController(Controller):
             job = self._queues.lease(name)
             if job is None:
                 return
-            self._hand(name, job)
+            if not self._hand(name, job) and not self._waited_for(name):
+                self._settle(job)  # who waited has left meanwhile
 
     def _lease_general(self, names: str | Sequence[str], timeout: Duration, detailed: bool) -> Any:
         distinct, timeout_ms = self._lease_arguments(names, timeout)
@@ -332,6 +332,22 @@ class GeneralController(Controller):
         )
         counts[6:8] = len(records) - scheduled, scheduled
         return tuple(counts)
+
+
+def become_general(controller: Controller, rng: random.Random | None) -> None:
+    """Turn a Controller that is being built, of any subclass, into one over foreign queues."""
+    controller.__class__ = _general_class(type(controller))
+    controller._lock = threading.RLock()
+    controller._random = random.Random() if rng is None else rng
+
+
+@functools.cache
+def _general_class(kind: type[Controller]) -> type[Controller]:
+    if issubclass(kind, GeneralController):
+        return kind
+    if kind is Controller:
+        return GeneralController
+    return type(kind.__name__, (kind, GeneralController), {"__slots__": ()})
 
 
 def _ready_order(job: Job) -> tuple[int, int, bytes]:

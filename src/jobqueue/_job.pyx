@@ -16,8 +16,10 @@ from libc.string cimport memcmp, memcpy, memset
 from jobqueue._types cimport (
     ATTEMPTS_MAX, FAILS_MAX, ID_SIZE, NAME_MAX_LEN, NEVER_NS, NS_PER_MS, PAYLOAD_MAX_SIZE,
     RESULT_MAX_SIZE, TIMEOUT_MAX_MS, TTL_MAX_MS, TTR_MAX_MS, clock_mono_ns, clock_wall_ns, id_hash,
-    job_t, pool_give, pool_t, pool_take, ref_drop, ref_take, small_int, type_set,
+    job_t, lock_acquire, lock_release, lock_t, pool_give, pool_t, pool_take, ref_drop, ref_take,
+    small_int, type_set,
 )
+from jobqueue._state cimport OBJECT_HEAD
 
 import os
 import sys
@@ -89,16 +91,19 @@ def monotonic_ns():
     return clock_mono_ns()
 
 
+cdef lock_t shared_lock             # of the state of this module
 cdef int64_t last_stamp_ns = 0
 
 cdef int64_t stamp_next() noexcept:
     """Wall time for a new Job, strictly increasing in the process, so that equal jobs stay FIFO."""
     global last_stamp_ns
     cdef int64_t now = clock_wall_ns()
+    lock_acquire(&shared_lock)
     if now <= last_stamp_ns:
         # A clock stepped back by more than a moment is followed; ties within it are not.
         now = last_stamp_ns + 1 if last_stamp_ns - now < 1000000000 else now
     last_stamp_ns = now
+    lock_release(&shared_lock)
     return now
 
 # ---------------------------------------------------------------- random bytes, in blocks
@@ -112,18 +117,26 @@ cdef Py_ssize_t random_used = RANDOM_BLOCK
 cdef int random_refill() except -1:
     global random_used
     cdef bytes fresh = os.urandom(RANDOM_BLOCK)  # may let go of the GIL: install it afterwards
+    lock_acquire(&shared_lock)
     memcpy(random_block, PyBytes_AS_STRING(fresh), RANDOM_BLOCK)
     random_used = 0
+    lock_release(&shared_lock)
     return 0
 
 
 cdef int random_fill(uint8_t *out, Py_ssize_t size) except -1:
     """Copy fresh random bytes (size <= 16) from the operating system's CSPRNG."""
     global random_used
-    while random_used + size > RANDOM_BLOCK:
-        random_refill()
-    memcpy(out, random_block + random_used, size)
-    random_used += size
+    cdef bint filled = False
+    while not filled:
+        lock_acquire(&shared_lock)
+        if random_used + size <= RANDOM_BLOCK:
+            memcpy(out, random_block + random_used, size)
+            random_used += size
+            filled = True
+        lock_release(&shared_lock)
+        if not filled:
+            random_refill()
     return 0
 
 
@@ -197,11 +210,11 @@ cdef int id_check(const uint8_t *data, object value) except -1:
 cdef int id_read_slow(object value, uint8_t *out) except -1:
     uuid_module = sys.modules.get("uuid")  # whoever has a UUID has imported it
     if PyUnicode_Check(value):
-        if not id_parse_text(value, out):
+        if not id_parse_text(value if type(value) is str else str.__str__(value), out):
             raise InvalidIDError(
                 f"id must be a UUID in canonical form, not {_errors.shown(value)}")
     elif uuid_module is not None and isinstance(value, uuid_module.UUID):
-        memcpy(out, PyBytes_AS_STRING(value.bytes), ID_SIZE)
+        return id_read_slow(value.bytes, out)
     elif isinstance(value, bytes):
         if PyBytes_GET_SIZE(value) != ID_SIZE:
             raise InvalidIDError(
@@ -254,7 +267,7 @@ cdef object id_new(PyObject *cls, PyObject *args, PyObject *kwargs):
 @cython.no_gc
 cdef class ID:
     """ID(value)
-    --
+--
 
     A job's id: 16 bytes, UUID version 4 (RFC 4122).
 
@@ -646,7 +659,7 @@ def _job_restore(dict fields, int64_t created_ns, bint created_given):
 cdef class Job:
     """Job(name, payload=b'', *, id=None, priority=0, ttr=60000, ttl=86400000, max_attempts=0, \
 max_fails=0, time=None, created=None)
-    --
+--
 
     One piece of work: the immutable half of a job's life.
 

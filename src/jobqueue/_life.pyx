@@ -124,10 +124,11 @@ cdef status_t job_enter(
     """Register a record and place it: in scheduled if it has a due time, else in ready."""
     cdef job_t *job = record.job
     cdef int64_t created_old_ns = job.tie.created_ns
+    cdef bint stamped = not job.created_given and job.held == 0
     cdef int done = registry_add(engine, record)
     if done != 1:
         return NO_MEMORY if done < 0 else DUPLICATE_JOB
-    if not job.created_given and job.held == 0:
+    if stamped:
         job.tie.created_ns = max(now_ns + engine.wall_offset_ns, engine.created_last_ns + 1)
     if due_ns != NEVER_NS:
         done = queue_schedule(record.queue, record, due_ns)
@@ -275,12 +276,13 @@ cdef status_t job_fail(
     cdef status_t status = answer_check(record, attempt)
     if status != OK:
         return status
-    record.fails += 1
-    if record.fails < record.job.max_fails and attempts_remain(record):
+    if record.fails + 1 < record.job.max_fails and attempts_remain(record):
+        record.fails += 1
         status = job_back(engine, record, now_ns)
         if status != OK:
             record.fails -= 1
         return status
+    record.fails += record.fails < 65535
     job_finish(engine, record, False, result, now_ns)
     return OK
 
@@ -463,8 +465,8 @@ cdef const char *record_check(const engine_t *engine, record_t *record) noexcept
     if (record.scheduled == TIMER_ARMED) != (record.place == PLACE_SCHEDULED and
                                              record.ttr.deadline_ns != NEVER_NS):
         return "a record's scheduled timer and place disagree"
-    if record_processed(record) and (record.result == NULL or record.waits != NULL):
-        return "a processed job has no result, or somebody still waits for it"
+    if record_processed(record) and record.waits != NULL:
+        return "somebody still waits for a processed job"
     return NULL
 
 

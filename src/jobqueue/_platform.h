@@ -118,10 +118,10 @@ static inline void jq_pool_give(jq_pool_t *pool, PyObject *o)
 static inline void jq_type_set(PyObject *type, void *call, void *make, void *dealloc)
 {
     PyTypeObject *t = (PyTypeObject *)type;
-    if (call != NULL)
-        t->tp_vectorcall = (vectorcallfunc)call;
-    if (make != NULL)
+    if (make != NULL) {
         t->tp_new = (newfunc)make;
+        t->tp_vectorcall = (vectorcallfunc)call; /* NULL: calls go through tp_new */
+    }
     if (dealloc != NULL)
         t->tp_dealloc = (destructor)dealloc;
     PyType_Modified(t);

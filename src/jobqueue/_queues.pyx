@@ -11,7 +11,8 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 
 from jobqueue._types cimport (
-    NEVER_NS, TIMER_ARMED, TIMER_CANCELLED, lock_acquire, lock_release, ref_drop, sortkey_t,
+    NEVER_NS, TIMER_ARMED, TIMER_CANCELLED, lock_acquire, lock_release, ref_drop, ref_take,
+    sortkey_t,
 )
 from jobqueue._skiplist cimport (
     skiplist_after, skiplist_at, skiplist_check, skiplist_find, skiplist_first, skiplist_len,
@@ -86,7 +87,7 @@ cdef object iterator_new(WorkQueue queue, bint scheduled):
 @cython.no_gc_clear
 cdef class WorkQueue:
     """WorkQueue()
-    --
+--
 
     One queue of Jobs, in two orders.
 
@@ -106,8 +107,7 @@ cdef class WorkQueue:
         self.lock = &self.own_lock
 
     def __dealloc__(self):
-        self.c.engine = NULL
-        queue_clear(&self.c)
+        queue_clear(&self.c)  # its engine is alive: self.registry is cleared after this
 
     def add(self, Job job not None):
         """Put a job into ready. False: it is here already. O(log n)."""
@@ -237,6 +237,20 @@ cdef list queue_records(WorkQueue queue):
     return found
 
 
+cdef void move(record_t *record, queue_t *queue) noexcept:
+    """Put a record that stands in a queue into another, at the same place."""
+    cdef bint scheduled = record.place == PLACE_SCHEDULED
+    cdef int64_t due_ns = record.ttr.deadline_ns
+    ref_take(object_of(record))
+    queue_remove(record)
+    if scheduled:
+        queue_schedule(queue, record, due_ns)
+    else:
+        queue_add(queue, record)
+    record.queue = queue
+    ref_drop(object_of(record))
+
+
 cdef void adopt(RunRecord own, RunRecord stray) noexcept:
     """Let a registered record take the place of the private one that its job stood under."""
     cdef queue_t *queue = stray.c.queue
@@ -264,10 +278,10 @@ cdef int queues_attach(QueueController self, Registry registry) except -1:
         queue_attach(queue, registry)
     for record in registry:
         queue = queue_get(self, record.job.name)
-        if record.c.place != PLACE_NONE and record.c.queue.engine != &registry.e:
-            queue_remove(&record.c)
         if record.c.place == PLACE_NONE:
             record.c.queue = &queue.c
+        elif record.c.queue.engine != &registry.e:  # it comes along from the queues of before
+            move(&record.c, &queue.c)
     for queue in list(self._by_name.values()):
         for record in queue_records(queue):
             found = registry_find(&registry.e, record.c.job.tie.id)
@@ -294,7 +308,7 @@ cdef int queues_detach(QueueController self) except -1:
 @cython.final
 cdef class QueueController:
     """QueueController()
-    --
+--
 
     All queues by name; each is made on first use and stays.
 
@@ -311,7 +325,9 @@ cdef class QueueController:
 
     def queue(self, name):
         """The WorkQueue of a name, made on first use. O(1). Raises InvalidNameError."""
-        return queue_get(self, name_read(name))
+        cdef WorkQueue queue = queue_get(self, name_read(name))
+        queue.c.named = True
+        return queue
 
     def queues(self):
         """A read-only, live mapping of names to WorkQueues."""
@@ -385,7 +401,7 @@ cdef class QueueController:
 @cython.final
 cdef class Inspector:
     """Inspector(work_queue)
-    --
+--
 
     Looks into a queue without taking anything.
 
@@ -462,7 +478,6 @@ cdef class Iterator:
 
     def next(self):
         """Step on and return the new current job, or None at the end. O(log n)."""
-        self.current()
         lock_acquire(self.queue.lock)
         job = self.step()
         lock_release(self.queue.lock)

@@ -12,6 +12,7 @@ cdef class Registry
 cdef class Waiter:
     cdef wait_t c                 # first field: a wait_t finds its Waiter (object_of)
     cdef object wake              # called once, without arguments, when the wait has ended
+    cdef object queues            # WorkQueues in whose lines it stands; keeps them alive
     cdef Registry registry        # whose engine it waits in; keeps that alive
     cdef bint detailed            # a lease that wants (job, number, deadline ns)
 
@@ -21,6 +22,7 @@ cdef class Registry:
     cdef int64_t offset_until_ns  # mono time until which e.wall_offset_ns is believed
     cdef object owner             # weak reference to the engine that it is attached to, or None
     cdef object queues            # that engine's QueueController, or None
+    cdef object shadow            # its WorkQueue for scheduled jobs, while its queues are foreign
     cdef object __weakref__
 
 cdef RunRecord record_object(record_t *record)

@@ -106,7 +106,7 @@ cdef object count_read(object value, str what, object most):
 @cython.no_gc
 cdef class RunRecord:
     """RunRecord(job=None, *, attempts=0, state=State.NEW, fails=0)
-    --
+--
 
     The mutable half of a job: its state, counts, result and timers.
 
@@ -188,8 +188,10 @@ cdef class RunRecord:
         cdef record_t *record = &self.c
         cdef engine_t *engine = record.home
         cdef int64_t now_ns = 0
+        cdef Registry registry = None  # kept alive while a user's clock runs
         if engine != NULL:
-            now_ns = registry_now(registry_of(engine))
+            registry = registry_of(engine)
+            now_ns = registry_now(registry)
             lock_acquire(&engine.lock)
         if record.result != NULL or record_processed(record):
             succeeded_before = True
@@ -206,15 +208,18 @@ cdef class RunRecord:
         cdef record_t *record = &self.c
         cdef engine_t *engine = record.home
         cdef kind_t kind = <kind_t> timer.node.kind
+        cdef bint armed = False
         if engine == NULL:
-            return
+            return False
         lock_acquire(&engine.lock)
         if record.views != NULL and record.views.timer[<int> kind] == <PyObject *> timer:
+            armed = True
             if kind == KIND_SCHEDULED:
                 schedule_never(record)
             else:
                 timer_end(engine, record, kind)
         lock_release(&engine.lock)
+        return armed
 
     def __repr__(self):
         return (f"<RunRecord {self.state.name} attempts={self.c.attempts} fails={self.c.fails}"
@@ -325,6 +330,11 @@ cdef int wake_all(engine_t *engine) except -1:
     return 0
 
 
+def report_error(error, where):
+    """Give an exception that nobody can catch to sys.unraisablehook."""
+    report_unraisable(error, where)
+
+
 cdef int report_unraisable(object error, object where) except -1:
     """Give an exception of the user's function to sys.unraisablehook."""
     PyErr_SetObject(type(error), error)
@@ -361,7 +371,7 @@ cdef int64_t registry_now(Registry self) except? -1:
 @cython.final
 cdef class Registry:
     """Registry()
-    --
+--
 
     All records by id: a hash table over 16-byte ids, and the wheel of their timers.
 
@@ -441,10 +451,12 @@ cdef class Registry:
         cdef Py_ssize_t i
         cdef list found = []
         lock_acquire(&self.e.lock)
-        for i in range(self.e.slot_mask + 1):
-            if self.e.slots[i] != NULL:
-                found.append(record_object(self.e.slots[i]))
-        lock_release(&self.e.lock)
+        try:
+            for i in range(self.e.slot_mask + 1):
+                if self.e.slots[i] != NULL:
+                    found.append(record_object(self.e.slots[i]))
+        finally:
+            lock_release(&self.e.lock)
         return iter(found)
 
     def __repr__(self):

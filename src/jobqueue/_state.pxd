@@ -117,6 +117,7 @@ cdef struct queue_t:              # one named queue; lives inside a WorkQueue ob
     engine_t *engine              # NULL: it stands alone
     Py_ssize_t due_index          # its place in the engine's heap of due times; -1: not in it
     uint8_t paused
+    uint8_t named                 # it has held a job, or was asked for: names() shows it
 
 cdef struct engine_t:             # all that a state machine works on; lives inside a Registry object
     lock_t lock                   # held round every function of _state, on free-threaded builds

@@ -13,7 +13,8 @@ from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcmp, memset
 
 from jobqueue._types cimport (
-    ID_SIZE, NEVER_NS, NS_PER_MS, TIMER_IDLE, id_hash, job_t, ref_drop, ref_take, sortkey_t, tie_t,
+    ID_SIZE, NEVER_NS, NS_PER_MS, TIMER_CANCELLED, TIMER_IDLE, id_hash, job_t, ref_drop, ref_take,
+    sortkey_t, tie_t,
 )
 from jobqueue._skiplist cimport (
     skiplist_clear, skiplist_find, skiplist_first, skiplist_init, skiplist_insert, skiplist_pop,
@@ -67,6 +68,7 @@ cdef void queue_clear(queue_t *queue) noexcept nogil:
             record = <record_t *> skiplist_first(&queue.scheduled)
         if record == NULL:
             break
+        scheduled_end(record, TIMER_CANCELLED)
         queue_remove(record)
     skiplist_clear(&queue.ready)
     skiplist_clear(&queue.scheduled)
@@ -93,6 +95,7 @@ cdef void engine_clear(engine_t *engine) noexcept nogil:
         if record != NULL:
             timer_end(engine, record, KIND_TTL)
             timer_end(engine, record, KIND_TTR)
+            scheduled_end(record, TIMER_CANCELLED)
             record.home = NULL
             ref_drop(object_of(record))
     wheel_clear(&engine.wheel)
@@ -164,6 +167,7 @@ cdef int registry_add(engine_t *engine, record_t *record) noexcept nogil:
     if engine.shadow != NULL:
         record.queue = engine.shadow
     engine.running_count += record.state == STATE_LEASED
+    record.job.held += record.job.held < 255
     ref_take(object_of(record))
     return 1
 
@@ -190,6 +194,7 @@ cdef void registry_remove(engine_t *engine, record_t *record) noexcept nogil:
     timer_end(engine, record, KIND_TTR)
     engine.running_count -= record.state == STATE_LEASED
     record.home = NULL
+    record.job.held -= 0 < record.job.held < 255
     ref_drop(object_of(record))
 
 # ---------------------------------------------------------------- queues and the heap of due times
@@ -246,6 +251,7 @@ cdef void due_update(queue_t *queue) noexcept nogil:
 cdef void placed(queue_t *queue, record_t *record, uint8_t place) noexcept nogil:
     record.queue = queue
     record.place = place
+    queue.named = True
     record.job.held += record.job.held < 255
     ref_take(object_of(record))
 

@@ -70,7 +70,8 @@ cdef struct job_t:                # the immutable half of a job; lives inside a 
     uint8_t max_attempts          # 0: no limit of its own
     uint8_t max_fails             # 0: no limit of its own
     uint8_t created_given         # the caller chose created: never stamped again
-    uint8_t held                  # queues that hold it, at most 255; while > 0 its stamp stays
+    uint8_t held                  # queues and registries that hold it, at most 255; while > 0 its
+                                  # stamp stays
 
 # ---------------------------------------------------------------- lock, clocks, references, objects
 

@@ -66,13 +66,15 @@ cdef class WaitingEngine(Engine):
             return found
         skiplist = &queue.scheduled if scheduled else &queue.ready
         lock_acquire(&self.e.lock)
-        if most < 0 or most > skiplist_len(skiplist) - i:
-            most = skiplist_len(skiplist) - i
-        while len(found) < most:
-            record = <record_t *> skiplist_at(skiplist, i)
-            found.append(job_object(record.job))
-            i += 1
-        lock_release(&self.e.lock)
+        try:
+            if most < 0 or most > skiplist_len(skiplist) - i:
+                most = skiplist_len(skiplist) - i
+            while len(found) < most:
+                record = <record_t *> skiplist_at(skiplist, i)
+                found.append(job_object(record.job))
+                i += 1
+        finally:
+            lock_release(&self.e.lock)
         verb_leave(self, OK, NULL)
         return found
 
@@ -81,13 +83,14 @@ cdef class WaitingEngine(Engine):
         verb_enter(self)
         verb_fired_now(self)
         verb_leave(self, OK, NULL)
-        return sorted(self.by_name)
+        return sorted([name for name, queue in list(self.by_name.items()) if named(queue)])
 
     def pause(self, name):
         """Let a queue accept jobs and give none. O(1)."""
         cdef str valid = name_read(name)
         verb_enter(self)
-        queue_get(self.own_queues, valid).c.paused = True
+        cdef WorkQueue queue = queue_get(self.own_queues, valid)
+        queue.c.paused = queue.c.named = True
 
     def resume(self, name):
         """Let a paused queue give jobs again: first to those who wait, longest first."""
@@ -97,6 +100,7 @@ cdef class WaitingEngine(Engine):
         cdef WorkQueue queue = queue_get(self.own_queues, valid)
         lock_acquire(&self.e.lock)
         queue.c.paused = False
+        queue.c.named = True
         queue_offer(self.e, &queue.c, now_ns)
         lock_release(&self.e.lock)
         verb_leave(self, OK, NULL)
@@ -168,6 +172,7 @@ cdef class WaitingEngine(Engine):
         cdef int i
         cdef int64_t now_ns
         waiter.c.kind = WAIT_LEASE
+        waiter.queues = queues
         waiter.c.links = <wait_link_t *> calloc(len(queues), sizeof(wait_link_t))
         if waiter.c.links == NULL:
             raise MemoryError
@@ -364,7 +369,7 @@ cdef class WaitingEngine(Engine):
 
     def _note_name(self, str name):
         """Keep a name for names()."""
-        queue_get(self.own_queues, name)
+        queue_get(self.own_queues, name).c.named = True
 
     def _waited_for(self, str name):
         """Whether a leaser is in line for a queue that gives."""
@@ -396,6 +401,10 @@ cdef class WaitingEngine(Engine):
         lock_release(&self.e.lock)
         verb_leave(self, OK, NULL)
         return handed
+
+
+cdef bint named(WorkQueue queue) noexcept:
+    return queue.c.named
 
 
 cdef tuple record_answer(record_t *record):

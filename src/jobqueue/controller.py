@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Attempt", "Controller"]
 
-_starting: Final = threading.Lock()
-
-
 class Controller(WaitingEngine):
     """A job queue engine: takes jobs, leases them to workers, keeps their results.
 
@@ -50,23 +47,11 @@ class Controller(WaitingEngine):
     RunResult(success=True, result=b'sent')
     """
 
-    __slots__ = ("_clock", "_thread")
+    __slots__ = ("_clock", "_lock", "_random", "_thread")
     _thread: _blocking.TimerThread | None
     _clock: Clock
-
-    def __new__(
-        cls,
-        registry: Registry | None = None,
-        queues: QueueControllerInterface | None = None,
-        **_options: Any,
-    ) -> Self:
-        if cls is Controller and queues is not None and type(queues) is not QueueController:
-            if not isinstance(queues, QueueControllerInterface):
-                raise TypeError(f"queues must have QueueControllerInterface, not {shown(queues)}")
-            from ._general import GeneralController
-
-            return super().__new__(GeneralController)  # type: ignore[return-value] # a subclass
-        return super().__new__(cls)
+    _lock: threading.RLock
+    _random: random.Random
 
     def __init__(
         self,
@@ -77,6 +62,12 @@ class Controller(WaitingEngine):
         rng: random.Random | None = None,
         result_ttl: Duration | None = None,
     ) -> None:
+        if queues is not None and type(queues) is not QueueController:
+            if not isinstance(queues, QueueControllerInterface):
+                raise TypeError(f"queues must have QueueControllerInterface, not {shown(queues)}")
+            from ._general import become_general
+
+            become_general(self, rng)
         native = clock is None or type(clock) is SystemClock
         attach = getattr(clock, "attach", None)
         super().__init__(
@@ -146,6 +137,7 @@ class Controller(WaitingEngine):
             self._thread.join()
 
     def __enter__(self) -> Self:
+        self._enter()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -166,14 +158,21 @@ class Controller(WaitingEngine):
     def _poke(self) -> None:
         self._poked(_blocking.LOOK_NOW)
         if self._thread is None:
-            with _starting:
+            with _blocking.fleet.starting:
                 if self._thread is None:
-                    self._thread = _blocking.TimerThread(self)
+                    try:
+                        self._thread = _blocking.TimerThread(self)
+                    except BaseException:
+                        self._poked(_blocking.LOOK_NEVER)  # so that the next verb tries again
+                        raise
                     return
         self._thread.poke()
 
     def _forked(self) -> None:
         self._thread = None
+        forked = getattr(self._clock, "forked", None)
+        if forked is not None:
+            forked()
         super()._forked()
 
 

@@ -3,17 +3,12 @@
 Whoever offers ControllerInterface runs the conformance suite in tests/conformance.
 """
 
-from __future__ import annotations
-
+import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, Union, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
-if TYPE_CHECKING:
-    import uuid
-
-    from ._job import ID, Job
+from ._job import ID, Job
 
 __all__ = [
     "Adder",
@@ -32,10 +27,10 @@ __all__ = [
     "Stats",
 ]
 
-IDLike: TypeAlias = Union["ID", "uuid.UUID", str, bytes, "Job"]
+IDLike: TypeAlias = ID | uuid.UUID | str | bytes | Job
 """What every call that takes an id takes."""
 
-Duration: TypeAlias = Union[int, timedelta]
+Duration: TypeAlias = int | timedelta
 """Milliseconds, or a timedelta, which is rounded down to them."""
 
 
@@ -48,8 +43,7 @@ class RunResult(NamedTuple):
     """What its worker answered with."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stats:
+class Stats(NamedTuple):
     """Counters since the controller was made, and gauges of now."""
 
     evicted_jobs: int

@@ -21,7 +21,7 @@ def test_the_code_runs() -> None:
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md"])
 def test_the_make_targets_exist(page: str) -> None:
     rules = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
-    named = re.findall(r"(?<=[`\n$ ])make ([a-z-]+)(?=[`\n ])", (ROOT / page).read_text("utf-8"))
+    named = re.findall(r"(?<=[`\n])make ([a-z-]+)(?=[`\n ])", (ROOT / page).read_text("utf-8"))
     assert set(named) <= set(rules)
 
 

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 ROOT = Path(__file__).parents[2]
 HEAD = """
-import faulthandler, json, os, sys, threading, time, warnings
+import faulthandler, json, os, signal, sys, threading, time, warnings
 warnings.simplefilter("ignore")
 from jobqueue import *
 from datetime import datetime, timedelta, UTC
@@ -23,7 +23,8 @@ def in_child(work):
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
-        faulthandler.dump_traceback_later(30, exit=True)  # a child that hangs says where
+        faulthandler.register(signal.SIGALRM, chain=True)
+        signal.alarm(30)  # a child that hangs says where, and ends
         code = 1
         try:
             os.write(writer, json.dumps(work()).encode())

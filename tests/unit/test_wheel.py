@@ -92,7 +92,8 @@ def test_arming_within_the_tick_that_is_due() -> None:
 
 def test_arming_before_the_head_of_an_unsorted_tick() -> None:
     wheel = TimerWheel(0)
-    wheel.advance(10 * MS)
+    wheel.arm(10 * MS)
+    assert len(wheel.advance(10 * MS)) == 1  # the tick is current now
     head, last, first = (wheel.arm(10 * MS + d) for d in (100, 900, 400))
     assert head.cancel()
     second = wheel.arm(10 * MS + 400)

@@ -40,8 +40,8 @@ class ManualClock:
             start = datetime(2026, 1, 1, tzinfo=UTC)
         self._wall_ns = _job.check_time(start)
         self._monotonic_ns = self._wall_ns
-        self._driven: Final[weakref.WeakSet[_Driven]] = weakref.WeakSet()
-        self._advancing: Final = threading.RLock()
+        self._driven: list[weakref.ref[_Driven]] = []  # in the order of attaching
+        self._advancing = threading.RLock()
 
     @property
     def now(self) -> datetime:
@@ -61,7 +61,15 @@ class ManualClock:
 
         Controllers attach themselves. The clock holds no reference that keeps them alive.
         """
-        self._driven.add(driven)
+        self._driven = [ref for ref in self._driven if ref() is not None]
+        self._driven.append(weakref.ref(driven))
+
+    def forked(self) -> None:
+        """In a forked child: whoever was advancing may not be here."""
+        self._advancing = threading.RLock()
+
+    def _alive(self) -> list[_Driven]:
+        return [driven for ref in self._driven if (driven := ref()) is not None]
 
     def advance(self, duration: int | timedelta) -> None:
         """Move on by ms or a timedelta, to the nanosecond of each deadline on the way.
@@ -76,7 +84,7 @@ class ManualClock:
             while True:
                 deadlines = [
                     (deadline_ns, driven)
-                    for driven in list(self._driven)
+                    for driven in self._alive()
                     if (deadline_ns := driven.next_deadline_ns()) is not None
                 ]
                 earliest = min(deadlines, key=lambda pair: pair[0], default=None)
@@ -93,7 +101,7 @@ class ManualClock:
         """
         with self._advancing:
             self._wall_ns += _duration_ns(duration, signed=True)
-            for driven in list(self._driven):
+            for driven in self._alive():
                 driven.fire_due()
 
     def _move(self, monotonic_ns: int) -> None:
