@@ -5,11 +5,8 @@ lock go, and leaves: it wakes whoever must be woken and raises what must be rais
 an exception in one place (raise_status).
 """
 
-cimport cython
-from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject
 from libc.stdint cimport INT64_MIN, int64_t, uint8_t, uint64_t
-from libc.stdlib cimport calloc
 
 from jobqueue._types cimport (
     HAS_GIL, NEVER_NS, NS_PER_MS, TIMER_ARMED, TIMER_CANCELLED, lock_acquire, lock_release,
@@ -257,6 +254,8 @@ cdef class EngineBase:
             return None
         now_ns = verb_now(self)
         self.fire(now_ns)
+        if self.shut == SHUT_CLOSED:  # by a hook
+            return None
         lock_acquire(&self.e.lock)
         wake_ns = engine_wake_ns(self.e)
         if engine_due_ns(self.e) != NEVER_NS:

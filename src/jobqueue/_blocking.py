@@ -60,6 +60,9 @@ class TimerThread:
         self._thread: Final = threading.Thread(
             target=_run, args=(ref, signal), name="jobqueue-timers", daemon=True
         )
+
+    def start(self) -> None:
+        """Begin, once its controller knows it, so that a hook may close that at once."""
         self._thread.start()
 
     def poke(self) -> None:

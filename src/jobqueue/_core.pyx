@@ -1,19 +1,17 @@
 """Engine: the non-blocking verbs, each one crossing into native code once."""
 
-cimport cython
-from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject
-from libc.stdint cimport INT64_MIN, int64_t, uint8_t, uint64_t
-from libc.stdlib cimport calloc
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdlib cimport free, malloc
 
-from jobqueue._types cimport NEVER_NS, lock_acquire, lock_release
+from jobqueue._types cimport ID_SIZE, NEVER_NS, lock_acquire, lock_release
 from jobqueue._skiplist cimport skiplist_len
 from jobqueue._job cimport (
     ID, Job, id_object, id_read, job_object, result_read, timeout_read, ttr_read,
 )
 from jobqueue._state cimport (
-    ANY_ATTEMPT, DUPLICATE_JOB, DUPLICATE_RESULT, NOT_FOUND, OK, engine_wake_ns, queue_t, record_t,
-    registry_find, status_t, wait_t,
+    ANY_ATTEMPT, DUPLICATE_JOB, DUPLICATE_RESULT, NOT_FOUND, OK, engine_t, engine_wake_ns, queue_t,
+    record_t, registry_find, status_t, wait_t,
 )
 from jobqueue._life cimport (
     answer_check, job_add, job_check_new, job_complete, job_delete, job_expire, job_fail, job_lease,
@@ -49,6 +47,42 @@ cdef Job job_read(object value):
         raise TypeError(f"a Job is wanted, not {_errors.shown(value)}")
     return <Job> value
 
+
+
+cdef struct answer_t:             # one pair of complete_many
+    uint8_t id[ID_SIZE]
+    record_t *record
+
+
+cdef bytes answer_read(object pair, uint8_t *id, Py_ssize_t index):
+    """Read the id and the result of a pair."""
+    try:
+        if type(pair) is tuple and len(<tuple> pair) == 2:
+            id_read((<tuple> pair)[0], id)
+            return result_read((<tuple> pair)[1])
+        first, second = pair
+        id_read(first, id)
+        return result_read(second)
+    except (_errors.ValidationError, TypeError, ValueError) as error:
+        raise at_index(error, index) from None
+
+
+cdef status_t answers_check(
+        engine_t *engine, answer_t *answers, Py_ssize_t count, Py_ssize_t *at) noexcept nogil:
+    """Find and mark the records of a batch; ``at`` is the first that cannot be completed."""
+    cdef record_t *record
+    cdef status_t status
+    for i in range(count):
+        at[0] = i
+        record = registry_find(engine, answers[i].id)
+        status = NOT_FOUND if record == NULL else answer_check(record, ANY_ATTEMPT)
+        if status == OK and record.marked:
+            status = DUPLICATE_RESULT
+        if status != OK:
+            return status
+        record.marked = True
+        answers[i].record = record
+    return OK
 
 
 cdef inline record_t *queue_take(
@@ -124,39 +158,49 @@ cdef class Engine(EngineBase):
         O(k log n).
         """
         cdef list taken = list(jobs)
-        cdef list records = []
-        cdef list stamps = []
+        cdef Py_ssize_t count = len(taken)
+        cdef list records = [None] * count
+        cdef int64_t *stamps_ns
         cdef Job job
         cdef RunRecord record
         cdef status_t status = OK
-        cdef Py_ssize_t i
-        cdef Py_ssize_t done = 0
-        cdef int64_t now_ns
-        for i in range(len(taken)):
+        cdef Py_ssize_t i, done
+        cdef int64_t now_ns, last_ns
+        for i in range(count):
             if type(taken[i]) is not Job:
                 raise at_index(TypeError(f"a Job is wanted, not {_errors.shown(taken[i])}"), i)
         verb_enter(self)
         now_ns = verb_now(self)
         self.queues_make(taken, now_ns)
-        for job in taken:
+        for i in range(count):
+            job = <Job> taken[i]
             record = record_new(job)
             record.c.queue = queue_for(self, job)
-            records.append(record)
-            stamps.append(job.c.tie.created_ns)
+            records[i] = record
+        stamps_ns = <int64_t *> malloc(<size_t> (count + 1) * sizeof(int64_t))
+        if stamps_ns == NULL:
+            raise MemoryError
+        done = 0
         lock_acquire(&self.e.lock)
-        for record in records:
+        last_ns = self.e.created_last_ns
+        while done < count:
+            record = <RunRecord> records[done]
+            stamps_ns[done] = record.c.job.tie.created_ns
             status = job_add(self.e, &record.c, now_ns)
             if status != OK:
                 break
             done += 1
         if status == OK:
-            for record in records:
+            for i in range(count):
+                record = <RunRecord> records[i]
                 if record.c.queue.first_link != NULL:
                     queue_offer(self.e, record.c.queue, now_ns)
         else:
             for i in range(done):
-                job_unadd(self.e, &(<RunRecord> records[i]).c, stamps[i])
+                job_unadd(self.e, &(<RunRecord> records[i]).c, stamps_ns[i])
+            self.e.created_last_ns = last_ns
         lock_release(&self.e.lock)
+        free(stamps_ns)
         verb_leave(self, OK, NULL)
         if status != OK:
             raise_status_at(status, (<Job> taken[done]).c.tie.id, done)
@@ -167,19 +211,21 @@ cdef class Engine(EngineBase):
         cdef Py_ssize_t i
         cdef status_t status
         cdef set ids = set()
-        for job in jobs:
-            if queue_for(self, job) == NULL:
+        for i in range(len(jobs)):
+            if queue_for(self, <Job> jobs[i]) == NULL:
                 break
         else:
             return 0
-        for i, job in enumerate(jobs):
+        for i in range(len(jobs)):
+            job = <Job> jobs[i]
             status = job_check_new(self.e, &job.c, False, False, now_ns)
             if status == OK and job in ids:
                 status = DUPLICATE_JOB
             if status != OK:
                 raise_status_at(status, job.c.tie.id, i)
             ids.add(job)
-        for job in jobs:
+        for i in range(len(jobs)):
+            job = <Job> jobs[i]
             if queue_for(self, job) == NULL:
                 queue_get(self.own_queues, <str> <PyObject *> job.c.name)
         return 0
@@ -188,14 +234,21 @@ cdef class Engine(EngineBase):
 
     cdef record_t *take_any(self, list queues, int64_t now_ns, uint8_t *prior_state) except? NULL:
         """Lease from one of the queues that have work, chosen uniformly at random."""
-        cdef list stocked
         cdef WorkQueue queue
         cdef record_t *record
+        cdef Py_ssize_t stocked, chosen
         while True:
-            stocked = [queue for queue in queues if has_work(queue)]
-            if not stocked:
+            stocked = 0
+            for queue in queues:
+                stocked += has_work(queue)
+            if stocked == 0:
                 return NULL
-            queue = stocked[self.choose(len(stocked))]
+            chosen = self.choose(stocked)
+            for queue in queues:
+                if has_work(queue):
+                    if chosen == 0:
+                        break
+                    chosen -= 1
             record = queue_take(self, &queue.c, now_ns, prior_state)
             if record != NULL:
                 return record
@@ -406,45 +459,32 @@ cdef class Engine(EngineBase):
 
         Raises as complete, the error naming the index (``error.index``). O(k log n).
         """
-        cdef list read = []
-        cdef RunRecord record
-        cdef record_t *found
-        cdef uint8_t data[16]
-        cdef status_t status = OK
-        cdef Py_ssize_t i = 0
-        cdef Py_ssize_t k
+        cdef list taken = list(pairs)
+        cdef Py_ssize_t count = len(taken)
+        cdef list results = [None] * count
+        cdef answer_t *answers = <answer_t *> malloc(<size_t> (count + 1) * sizeof(answer_t))
+        cdef status_t status
+        cdef Py_ssize_t i, at
         cdef int64_t now_ns
-        for i, pair in enumerate(pairs):
-            try:
-                id, result = pair
-                id_read(id, data)
-                read.append((id_object(data), result_read(result)))
-            except (_errors.ValidationError, TypeError, ValueError) as error:
-                raise at_index(error, i) from None
-        verb_enter(self)
-        now_ns = verb_now(self)
-        records = [None] * len(read)  # nothing is allocated under the lock
-        lock_acquire(&self.e.lock)
-        for i in range(len(read)):
-            found = registry_find(self.e, (<ID> read[i][0]).data)
-            status = NOT_FOUND if found == NULL else answer_check(found, ANY_ATTEMPT)
-            if status == OK and found.marked:
-                status = DUPLICATE_RESULT
+        if answers == NULL:
+            raise MemoryError
+        try:
+            for i in range(count):
+                results[i] = answer_read(taken[i], answers[i].id, i)
+            verb_enter(self)
+            now_ns = verb_now(self)
+            lock_acquire(&self.e.lock)
+            status = answers_check(self.e, answers, count, &at)
+            for i in range(count if status == OK else at):
+                answers[i].record.marked = False
+                if status == OK:
+                    job_complete(self.e, answers[i].record, <PyObject *> results[i], ANY_ATTEMPT, now_ns)
+            lock_release(&self.e.lock)
+            verb_leave(self, OK, NULL)
             if status != OK:
-                break
-            found.marked = True
-            records[i] = record_object(found)
-        for k in range(len(read)):
-            record = records[k]
-            if record is None:
-                break
-            record.c.marked = False
-            if status == OK:
-                job_complete(self.e, &record.c, <PyObject *> read[k][1], ANY_ATTEMPT, now_ns)
-        lock_release(&self.e.lock)
-        verb_leave(self, OK, NULL)
-        if status != OK:
-            raise_status_at(status, (<ID> read[i][0]).data, i)
+                raise_status_at(status, answers[at].id, at)
+        finally:
+            free(answers)
 
     def touch(self, id, ttr=None, *, attempt=None):
         """Start the TTR of a leased job again: its own, or ``ttr`` (ms or timedelta). O(1).
@@ -587,7 +627,7 @@ cdef class Engine(EngineBase):
         return self.timeout_attempt if self.timeout_hook is None else self.timeout_hook
 
 
-cdef bint has_work(WorkQueue queue) noexcept:
+cdef inline bint has_work(WorkQueue queue) noexcept:
     return not queue.c.paused and skiplist_len(&queue.c.ready) > 0
 
 

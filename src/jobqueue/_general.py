@@ -17,7 +17,7 @@ from ._base import _at_index
 from ._job import ID, Job
 from ._records import RunRecord, State, Waiter
 from .controller import Controller
-from .errors import JobQueueError, NotFoundError, QueueOutOfSyncError
+from .errors import JobQueueError, NotFoundError, QueueOutOfSyncError, ValidationError
 from .interfaces import Duration, IDLike, QueueControllerInterface
 
 if TYPE_CHECKING:
@@ -195,6 +195,13 @@ class GeneralController(Controller):
         record = self.registry.record(id)
         return None if record is None else record.job
 
+    def _job_or_none(self, pair: Any) -> Job | None:
+        """The job of one pair of complete_many; what is wrong with a pair, that says itself."""
+        try:
+            return self._job(pair[0])
+        except (TypeError, LookupError, ValidationError):
+            return None
+
     def _waits_for_time(self, job: Job) -> bool:
         """Whether it waits natively for its time."""
         record = self.registry.record(job)
@@ -230,9 +237,10 @@ class GeneralController(Controller):
     def complete_many(self, pairs: "Iterable[tuple[IDLike, Buffer]]") -> None:
         with self._lock:
             taken = list(pairs)
+            jobs = [self._job_or_none(pair) for pair in taken]
             super().complete_many(taken)
-            for id, _ in taken:
-                self._settle(self._job(id))
+            for job in jobs:
+                self._settle(job)
 
     def release(self, id: IDLike, delay: Duration = 0, *, attempt: int | None = None) -> None:
         with self._lock:

@@ -161,9 +161,10 @@ cdef status_t job_check_new(
         const engine_t *engine, const job_t *job, bint scheduled, bint is_run,
         int64_t now_ns) noexcept nogil:
     """What an add or schedule would come to, were its queue there."""
-    if registry_find(engine, job.tie.id) != NULL:
+    cdef status_t status = time_check(job, scheduled, is_run, now_ns + engine.wall_offset_ns)
+    if status == OK and registry_find(engine, job.tie.id) != NULL:
         return DUPLICATE_JOB
-    return time_check(job, scheduled, is_run, now_ns + engine.wall_offset_ns)
+    return status
 
 
 cdef status_t job_add(engine_t *engine, record_t *record, int64_t now_ns) noexcept nogil:

@@ -3,10 +3,9 @@
 How a caller sleeps is not known here: threads do it in _blocking.py, others may do it otherwise.
 """
 
-cimport cython
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject
-from libc.stdint cimport INT64_MIN, int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport calloc
 
 from jobqueue._types cimport NEVER_NS, NS_PER_MS, lock_acquire, lock_release, ref_take

@@ -9,7 +9,7 @@ Invariant: a slot is cascaded when all levels below it are empty; appending keep
 Invariant: the tick moves only while the due list, of timers not beyond the tick, is empty.
 Timers fire by deadline to the ns, equal deadlines in arming order: the due list is merge-sorted.
 Complexity: arm, cancel O(1); firing a timer O(1) amortised, at most 7 cascades, and its share of a
-sort. A cascade walks its whole slot at once: a million timers of one slot are a stall of some 10 ms.
+sort. A cascade walks its whole slot at once: a million timers in one slot are a stall of some 40 ms.
 Locking: none; the caller holds its lock. No Python object is touched below the class TimerWheel.
 """
 

@@ -4,9 +4,6 @@ The non-blocking verbs are native and inherited from _core.Engine, so that a cal
 native code once, with nothing in between. Here stands what sleeps, and what is built on the verbs.
 """
 
-import contextlib
-import random
-import threading
 from collections.abc import Sequence
 from datetime import datetime
 from types import TracebackType
@@ -22,6 +19,8 @@ from .errors import JobQueueError, shown
 from .interfaces import Duration, IDLike, QueueControllerInterface, RunResult, Stats
 
 if TYPE_CHECKING:
+    import random
+    import threading
     from _thread import LockType
 
     from typing_extensions import Buffer
@@ -50,8 +49,8 @@ class Controller(WaitingEngine):
     __slots__ = ("_clock", "_lock", "_random", "_thread")
     _thread: _blocking.TimerThread | None
     _clock: Clock
-    _lock: threading.RLock
-    _random: random.Random
+    _lock: "threading.RLock"
+    _random: "random.Random"
 
     def __init__(
         self,
@@ -59,7 +58,7 @@ class Controller(WaitingEngine):
         queues: QueueControllerInterface | None = None,
         *,
         clock: Clock | None = None,
-        rng: random.Random | None = None,
+        rng: "random.Random | None" = None,
         result_ttl: Duration | None = None,
     ) -> None:
         if queues is not None and type(queues) is not QueueController:
@@ -160,9 +159,11 @@ class Controller(WaitingEngine):
         if self._thread is None:
             with _blocking.fleet.starting:
                 if self._thread is None:
+                    self._thread = thread = _blocking.TimerThread(self)
                     try:
-                        self._thread = _blocking.TimerThread(self)
+                        thread.start()
                     except BaseException:
+                        self._thread = None
                         self._poked(_blocking.LOOK_NEVER)  # so that the next verb tries again
                         raise
                     return
@@ -260,6 +261,8 @@ class Attempt:
 def _text_of(error: Exception) -> bytes:
     """What a failed job keeps of an exception, even of one whose text fails."""
     text = type(error).__name__
-    with contextlib.suppress(Exception):
+    try:
         text = f"{text}: {error}"
+    except Exception:  # noqa: BLE001, S110 - whatever its text raises, its name must do
+        pass
     return text.encode(errors="replace")[:MAX_RESULT]

@@ -88,6 +88,27 @@ def test_zero_forgets_at_once(make_engine, result_ttl):
     engine.add(jobs[0])  # its id is free again
 
 
+@pytest.mark.parametrize("verb", ["complete", "fail", "complete_many", "delete_many"])
+def test_zero_takes_waiting_jobs_out_of_their_queues(make_engine, clock, verb):
+    engine = make_engine(result_ttl=0)
+    ready, scheduled = Job("a"), Job("a", time=clock.now + timedelta(seconds=1))
+    engine.add(ready)
+    engine.schedule(scheduled)
+    if verb == "complete_many":
+        engine.complete_many([(ready, b""), (scheduled, b"")])
+    elif verb == "delete_many":
+        engine.delete_many([ready, scheduled])
+    else:
+        for job in (ready, scheduled):
+            getattr(engine, verb)(job)
+    for job in (ready, scheduled):
+        assert not engine.queues.exists(job)
+    stats = engine.stats()
+    assert (stats.ready, stats.scheduled, stats.records) == (0, 0, 0)
+    engine.add(ready)
+    assert engine.lease("a", 0) == ready
+
+
 def next_is(engine, deadline_ns: int) -> bool:
     return engine.next_deadline_ns() == deadline_ns
 

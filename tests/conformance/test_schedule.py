@@ -117,6 +117,14 @@ def test_no_time(engine):
     assert observe(engine) == before
 
 
+def test_no_time_is_said_before_the_duplicate(engine):
+    """Arguments are looked at before the state."""
+    job = Job("a")
+    engine.add(job)
+    with pytest.raises(InvalidTimeError):
+        engine.schedule(job)
+
+
 def test_duplicates(engine, clock):
     job = in_ms(clock, 1000)
     engine.schedule(job)

@@ -1,6 +1,7 @@
 """The ordered set against a sorted list, its invariants checked after every step."""
 
 from bisect import bisect_left, bisect_right
+from random import Random
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -71,7 +72,7 @@ class SkipListMachine(RuleBasedStateMachine):
                 self.insert_one((a, 0, 0, bytes(16)))
 
     @rule(count=bulk_counts, random=st.randoms(use_true_random=False))
-    def insert_at_random(self, count: int, random: object) -> None:
+    def insert_at_random(self, count: int, random: Random) -> None:
         for _ in range(count):
             self.insert_one((random.randrange(-9, 9), random.randrange(9**3), 0, bytes(16)))
 

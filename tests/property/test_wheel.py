@@ -1,6 +1,7 @@
 """The timer wheel against a sorted list, its invariants checked after every step."""
 
 from datetime import UTC, datetime, timedelta
+from random import Random
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -73,7 +74,7 @@ class WheelMachine(RuleBasedStateMachine):
             self.arm_at(clamped(deadline + off))
 
     @rule(distance=distances, random=st.randoms(use_true_random=False))
-    def arm_many(self, distance: int, random: object) -> None:
+    def arm_many(self, distance: int, random: Random) -> None:
         for _ in range(50):
             self.arm_at(clamped(self.now + random.randrange(distance + 2 * MS)))
 

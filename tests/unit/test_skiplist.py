@@ -189,7 +189,7 @@ def test_blocks_become_full_in_every_stream_of_ascending_keys() -> None:
     """As in a queue of several priorities, each of them first in, first out."""
     streams = filled([key(b % 5, b) for b in range(MANY)])
     fifo = filled([key(0, b) for b in range(MANY)])
-    assert streams._memory() < 1.1 * fifo._memory()
+    assert streams._memory() < 1.3 * fifo._memory()  # 1.9 if they were split in halves
 
 
 def test_iteration_survives_changes() -> None:
