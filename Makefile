@@ -18,6 +18,8 @@ PURE := $(shell find src -name '*.py' -o -name '*.pyi')
 METADATA := README.md LICENSE
 PIP_INSTALL := -m pip --disable-pip-version-check install --quiet
 STRICT := -X dev -W error
+# In build/coverage, where the paths within the C files lead to the sources.
+COVERAGE = PYTHONPATH=src:$(ROOT) $(ROOT)/$(VENV)/bin/python -m coverage
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test debug-test wheel-test coverage lint format bench bench-targets build clean
@@ -43,9 +45,10 @@ wheel-test: $(WHEEL_VENV)/.built $(WHEEL_VENV)/.group-test ## the suite on the w
 	$(WHEEL_VENV)/bin/python $(STRICT) -m pytest -p no:cacheprovider $(ARGS)
 
 coverage: build/coverage/.built $(VENV)/.group-test ## branches of the Python code, lines of the Cython code
-	PYTHONPATH=build/coverage/src $(VENV)/bin/python -m coverage run -m pytest -m "not stress" $(ARGS)
-	$(VENV)/bin/python -m coverage html --quiet --directory build/coverage/html
-	$(VENV)/bin/python -m coverage report
+	cd build/coverage && $(COVERAGE) run -m pytest --config-file $(ROOT)/pyproject.toml \
+		--rootdir $(ROOT) -p no:cacheprovider -m "not stress" $(ROOT)/tests $(ARGS)
+	cd build/coverage && $(COVERAGE) html --quiet --directory html
+	cd build/coverage && $(COVERAGE) report
 
 lint: $(VENV)/.built $(VENV)/.group-lint ## ruff, mypy --strict, stubtest, cython-lint
 	$(VENV)/bin/ruff check

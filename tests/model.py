@@ -239,10 +239,10 @@ class ModelController:
         if start_ns is None and created_was_given(job):
             start_ns = job.created_ns
         over = start_ns is not None and start_ns + job.ttl * NS_PER_MS < self._clock.now_ns()
-        if job.id in self.registry:
-            raise DuplicateJobError(f"job {job.id} is there already")
         if expires and over:
             raise InvalidTimeError(f"job {job.id} has expired before it begins")
+        if job.id in self.registry:
+            raise DuplicateJobError(f"job {job.id} is there already")
         if job.name in self.queues.queues() and self.queues.exists(job):
             raise QueueOutOfSyncError(f"queue {job.name!r} holds job {job.id} already")
 

@@ -14,7 +14,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
 from jobqueue._types cimport (
-    ATTEMPTS_MAX, FAILS_MAX, ID_SIZE, NAME_MAX_LEN, NEVER_NS, NS_PER_MS, PAYLOAD_MAX_SIZE,
+    ATTEMPTS_MAX, FAILS_MAX, HAS_GIL, ID_SIZE, NAME_MAX_LEN, NEVER_NS, NS_PER_MS, PAYLOAD_MAX_SIZE,
     RESULT_MAX_SIZE, TIMEOUT_MAX_MS, TTL_MAX_MS, TTR_MAX_MS, clock_mono_ns, clock_wall_ns, id_hash,
     job_t, lock_acquire, lock_release, lock_t, pool_give, pool_t, pool_take, ref_drop, ref_take,
     small_int, type_set,
@@ -348,6 +348,32 @@ for _c in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-":
     NAME_CHARS[<int> ord(_c)] = 1
 
 
+cdef enum:
+    NAMES_KNOWN = 64              # a power of two
+
+cdef void *names_known[NAMES_KNOWN]  # strs that were found valid, owned, by address; with the GIL only
+
+
+cdef inline str name_read_known(object value):
+    """name_read, without looking again at a str that was just found valid."""
+    cdef Py_ssize_t i = (<size_t> <void *> value >> 4) & (NAMES_KNOWN - 1)
+    if names_known[i] == <void *> value:
+        return <str> value
+    return name_read_new(value, i)
+
+
+cdef str name_read_new(object value, Py_ssize_t i):
+    cdef str name = name_read(value)
+    if HAS_GIL:
+        ref_take(<void *> name)
+        if names_known[i] != NULL:
+            ref_drop(names_known[i])
+        names_known[i] = <void *> name if name is value else NULL
+        if name is not value:
+            ref_drop(<void *> name)
+    return name
+
+
 cdef str name_read(object value):
     """The rule of names: 1 to 255 of ``[A-Za-z0-9_.-]``; returns it as an exact str."""
     cdef Py_ssize_t size, i
@@ -584,7 +610,7 @@ cdef Job job_build(PyObject **slots):
     job = <Job> pool_take(&job_pool, Job)
     c = &job.c
     memset(c, 0, sizeof(job_t))
-    value = name_read(<object> slots[0])
+    value = name_read_known(<object> slots[0])
     ref_take(<PyObject *> value)
     c.name = <PyObject *> value
     value = EMPTY if slots[1] == NULL else payload_read(<object> slots[1])

@@ -13,10 +13,10 @@ Complexity: O(log n) in the jobs of one queue, O(1) in everything else, if not s
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from jobqueue._types cimport (
-    NEVER_NS, NS_PER_MS, TIMER_ARMED, TIMER_CANCELLED, TIMER_FIRED, job_t, ref_drop, ref_take,
-    timer_t,
+    NEVER_NS, NS_PER_MS, TIMER_ARMED, TIMER_CANCELLED, TIMER_FIRED, job_t, prefetch, ref_drop,
+    ref_take, timer_t,
 )
-from jobqueue._skiplist cimport skiplist_first
+from jobqueue._skiplist cimport skiplist_ahead, skiplist_first
 from jobqueue._wheel cimport wheel_arm, wheel_cancel, wheel_check, wheel_pop_due
 from jobqueue._state cimport (
     ALREADY_LEASED, ALREADY_PROCESSED, ANY_ATTEMPT, DUPLICATE_JOB, DUPLICATE_RESULT, EXPIRED,
@@ -26,8 +26,8 @@ from jobqueue._state cimport (
     STATE_LEASED, STATE_PENDING, WAIT_RUN, attempts_remain, engine_due_ns, engine_t, kind_t,
     object_of, outcome_t, queue_add, queue_awake, queue_due_ns, queue_find, queue_pop, queue_remove,
     queue_schedule, queue_t, record_processed, record_t, registry_add, registry_find,
-    registry_remove, scheduled_end, state_set, status_t, timer_end, ttl_arm, ttl_start_ns, view_end,
-    wait_end, wait_t, waits_end,
+    registry_remove, registry_slot, scheduled_end, state_set, status_t, timer_end, ttl_arm,
+    ttl_start_ns, view_end, wait_end, wait_t, waits_end,
 )
 
 cdef enum:
@@ -82,6 +82,27 @@ cdef void queue_offer(engine_t *engine, queue_t *queue, int64_t now_ns) noexcept
         wait_end(engine, wait, OUTCOME_LEASED)
 
 
+cdef inline void look_ahead(const engine_t *engine, const queue_t *queue) noexcept nogil:
+    """Ask for the memory of the next jobs in line, each step a lease before it is read.
+
+    With millions of jobs each would else be waited for: the record, then its job, then what
+    complete and delete will touch.
+    """
+    cdef const record_t *far = <const record_t *> skiplist_ahead(&queue.ready, 6)
+    cdef const record_t *near = <const record_t *> skiplist_ahead(&queue.ready, 3)
+    cdef const record_t *next = <const record_t *> skiplist_ahead(&queue.ready, 1)
+    if far != NULL:
+        prefetch(far)
+        prefetch(<const char *> far + 64)
+    if near != NULL:
+        prefetch(near.job)
+        prefetch(near.ttl.prev)
+        prefetch(near.ttl.next)
+    if next != NULL:
+        prefetch(registry_slot(engine, next.job.tie.id))
+        prefetch(next.job.payload)
+
+
 cdef record_t *job_lease(
         engine_t *engine, queue_t *queue, int64_t now_ns, uint8_t *prior_state) noexcept nogil:
     """Lease the head of ready, or NULL. Skips jobs that cannot be leased (exhausted, no record)."""
@@ -91,6 +112,7 @@ cdef record_t *job_lease(
         record = queue_pop(queue)
         if record == NULL:
             return NULL
+        look_ahead(engine, queue)
         prior_state[0] = record.state
         status = NOT_FOUND
         if record.home == engine:
@@ -211,7 +233,8 @@ cdef void job_drop(engine_t *engine, record_t *record, outcome_t run_outcome) no
     """Out of everything. The record may be freed."""
     scheduled_end(record, TIMER_CANCELLED)
     queue_remove(record)
-    waits_end(engine, record, run_outcome, OUTCOME_GONE)
+    if record.waits != NULL:
+        waits_end(engine, record, run_outcome, OUTCOME_GONE)
     registry_remove(engine, record)
 
 
@@ -239,7 +262,8 @@ cdef void job_finish(
         engine.completed_count += 1
     else:
         engine.failed_count += 1
-    waits_end(engine, record, OUTCOME_PROCESSED, OUTCOME_PROCESSED)
+    if record.waits != NULL:
+        waits_end(engine, record, OUTCOME_PROCESSED, OUTCOME_PROCESSED)
     if record.home == NULL or record.is_run:
         return
     ttl_arm(engine, record, ttl_start_ns(record))  # if it ends before its time

@@ -41,6 +41,13 @@ cdef inline int64_t skiplist_first_a(const skiplist_t *list) noexcept nogil:
     """Key ``a`` of the first entry of a list that is not empty. O(1)."""
     return leaf_entries(list.first)[list.first.begin].a
 
+cdef inline void *skiplist_ahead(const skiplist_t *list, Py_ssize_t n) noexcept nogil:
+    """Item of the entry n after the first, if it stands in the same block, else NULL. O(1)."""
+    cdef const leaf_t *leaf = list.first
+    if list.length and leaf.begin + n < leaf.end:
+        return leaf_entries(leaf)[leaf.begin + n].item
+    return NULL
+
 cdef void skiplist_init(skiplist_t *list, tie_of_t tie_of) noexcept nogil
 cdef void skiplist_clear(skiplist_t *list) noexcept nogil
 cdef int skiplist_insert(skiplist_t *list, const sortkey_t *key, void *item) noexcept nogil
