@@ -33,7 +33,9 @@ DIRECTIVES = {
 # From the inside out: each knows only those before it.
 MODULES = (
     "_skiplist",
+    "_skiplist_object",
     "_wheel",
+    "_system",
     "_job",
     "_state",
     "_life",

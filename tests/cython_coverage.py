@@ -11,12 +11,20 @@ from Cython.Coverage import Plugin
 
 
 class FindingPlugin(Plugin):  # type: ignore[misc, unused-ignore]
-    """Reports lines of .pyx and .pxd files."""
+    """Sees lines of .pyx and .pxd files."""
+
+    def file_tracer(self, filename: str) -> Any:
+        self._look_for(filename)
+        return super().file_tracer(filename)
 
     def file_reporter(self, filename: str) -> Any:
-        if filename.endswith(".pxd"):
-            self._find_c_source_files(str(Path(filename).parent), filename)
+        self._look_for(filename)
         return super().file_reporter(filename)
+
+    def _look_for(self, filename: str) -> None:
+        path = Path(filename).resolve()
+        if path.suffix == ".pxd" and str(path) not in (self._c_files_map or {}):
+            self._find_c_source_files(str(path.parent), str(path))
 
 
 def coverage_init(registry: Any, options: Any) -> None:

@@ -13,7 +13,8 @@ from jobqueue._types cimport (
     ref_drop, ref_take,
 )
 from jobqueue._wheel cimport wheel_arm, wheel_cancel, wheel_init, wheel_next_deadline
-from jobqueue._job cimport id_object, name_read, random_fill, ttl_read
+from jobqueue._system cimport random_fill
+from jobqueue._job cimport id_object, name_read, ttl_read
 from jobqueue._state cimport (
     KIND_SCHEDULED, KIND_TTL, KIND_TTR, OUTCOME_CLOSED, OUTCOME_LEASED, engine_due_ns,
     engine_end_waits, engine_reserve_queues, engine_wake_ns, kind_t, object_of, queue_remove,

@@ -15,7 +15,6 @@ cdef class Job:
 cdef object job_object(const job_t *job)
 cdef object id_object(const uint8_t *data)
 cdef int id_read_other(object value, uint8_t *out) except -1
-cdef int random_fill(uint8_t *out, Py_ssize_t size) except -1
 
 cdef str name_read(object value)
 cdef bytes result_read_other(object value)

@@ -15,13 +15,12 @@ from libc.string cimport memcmp, memcpy, memset
 
 from jobqueue._types cimport (
     ATTEMPTS_MAX, FAILS_MAX, HAS_GIL, ID_SIZE, NAME_MAX_LEN, NEVER_NS, NS_PER_MS, PAYLOAD_MAX_SIZE,
-    RESULT_MAX_SIZE, TIMEOUT_MAX_MS, TTL_MAX_MS, TTR_MAX_MS, clock_mono_ns, clock_wall_ns, id_hash,
-    job_t, lock_acquire, lock_release, lock_t, pool_give, pool_t, pool_take, ref_drop, ref_take,
-    small_int, type_set,
+    RESULT_MAX_SIZE, TIMEOUT_MAX_MS, TTL_MAX_MS, TTR_MAX_MS, id_hash, job_t, pool_give, pool_t,
+    pool_take, ref_drop, ref_take, small_int, type_set,
 )
+from jobqueue._system cimport random_fill, stamp_next
 from jobqueue._state cimport OBJECT_HEAD
 
-import os
 import sys
 from datetime import datetime, timedelta, timezone
 
@@ -79,80 +78,11 @@ cdef object EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 cdef object UTC = timezone.utc
 cdef str MS_WANTED = "an int of ms or a timedelta"
 
-# ---------------------------------------------------------------- clocks
-
-def wall_ns():
-    """Wall time, UTC: nanoseconds since 1970."""
-    return clock_wall_ns()
-
-
-def monotonic_ns():
-    """Monotonic time in nanoseconds."""
-    return clock_mono_ns()
-
-
-cdef lock_t shared_lock             # of the state of this module
-cdef int64_t last_stamp_ns = 0
-
-cdef int64_t stamp_next() noexcept:
-    """Wall time for a new Job, strictly increasing in the process, so that equal jobs stay FIFO."""
-    global last_stamp_ns
-    cdef int64_t now = clock_wall_ns()
-    lock_acquire(&shared_lock)
-    if now <= last_stamp_ns:
-        # A clock stepped back by more than a moment is followed; ties within it are not.
-        now = last_stamp_ns + 1 if last_stamp_ns - now < 1000000000 else now
-    last_stamp_ns = now
-    lock_release(&shared_lock)
-    return now
-
-# ---------------------------------------------------------------- random bytes, in blocks
-
-cdef enum:
-    RANDOM_BLOCK = 4096           # bytes asked of the system at once
-
-cdef uint8_t random_block[RANDOM_BLOCK]
-cdef Py_ssize_t random_used = RANDOM_BLOCK
-
-cdef int random_refill() except -1:
-    global random_used
-    cdef bytes fresh = os.urandom(RANDOM_BLOCK)  # may let go of the GIL: install it afterwards
-    lock_acquire(&shared_lock)
-    memcpy(random_block, PyBytes_AS_STRING(fresh), RANDOM_BLOCK)
-    random_used = 0
-    lock_release(&shared_lock)
-    return 0
-
-
-cdef int random_fill(uint8_t *out, Py_ssize_t size) except -1:
-    """Copy fresh random bytes (size <= 16) from the operating system's CSPRNG."""
-    global random_used
-    cdef bint filled = False
-    while not filled:
-        lock_acquire(&shared_lock)
-        if random_used + size <= RANDOM_BLOCK:
-            memcpy(out, random_block + random_used, size)
-            random_used += size
-            filled = True
-        lock_release(&shared_lock)
-        if not filled:
-            random_refill()
-    return 0
-
-
-def _forget_random():
-    """Drop the block of random bytes: a forked child must not repeat its parent's ids."""
-    global random_used
-    random_used = RANDOM_BLOCK
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_random)
+# ---------------------------------------------------------------- ID
 
 cdef uint64_t hash_seed[2]
 random_fill(<uint8_t *> hash_seed, 16)
 
-# ---------------------------------------------------------------- ID
 
 cdef char *HEX = b"0123456789abcdef"
 

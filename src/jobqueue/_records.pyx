@@ -15,7 +15,8 @@ from jobqueue._types cimport (
     type_set,
 )
 from jobqueue._wheel cimport Timer
-from jobqueue._job cimport Job, id_read, job_object, random_fill, result_read
+from jobqueue._system cimport random_fill
+from jobqueue._job cimport Job, id_read, job_object, result_read
 from jobqueue._state cimport (
     KIND_SCHEDULED, KIND_TTL, KIND_TTR, KIND_WAIT, OBJECT_HEAD, OUTCOME_NONE, PLACE_SCHEDULED,
     STATE_COMPLETED, STATE_LEASED, engine_clear, engine_init, engine_t, kind_t, object_of,

@@ -1,8 +1,9 @@
 """Ordered set of entries (a, b, item), several to a block: see _skiplist.pyx."""
 
 from libc.stdint cimport int32_t, int64_t, uint16_t
+from libc.string cimport memcmp, memcpy
 
-from jobqueue._types cimport sortkey_t, tie_of_t
+from jobqueue._types cimport ID_SIZE, sortkey_t, tie_of_t, tie_t
 
 cdef struct entry_t:              # one member of the set
     int64_t a                     # its key, as in sortkey_t; the tie is read from the item
@@ -27,6 +28,14 @@ cdef struct skiplist_t:
     int32_t tail_lag              # the same along the last path
     int32_t height                # levels above level 0
 
+cdef struct pair_t:
+    int64_t a
+    int64_t b
+
+cdef struct separator_t:          # a key that holds its tie
+    pair_t pair
+    tie_t tie
+
 cdef inline entry_t *leaf_entries(const leaf_t *leaf) noexcept nogil:
     return <entry_t *> (leaf + 1)
 
@@ -47,6 +56,38 @@ cdef inline void *skiplist_ahead(const skiplist_t *list, Py_ssize_t n) noexcept 
     if list.length and leaf.begin + n < leaf.end:
         return leaf_entries(leaf)[leaf.begin + n].item
     return NULL
+
+# comparing keys touches no Python object
+
+cdef inline bint pair_precedes(int64_t a, int64_t b, int64_t a2, int64_t b2) noexcept nogil:
+    return (a < a2) | ((a == a2) & (b < b2))        # without branches: they would be mispredicted
+
+cdef inline int tie_compare(const tie_t *tie, const tie_t *other) noexcept nogil:
+    if tie.created_ns != other.created_ns:
+        return -1 if tie.created_ns < other.created_ns else 1
+    return memcmp(tie.id, other.id, ID_SIZE)
+
+cdef inline bint entry_precedes(
+    const skiplist_t *list, const entry_t *entry, const sortkey_t *key
+) noexcept nogil:
+    if (entry.a == key.a) & (entry.b == key.b):
+        return tie_compare(list.tie_of(entry.item), key.tie) < 0
+    return pair_precedes(entry.a, entry.b, key.a, key.b)
+
+cdef inline bint entry_equals(
+    const skiplist_t *list, const entry_t *entry, const sortkey_t *key
+) noexcept nogil:
+    return (entry.a == key.a and entry.b == key.b and tie_compare(list.tie_of(entry.item), key.tie) == 0)
+
+cdef inline sortkey_t entry_key(const skiplist_t *list, const entry_t *entry) noexcept nogil:
+    return sortkey_t(entry.a, entry.b, list.tie_of(entry.item))
+
+cdef inline separator_t separator_make(const sortkey_t *key) noexcept nogil:
+    cdef separator_t separator
+    separator.pair.a = key.a
+    separator.pair.b = key.b
+    separator.tie = key.tie[0]
+    return separator
 
 cdef void skiplist_init(skiplist_t *list, tie_of_t tie_of) noexcept nogil
 cdef void skiplist_clear(skiplist_t *list) noexcept nogil

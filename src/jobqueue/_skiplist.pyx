@@ -10,16 +10,14 @@ Invariant: the root has two slots at least, so the first and the last path part 
 Invariant: counts are exact, but those along the first path lack ``head_lag`` entries and those along
 the last path ``tail_lag``: append and pop touch one leaf, and settle when they open or free one.
 Complexity: first, append, prepend, pop O(1) amortised; all else O(log n). Removal never allocates.
-Locking: none; the caller holds its lock. No Python object is touched below the class SkipList.
+Locking: none; the caller holds its lock. No Python object is touched; _skiplist_object has one for Python.
 """
 
-cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from libc.stdint cimport int64_t, uint16_t
 from libc.string cimport memcmp, memcpy, memmove
 
-from jobqueue._types cimport ID_SIZE, sortkey_t, tie_of_t, tie_t
+from jobqueue._types cimport sortkey_t, tie_of_t, tie_t
 
 cdef extern from *:
     """
@@ -60,14 +58,6 @@ cdef enum:
     HEIGHT_MAX = 32               # a level more needs JQ_BLOCK / 2 times as many inserts
     LINE_SIZE = 64                # bytes fetched at once; only a hint
 
-cdef struct pair_t:
-    int64_t a
-    int64_t b
-
-cdef struct separator_t:          # a key that holds its tie
-    pair_t pair
-    tie_t tie
-
 cdef struct link_t:
     void *child                   # leaf_t below level 1, else branch_t
     Py_ssize_t count              # entries under it, but for the lags
@@ -89,44 +79,6 @@ cdef enum side_t:                 # where a key falls, seen from the whole list
     BEFORE_ALL = -1
     WITHIN = 0
     AFTER_ALL = 1
-
-
-# ---------------------------------------------------------------- keys
-
-cdef inline bint pair_precedes(int64_t a, int64_t b, int64_t a2, int64_t b2) noexcept nogil:
-    return (a < a2) | ((a == a2) & (b < b2))        # without branches: they would be mispredicted
-
-
-cdef inline int tie_compare(const tie_t *tie, const tie_t *other) noexcept nogil:
-    if tie.created_ns != other.created_ns:
-        return -1 if tie.created_ns < other.created_ns else 1
-    return memcmp(tie.id, other.id, ID_SIZE)
-
-
-cdef inline bint entry_precedes(
-    const skiplist_t *list, const entry_t *entry, const sortkey_t *key
-) noexcept nogil:
-    if (entry.a == key.a) & (entry.b == key.b):
-        return tie_compare(list.tie_of(entry.item), key.tie) < 0
-    return pair_precedes(entry.a, entry.b, key.a, key.b)
-
-
-cdef inline bint entry_equals(
-    const skiplist_t *list, const entry_t *entry, const sortkey_t *key
-) noexcept nogil:
-    return (entry.a == key.a and entry.b == key.b and tie_compare(list.tie_of(entry.item), key.tie) == 0)
-
-
-cdef inline sortkey_t entry_key(const skiplist_t *list, const entry_t *entry) noexcept nogil:
-    return sortkey_t(entry.a, entry.b, list.tie_of(entry.item))
-
-
-cdef inline separator_t separator_make(const sortkey_t *key) noexcept nogil:
-    cdef separator_t separator
-    separator.pair.a = key.a
-    separator.pair.b = key.b
-    separator.tie = key.tie[0]
-    return separator
 
 
 # ---------------------------------------------------------------- blocks
@@ -827,203 +779,7 @@ cdef size_t skiplist_memory(skiplist_t *list) noexcept nogil:
     """Bytes allocated for blocks. O(n / JQ_BLOCK)."""
     return 0 if list.root is NULL else block_memory(list.root, list.height)
 
-
-# ---------------------------------------------------------------- for Python
-
-cdef struct member_t:             # item of a SkipList: the whole key
-    int64_t a
-    int64_t b
-    tie_t tie
-
-
-cdef const tie_t *member_tie(const void *member) noexcept nogil:
-    return &(<const member_t *> member).tie
-
-
-cdef inline sortkey_t member_key(const member_t *member) noexcept nogil:
-    return sortkey_t(member.a, member.b, &member.tie)
-
-
-cdef member_t member_make(int64_t a, int64_t b, int64_t created_ns, bytes id_bytes) except *:
-    cdef member_t member
-    if len(id_bytes) != ID_SIZE:
-        raise ValueError(f"an id has {ID_SIZE} bytes, not {len(id_bytes)}")
-    member.a = a
-    member.b = b
-    member.tie.created_ns = created_ns
-    memcpy(member.tie.id, PyBytes_AS_STRING(id_bytes), ID_SIZE)
-    return member
-
-
-cdef member_t member_of(tuple key) except *:
-    a, b, created_ns, id_bytes = key
-    return member_make(a, b, created_ns, id_bytes)
-
-
-cdef tuple member_tuple(const member_t *member):
-    cdef bytes id_bytes = PyBytes_FromStringAndSize(<const char *> member.tie.id, ID_SIZE)
-    return (member.a, member.b, member.tie.created_ns, id_bytes)
-
-
-@cython.final
-cdef class SkipList:
-    """Ordered set of keys ``(a, b, created_ns, id_bytes)``, compared in that order.
-
-    ``a``, ``b`` and ``created_ns`` are integers of 64 bits, ``id_bytes`` is 16 bytes. This is the
-    structure queues keep their jobs in, to be tested and played with; the engine itself uses the C
-    functions. It is a skiplist of blocks (Munro, Papadakis & Sedgewick, "Deterministic skip
-    lists", SODA 1992), blocks being freed when they are empty (Johnson & Shasha, JCSS 1993).
-
-    >>> keys = SkipList()
-    >>> keys.insert(2, 0, 0, bytes(16)), keys.insert(1, 0, 0, bytes(16))
-    (True, True)
-    >>> keys.insert(1, 0, 0, bytes(16))
-    False
-    >>> [key[0] for key in keys]
-    [1, 2]
-    >>> keys.pop()[0], len(keys)
-    (1, 1)
-    """
-
-    cdef skiplist_t list
-
-    def __cinit__(self):
-        skiplist_init(&self.list, member_tie)
-
-    def __dealloc__(self):
-        cdef void *member = skiplist_pop(&self.list)
-        while member is not NULL:
-            PyMem_RawFree(member)
-            member = skiplist_pop(&self.list)
-        skiplist_clear(&self.list)
-
-    def insert(self, int64_t a, int64_t b, int64_t created_ns, bytes id_bytes not None):
-        """Insert a key; False if it is there already. O(log n), O(1) at either end.
-
-        Raises:
-            ValueError: the id is not 16 bytes.
-            MemoryError: nothing has changed then.
-        """
-        cdef member_t key = member_make(a, b, created_ns, id_bytes)
-        cdef sortkey_t sortkey = member_key(&key)
-        cdef int inserted
-        cdef member_t *member = <member_t *> PyMem_RawMalloc(sizeof(member_t))
-        if member is NULL:
-            raise MemoryError
-        member[0] = key
-        with cython.critical_section(self):
-            inserted = skiplist_insert(&self.list, &sortkey, member)
-        if inserted <= 0:
-            PyMem_RawFree(member)
-        if inserted < 0:
-            raise MemoryError
-        return inserted == 1
-
-    def remove(self, int64_t a, int64_t b, int64_t created_ns, bytes id_bytes not None):
-        """Remove a key; False if it is not there. O(log n).
-
-        Raises:
-            ValueError: the id is not 16 bytes.
-        """
-        cdef member_t key = member_make(a, b, created_ns, id_bytes)
-        cdef sortkey_t sortkey = member_key(&key)
-        cdef void *member
-        with cython.critical_section(self):
-            member = skiplist_remove(&self.list, &sortkey)
-            PyMem_RawFree(member)
-        return member is not NULL
-
-    def pop(self):
-        """Remove the least key and return it; None if there is none. O(1) amortised."""
-        cdef member_t *member
-        with cython.critical_section(self):
-            member = <member_t *> skiplist_pop(&self.list)
-        if member is NULL:
-            return None
-        try:
-            return member_tuple(member)
-        finally:
-            PyMem_RawFree(member)
-
-    def at(self, Py_ssize_t index):
-        """The key with ``index`` smaller ones. O(log n).
-
-        Raises:
-            IndexError: index is outside of 0..len-1.
-        """
-        cdef member_t key
-        cdef const member_t *member
-        with cython.critical_section(self):
-            member = <const member_t *> skiplist_at(&self.list, index)
-            if member is not NULL:
-                key = member[0]
-        if member is NULL:
-            raise IndexError(f"index {index} is outside of 0..{len(self) - 1}")
-        return member_tuple(&key)
-
-    def rank(self, tuple key not None):
-        """Number of keys smaller than this one, which need not be in the set. O(log n).
-
-        Raises:
-            ValueError: the id is not 16 bytes.
-        """
-        cdef member_t member = member_of(key)
-        cdef sortkey_t sortkey = member_key(&member)
-        cdef Py_ssize_t rank
-        with cython.critical_section(self):
-            rank = skiplist_rank(&self.list, &sortkey)
-        return rank
-
-    def after(self, tuple key not None):
-        """The least key greater than this one, which need not be in the set, or None. O(log n).
-
-        Raises:
-            ValueError: the id is not 16 bytes.
-        """
-        cdef member_t found = member_of(key)
-        cdef sortkey_t sortkey = member_key(&found)
-        cdef const member_t *member
-        with cython.critical_section(self):
-            member = <const member_t *> skiplist_after(&self.list, &sortkey)
-            if member is not NULL:
-                found = member[0]
-        return None if member is NULL else member_tuple(&found)
-
-    def __contains__(self, tuple key not None):
-        cdef member_t member = member_of(key)
-        cdef sortkey_t sortkey = member_key(&member)
-        cdef bint found
-        with cython.critical_section(self):
-            found = skiplist_find(&self.list, &sortkey) is not NULL
-        return found
-
-    def __len__(self):
-        return skiplist_len(&self.list)
-
-    def __iter__(self):
-        """The keys in order; each step finds its place anew, so the set may change meanwhile."""
-        if len(self) == 0:
-            return
-        try:
-            key = self.at(0)
-        except IndexError:        # taken by another thread
-            return
-        while key is not None:
-            yield key
-            key = self.after(key)
-
-    def _memory(self):
-        """Bytes allocated for blocks. O(n)."""
-        return skiplist_memory(&self.list)
-
-    def _check(self):
-        """Raise AssertionError with the name of an invariant that does not hold. O(n)."""
-        cdef const char *broken
-        with cython.critical_section(self):
-            broken = skiplist_check(&self.list)
-        if broken is not NULL:
-            raise AssertionError((<bytes> broken).decode())
-
+# ---------------------------------------------------------------- for tests
 
 def _fail_allocation_after(Py_ssize_t n):
     """Let n more blocks be allocated and the next one fail, once; -1: none fails.

@@ -7,7 +7,7 @@ checked here on top is what depends on the time of the call.
 from datetime import datetime
 from typing import cast
 
-from . import _job, errors
+from . import _job, _system, errors
 from ._job import Job
 
 __all__ = [
@@ -106,5 +106,5 @@ def _job_of(value: object) -> Job:
 
 def _check_not_past(time_ns: int, time: datetime) -> None:
     # A datetime has microseconds: a time of this very microsecond is not past.
-    if time_ns + 1000 <= _job.wall_ns():
+    if time_ns + 1000 <= _system.wall_ns():
         raise errors.InvalidTimeError(f"time must not be past, but {time.isoformat()} is")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jobqueue import ID, InvalidIDError, Job, ValidationError, _job
+from jobqueue import ID, InvalidIDError, Job, ValidationError, _system
 
 TEXT = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
 
@@ -229,8 +229,8 @@ def test_random_bytes_come_from_the_system(monkeypatch: pytest.MonkeyPatch) -> N
 
     real = os.urandom
     monkeypatch.setattr(os, "urandom", urandom)
-    _job._forget_random()
+    _system._forget_random()
     for _ in range(1000):
         ID.new()
     assert 2 <= len(asked) <= 20, "asked in blocks, neither once for all nor each time"
-    _job._forget_random()
+    _system._forget_random()

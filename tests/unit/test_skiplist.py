@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from jobqueue._skiplist import SkipList, _blocks_live, _fail_allocation_after
+from jobqueue._skiplist import _blocks_live, _fail_allocation_after
+from jobqueue._skiplist_object import SkipList
 
 Key = tuple[int, int, int, bytes]
 

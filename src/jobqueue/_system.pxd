@@ -1,0 +1,6 @@
+"""What comes from the operating system: see _system.pyx."""
+
+from libc.stdint cimport int64_t, uint8_t
+
+cdef int64_t stamp_next() noexcept
+cdef int random_fill(uint8_t *out, Py_ssize_t size) except -1
