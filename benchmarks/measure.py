@@ -76,7 +76,10 @@ def timed(case: Case, state: Any) -> tuple[float, Any]:
 def interleaved(cases: Sequence[Case], rounds: int, warmup: int = 1) -> dict[str, Rounds]:
     """Times the cases in turn, `rounds` times; the first `warmup` turns are thrown away."""
     results = {case.name: Rounds(case) for case in cases}
-    kept = {case.name: case.setup() for case in cases if not case.fresh}
+    with collector_off():
+        kept = {case.name: case.setup() for case in cases if not case.fresh}
+    gc.collect()
+    gc.freeze()  # what is kept is no garbage: collections between rounds need not visit it
     try:
         for number in range(warmup + rounds):
             for case in cases:
@@ -92,6 +95,7 @@ def interleaved(cases: Sequence[Case], rounds: int, warmup: int = 1) -> dict[str
                     results[case.name].ns.append(ns)
                     results[case.name].outputs.append(output)
     finally:
+        gc.unfreeze()
         for case in cases:
             if not case.fresh:
                 case.teardown(kept.pop(case.name))

@@ -15,16 +15,18 @@ class FindingPlugin(Plugin):  # type: ignore[misc, unused-ignore]
 
     def file_tracer(self, filename: str) -> Any:
         self._look_for(filename)
-        return super().file_tracer(filename)
+        return super().file_tracer(filename)  # type: ignore[no-untyped-call, unused-ignore]
 
     def file_reporter(self, filename: str) -> Any:
         self._look_for(filename)
-        return super().file_reporter(filename)
+        return super().file_reporter(filename)  # type: ignore[no-untyped-call, unused-ignore]
 
     def _look_for(self, filename: str) -> None:
         path = Path(filename).resolve()
         if path.suffix == ".pxd" and str(path) not in (self._c_files_map or {}):
-            self._find_c_source_files(str(path.parent), str(path))
+            self._find_c_source_files(  # type: ignore[no-untyped-call, unused-ignore]
+                str(path.parent), str(path)
+            )
 
 
 def coverage_init(registry: Any, options: Any) -> None:

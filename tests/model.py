@@ -98,7 +98,7 @@ def text_of(error: Exception) -> bytes:
     """The text of an exception, as the result of a job that it failed."""
     try:
         text = f"{type(error).__name__}: {error}"
-    except Exception:
+    except Exception:  # noqa: BLE001 - whatever its text raises, its name must do
         text = type(error).__name__
     return text.encode(errors="replace")[:MAX_RESULT]
 
@@ -667,7 +667,7 @@ class ModelController:
     def _call(self, hook: Callable[[ID], object], id: ID) -> None:
         try:
             hook(id)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it goes to sys.unraisablehook
             sys.unraisablehook(
                 SimpleNamespace(
                     exc_type=type(error),

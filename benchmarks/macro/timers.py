@@ -119,7 +119,7 @@ def wheel_objects(wheel: TimerWheel) -> None:
 def native_missing() -> str | None:
     try:
         load_wheel_loop()
-    except Exception as error:  # noqa: BLE001  a compiler may be missing, or the wheel may have changed
+    except Exception as error:
         return f"the loop over the native wheel cannot be built: {error}"
     return None
 

@@ -125,7 +125,7 @@ class Queue:
         heappush(self.ttl_heap, (now + job.ttl * NS_PER_MS, identity))
         self.added += 1
 
-    def lease(self, name: str, timeout: int = 0) -> Job:  # noqa: ARG002  it cannot wait
+    def lease(self, name: str, timeout: int = 0) -> Job:
         now = time_ns()
         if self.ttr_heap and self.ttr_heap[0][0] <= now:
             self.fire_ttr(now)

@@ -6,7 +6,7 @@ an exception in one place (raise_status).
 """
 
 from cpython.object cimport PyObject
-from libc.stdint cimport INT64_MIN, int64_t, uint8_t, uint64_t
+from libc.stdint cimport INT64_MIN, int64_t, uint8_t
 
 from jobqueue._types cimport (
     HAS_GIL, NEVER_NS, NS_PER_MS, TIMER_ARMED, TIMER_CANCELLED, lock_acquire, lock_release,
@@ -78,7 +78,6 @@ cdef Py_ssize_t count_read(object value, str what, Py_ssize_t low) except -1:
     if value < low:
         raise ValueError(f"{what} must be at least {low}, not {value}")
     return min(value, <Py_ssize_t> 0x7FFFFFFFFFFFFFFF)
-
 
 
 cdef int clock_change(Registry registry, object clock) except -1:

@@ -48,7 +48,6 @@ cdef Job job_read(object value):
     return <Job> value
 
 
-
 cdef struct answer_t:             # one pair of complete_many
     uint8_t id[ID_SIZE]
     record_t *record

@@ -6,7 +6,6 @@ keeps the order of jobs. One lock makes each verb whole across the two, so this 
 Locking: ``_lock`` is reentrant, for timers that fire within a verb; nobody sleeps with it held.
 """
 
-import functools
 import random
 import threading
 from _thread import allocate_lock
@@ -349,13 +348,17 @@ def become_general(controller: Controller, rng: random.Random | None) -> None:
     controller._random = random.Random() if rng is None else rng
 
 
-@functools.cache
+_general_classes: Final[dict[type[Controller], type[Controller]]] = {}
+
+
 def _general_class(kind: type[Controller]) -> type[Controller]:
     if issubclass(kind, GeneralController):
         return kind
     if kind is Controller:
         return GeneralController
-    return type(kind.__name__, (kind, GeneralController), {"__slots__": ()})
+    if kind not in _general_classes:
+        _general_classes[kind] = type(kind.__name__, (kind, GeneralController), {"__slots__": ()})
+    return _general_classes[kind]
 
 
 def _ready_order(job: Job) -> tuple[int, int, bytes]:

@@ -390,7 +390,8 @@ cdef status_t job_touch(
 
 
 cdef status_t job_release(
-        engine_t *engine, record_t *record, int64_t delay_ms, uint64_t attempt, int64_t now_ns) noexcept nogil:
+        engine_t *engine, record_t *record, int64_t delay_ms, uint64_t attempt,
+        int64_t now_ns) noexcept nogil:
     """A leased job goes back: PENDING in ready, or scheduled after a delay."""
     cdef status_t status = lease_check(record, attempt)
     cdef int64_t ttr_deadline_ns = record.ttr.deadline_ns

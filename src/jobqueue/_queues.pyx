@@ -7,7 +7,6 @@ Locking: as in _records.
 """
 
 cimport cython
-from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 
 from jobqueue._types cimport (
@@ -268,7 +267,7 @@ cdef void adopt(RunRecord own, RunRecord stray) noexcept:
 cdef int queues_attach(QueueController self, Registry registry) except -1:
     """Make the queues those of an engine, and tie its records to them. O(records + jobs)."""
     cdef WorkQueue queue
-    cdef RunRecord record, own
+    cdef RunRecord record
     cdef record_t *found
     if not engine_reserve_queues(&registry.e, len(self._by_name)):
         raise MemoryError
@@ -375,7 +374,6 @@ cdef class QueueController:
         cdef WorkQueue queue = queue_get(self, record.job.name)
         cdef int64_t now_ns = registry_now(registry)
         cdef record_t *stray = NULL
-        cdef RunRecord stray_record
         cdef int done = 0
         lock_acquire(&engine.lock)
         if record.c.home == NULL:

@@ -351,14 +351,13 @@ cdef Registry registry_of(engine_t *engine):
 cdef int64_t registry_now(Registry self) except? -1:
     """Mono time now; keeps the offset to the wall clock. One clock read as a rule."""
     cdef int64_t now_ns, before_ns, wall_ns
-    cdef int tries
     if self.clock is not None:
         now_ns = self.clock.monotonic_ns()
         self.e.wall_offset_ns = <int64_t> self.clock.now_ns() - now_ns
         return now_ns
     now_ns = clock_mono_ns()
     if now_ns >= self.offset_until_ns:
-        for tries in range(5):
+        for _ in range(5):
             before_ns = now_ns
             wall_ns = clock_wall_ns()
             now_ns = clock_mono_ns()

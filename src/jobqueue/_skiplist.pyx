@@ -14,8 +14,8 @@ Locking: none; the caller holds its lock. No Python object is touched; _skiplist
 """
 
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
-from libc.stdint cimport int64_t, uint16_t
-from libc.string cimport memcmp, memcpy, memmove
+from libc.stdint cimport uint16_t
+from libc.string cimport memcpy, memmove
 
 from jobqueue._types cimport sortkey_t, tie_of_t, tie_t
 
@@ -642,11 +642,10 @@ cdef void *skiplist_at(skiplist_t *list, Py_ssize_t index) noexcept nogil:
     cdef const void *block = list.root
     cdef const leaf_t *leaf
     cdef const link_t *link
-    cdef int level
     if not 0 <= index < list.length:
         return NULL
     skiplist_settle(list)
-    for level in range(list.height):
+    for _ in range(list.height):
         link = &(<const branch_t *> block).links[0]
         while index >= link.count:
             index -= link.count

@@ -1,9 +1,9 @@
 """SkipList as a Python object: see _skiplist_object.pyx."""
 
 from collections.abc import Iterator
-from typing import final
+from typing import TypeAlias, final
 
-_Key = tuple[int, int, int, bytes]
+_Key: TypeAlias = tuple[int, int, int, bytes]
 
 @final
 class SkipList:

@@ -240,4 +240,3 @@ cdef inline int64_t engine_wake_ns(const engine_t *engine) noexcept nogil:
     if engine.due_count == 0:
         return wheel_next_wake(&engine.wheel)
     return min(wheel_next_wake(&engine.wheel), engine_due_ns(engine))
-

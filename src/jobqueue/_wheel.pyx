@@ -15,7 +15,7 @@ Locking: none; the caller holds its lock. No Python object is touched below the 
 
 cimport cython
 from cpython.exc cimport PyErr_SetObject, PyErr_WriteUnraisable
-from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t, uint16_t, uint64_t, uintptr_t
+from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint16_t, uint64_t, uintptr_t
 
 from jobqueue._types cimport (
     NEVER_NS,

@@ -7,14 +7,14 @@ native code once, with nothing in between. Here stands what sleeps, and what is 
 from collections.abc import Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from . import _blocking
-from ._waits import WaitingEngine
 from ._clock import Clock, SystemClock
-from ._job import MAX_RESULT, ID, Job
+from ._job import MAX_RESULT, Job
 from ._queues import QueueController
 from ._records import Registry, Waiter
+from ._waits import WaitingEngine
 from .errors import JobQueueError, shown
 from .interfaces import Duration, IDLike, QueueControllerInterface, RunResult, Stats
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 __all__ = ["Attempt", "Controller"]
+
 
 class Controller(WaitingEngine):
     """A job queue engine: takes jobs, leases them to workers, keeps their results.

@@ -231,9 +231,8 @@ def test_fenced_answers_inside_the_block(engine, clock, job):
 
 def test_a_refused_answer_is_no_answer(engine, job):
     """A result that breaks a rule leaves the attempt open: leaving the block completes it."""
-    with engine.attempt("a", 0) as attempt:
-        with pytest.raises(ValueError, match="result"):
-            attempt.complete(bytes(MAX_RESULT + 1))
+    with engine.attempt("a", 0) as attempt, pytest.raises(ValueError, match="result"):
+        attempt.complete(bytes(MAX_RESULT + 1))
     assert engine.result(job, 0) == RunResult(True, b"")
 
 

@@ -73,7 +73,7 @@ ID_RULE = [
     (uuid.UUID("00000000-0000-4000-0000-000000000000"), False),  # variant of NCS
     (uuid.UUID("00000000-0000-4000-c000-000000000000"), False),  # variant of Microsoft
     (uuid.uuid4().hex, False),
-    ("{%s}" % uuid.uuid4(), False),
+    (f"{{{uuid.uuid4()}}}", False),
     (f"urn:uuid:{uuid.uuid4()}", False),
     (f" {uuid.uuid4()}", False),
     (f"{uuid.uuid4()}\n", False),

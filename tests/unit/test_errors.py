@@ -113,7 +113,7 @@ LIMITS: list[tuple[Callable[[], Any], list[str]]] = [
     (lambda: Job("a", ttr=timedelta(days=2)), ["days=2", "86400000"]),
     (lambda: Job("a", max_attempts=256), ["256", "255"]),
     (lambda: Job("a", max_fails=-1), ["-1", "255"]),
-    (lambda: Job("a", time=datetime(2026, 1, 1)), ["2026, 1, 1"]),  # noqa: DTZ001
+    (lambda: Job("a", time=datetime(2026, 1, 1)), ["2026, 1, 1"]),
     (lambda: Job("a", id="nonsense"), ["'nonsense'"]),
     (lambda: Job("a", id=b"short"), ["16", "5"]),
     (lambda: Job("a", ttr=1.5), ["1.5", "float", "ms"]),

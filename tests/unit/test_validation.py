@@ -43,7 +43,7 @@ from jobqueue import (
 
 MS = timedelta(milliseconds=1)
 DAY = timedelta(days=1)
-NAIVE = datetime(2100, 1, 1)  # noqa: DTZ001 - that it is naive is the point
+NAIVE = datetime(2100, 1, 1)
 FAR = datetime(2100, 1, 1, tzinfo=UTC)
 
 RULES: list[tuple[Callable[[Any], None], type[Exception], list[Any], list[Any], list[Any]]] = [

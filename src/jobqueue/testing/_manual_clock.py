@@ -3,7 +3,7 @@
 import threading
 import weakref
 from datetime import UTC, datetime, timedelta
-from typing import Final, Protocol
+from typing import Protocol
 
 from .. import _job
 from ..errors import shown
