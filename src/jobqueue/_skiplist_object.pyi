@@ -1,9 +1,7 @@
 """SkipList as a Python object: see _skiplist_object.pyx."""
 
 from collections.abc import Iterator
-from typing import TypeAlias, final
-
-tuple[int, int, int, bytes]: TypeAlias = tuple[int, int, int, bytes]
+from typing import final
 
 @final
 class SkipList:

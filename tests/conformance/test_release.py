@@ -96,6 +96,20 @@ def test_the_ttl_runs_on_during_the_delay(engine, clock):
     assert (stats.scheduled, stats.records, stats.evicted_jobs) == (0, 0, 1)
 
 
+@pytest.mark.parametrize("back", ["release", "fail", "timeout_attempt"])
+@pytest.mark.parametrize("step", [3_600_000, -3_600_000])
+def test_coming_back_does_not_reckon_the_ttl_anew(engine, clock, back, step):
+    job = Job("a", ttl=1000, max_fails=5)
+    engine.add(job)
+    engine.lease("a", 0)
+    clock.step(step)
+    getattr(engine, back)(job)
+    clock.advance(999)
+    assert engine.jobs("a") == [job]
+    clock.advance(1)
+    assert job.id not in engine.registry
+
+
 def test_verbs_on_a_delayed_job(engine, leased):
     engine.release(leased, 5000)
     for verb in (engine.touch, engine.release):
