@@ -1,7 +1,7 @@
-"""The only room that sleeps: blocked calls, and the timer thread.
+"""The timer thread of a controller, and what a fork does to all of them.
 
-A blocked call sleeps on a lock of its own, which the engine releases when the wait ends: nobody
-polls, nobody is woken in vain, and Ctrl-C ends the sleep at once.
+Blocked calls sleep in _waits.pyx, each on a lock of its own, which the engine releases when the wait
+ends: nobody polls, nobody is woken in vain, and Ctrl-C ends the sleep at once.
 
 Locking: nothing here holds a lock while it calls into the engine, except to start a thread.
 """
@@ -16,10 +16,9 @@ from ._records import report_error
 if TYPE_CHECKING:
     from _thread import LockType
 
-    from ._records import Waiter
     from ._waits import WaitingEngine
 
-__all__ = ["TimerThread", "sleep"]
+__all__ = ["TimerThread", "fleet"]
 
 LOOK_NOW: Final = -(2**63)
 """Wake time of a timer thread that has been told to look."""
@@ -29,19 +28,6 @@ LOOK_NEVER: Final = 2**63 - 1
 
 RETRY_NS: Final = 10**9
 """Pause of the timer thread after a look that failed, so that a broken clock does not spin it."""
-
-
-def sleep(engine: "WaitingEngine", waiter: "Waiter", signal: "LockType", timeout_ms: int) -> None:
-    """Sleep until a wait ends, at most ``timeout_ms``; longer only for a run that is leased."""
-    if not signal.acquire(timeout=timeout_ms / 1000):
-        engine._lapse(waiter)
-        if waiter.pending:
-            signal.acquire()
-
-
-def sleep_by_hand(signal: "LockType") -> None:
-    """Sleep until a wait ends; its time-out is a timer on the clock that somebody advances."""
-    signal.acquire()
 
 
 class TimerThread:

@@ -25,8 +25,6 @@ from jobqueue._base cimport (
     verb_enter, verb_fired_now, verb_leave, verb_now,
 )
 
-from _thread import allocate_lock
-
 from . import errors as _errors
 
 cdef inline uint64_t attempt_read(object value) except? 12345:
@@ -331,12 +329,8 @@ cdef class Engine(EngineBase):
         return 0
 
     cdef object lease_wait(self, object names, int64_t timeout_ms, bint detailed):
-        if timeout_ms == 0:
-            raise lease_timeout(names, 0)
-        signal = allocate_lock()
-        signal.acquire()
-        return self._wait(self._lease_begin(names, timeout_ms, signal.release, detailed),
-                          signal, names, timeout_ms)
+        """Lease once nothing is there at once; the subclass in _waits has it."""
+        raise NotImplementedError
 
     def lease_many(self, names, n, timeout):
         """Lease up to ``n`` jobs in one pass; waits, up to ``timeout``, only for the first.

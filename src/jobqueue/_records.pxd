@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t, uint8_t
 
-from jobqueue._state cimport engine_t, record_t, wait_t
+from jobqueue._state cimport engine_t, record_t, wait_link_t, wait_t
 
 cdef class RunRecord:
     cdef record_t c               # first field: a record_t finds its RunRecord (object_of)
@@ -11,8 +11,9 @@ cdef class Registry
 
 cdef class Waiter:
     cdef wait_t c                 # first field: a wait_t finds its Waiter (object_of)
+    cdef wait_link_t link         # c.links, if it waits for one name
     cdef object wake              # called once, without arguments, when the wait has ended
-    cdef object queues            # WorkQueues in whose lines it stands; keeps them alive
+    cdef object queues            # QueueController in whose lines it stands; keeps them alive
     cdef Registry registry        # whose engine it waits in; keeps that alive
     cdef bint detailed            # a lease that wants (job, number, deadline ns)
 
@@ -25,6 +26,7 @@ cdef class Registry:
     cdef object shadow            # its WorkQueue for scheduled jobs, while its queues are foreign
     cdef object __weakref__
 
+cdef Waiter waiter_new(Registry registry, object wake, bint detailed)
 cdef RunRecord record_object(record_t *record)
 cdef RunRecord record_new(object job)
 cdef int64_t registry_now(Registry registry) except? -1

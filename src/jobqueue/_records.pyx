@@ -290,11 +290,8 @@ cdef object record_timer(RunRecord self, kind_t kind):
 cdef class Waiter:
     """A blocked caller: what it waits for, and how to wake it. Internal."""
 
-    def __cinit__(self, Registry registry not None, wake, bint detailed=False):
+    def __cinit__(self):
         count_by(live_waiters, 1)
-        self.registry = registry
-        self.wake = wake
-        self.detailed = detailed
         self.c.timer.kind = KIND_WAIT
 
     def __dealloc__(self):
@@ -304,12 +301,21 @@ cdef class Waiter:
             wait_forget(&self.registry.e, &self.c)
         if self.c.record != NULL:
             ref_drop(object_of(self.c.record))
-        free(self.c.links)
+        if self.c.links != &self.link:
+            free(self.c.links)
 
     @property
     def pending(self):
         """Whether it still waits."""
         return self.c.outcome == OUTCOME_NONE
+
+
+cdef Waiter waiter_new(Registry registry, object wake, bint detailed):
+    cdef Waiter made = Waiter.__new__(Waiter)
+    made.registry = registry
+    made.wake = wake
+    made.detailed = detailed
+    return made
 
 
 cdef int wake_all(engine_t *engine) except -1:

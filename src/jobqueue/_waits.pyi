@@ -23,7 +23,6 @@ class WaitingEngine(Engine):
 
     # waiting; what a wait comes to depends on what began it, so it is Any
     def _wait(self, waiter: Waiter, signal: LockType, what: object, timeout_ms: int) -> Any: ...
-    def _sleep(self, waiter: Waiter, signal: LockType, timeout_ms: int) -> None: ...
     def _lease_begin(
         self,
         names: str | Sequence[str],

@@ -1,6 +1,6 @@
 """WaitingEngine: looking into an engine, and waiting for it: begin, finish, give up.
 
-How a caller sleeps is not known here: threads do it in _blocking.py, others may do it otherwise.
+A thread sleeps here, in _wait; others may begin and finish waits and sleep in their own way.
 """
 
 from cpython.exc cimport PyErr_CheckSignals
@@ -21,7 +21,7 @@ from jobqueue._state cimport (
 from jobqueue._life cimport (
     job_add, job_awake, job_delete, job_start, job_unadd, lease_undo, queue_offer, wait_lapse,
 )
-from jobqueue._records cimport RunRecord, Waiter, record_new, wake_all
+from jobqueue._records cimport RunRecord, Waiter, record_new, waiter_new, wake_all
 from jobqueue._queues cimport WorkQueue, queue_get
 from jobqueue._base cimport count_read, queue_for, verb_enter, verb_fired_now, verb_leave, verb_now
 from jobqueue._core cimport Engine, job_read, lease_object, lease_timeout
@@ -29,6 +29,28 @@ from jobqueue._core cimport Engine, job_read, lease_object, lease_timeout
 from _thread import allocate_lock
 
 from . import errors as _errors
+
+cdef enum:
+    SIGNALS_KEPT = 64             # locks that wait for their next use
+
+cdef list signals = []            # locks, all held: released, each wakes one sleeper
+
+
+cdef object signal_take():
+    """A lock that is held; sleep by acquiring it, wake by releasing it."""
+    try:
+        return signals.pop()
+    except IndexError:
+        signal = allocate_lock()
+        signal.acquire()
+        return signal
+
+
+cdef int signal_give(object signal) except -1:
+    """Keep a lock, held and known to nobody else any more, for the next sleeper."""
+    if len(signals) < SIGNALS_KEPT:
+        signals.append(signal)
+    return 0
 
 
 cdef class WaitingEngine(Engine):
@@ -141,6 +163,14 @@ cdef class WaitingEngine(Engine):
 
     # ------------------------------------------------------------ waiting: begin, end, give up
 
+    cdef object lease_wait(self, object names, int64_t timeout_ms, bint detailed):
+        """Lease once nothing is there at once."""
+        if timeout_ms == 0:
+            raise lease_timeout(names, 0)
+        signal = signal_take()
+        return self._wait(self._lease_begin(names, timeout_ms, signal.release, detailed),
+                          signal, names, timeout_ms)
+
     def _wait(self, Waiter waiter not None, signal, what, int64_t timeout_ms):
         """Block the calling thread until a wait ends; ``signal`` is the lock that its wake releases.
 
@@ -148,16 +178,20 @@ cdef class WaitingEngine(Engine):
         signal handler strikes where it is caught, and nothing is lost.
         """
         try:
-            self._sleep(waiter, signal, timeout_ms)
+            if self.by_hand:  # the time-out is a timer on the clock that somebody advances
+                signal.acquire()
+            elif not signal.acquire(True, timeout_ms / 1000.0):
+                self._lapse(waiter)
+                if waiter.c.outcome == OUTCOME_NONE:  # a run whose job is leased
+                    signal.acquire()
+                signal = None  # it may be released yet: not for the next wait
             PyErr_CheckSignals()
+            if signal is not None:
+                signal_give(signal)
             return self._finish(waiter, what, timeout_ms)
         except BaseException:
             self._abandon(waiter)
             raise
-
-    def _sleep(self, waiter, signal, timeout_ms):
-        """Sleep until the wait ends; the subclass has it."""
-        raise NotImplementedError
 
     def _lease_begin(self, names, int64_t timeout_ms, wake, bint detailed=False):
         """Stand in line for a job. Returns a Waiter, whose ``wake`` is called when its wait ends.
@@ -165,44 +199,54 @@ cdef class WaitingEngine(Engine):
         Who waits calls _finish when woken, or _lapse when the time is over (then it may still be
         pending, if it is a run), and _abandon if it leaves by an exception.
         """
-        cdef list queues = [queue_get(self.own_queues, name) for name in self.names_read(names)]
-        cdef Waiter waiter = Waiter(self.registry, wake, detailed)
-        cdef WorkQueue queue
+        cdef Waiter waiter = waiter_new(self.registry, wake, detailed)
+        cdef int count = self.links_make(waiter, names)
         cdef int i
-        cdef int64_t now_ns
-        waiter.c.kind = WAIT_LEASE
-        waiter.queues = queues
-        waiter.c.links = <wait_link_t *> calloc(len(queues), sizeof(wait_link_t))
-        if waiter.c.links == NULL:
-            raise MemoryError
-        for i, queue in enumerate(queues):
-            waiter.c.links[i].queue = &queue.c
-        waiter.c.link_count = <int> len(queues)
-        now_ns = verb_fired_now(self)
+        cdef int64_t now_ns = verb_fired_now(self)
         self.lock_open()
+        waiter.c.link_count = count
         wait_for_lease(self.e, &waiter.c)
         if self.by_hand:
             wheel_arm(&self.e.wheel, &waiter.c.timer, now_ns + timeout_ms * NS_PER_MS)
-        for i in range(waiter.c.link_count):  # a job may have come since the look before
+        for i in range(count):  # a job may have come since the look before
             if waiter.c.outcome == OUTCOME_NONE:
                 queue_offer(self.e, waiter.c.links[i].queue, now_ns)
         lock_release(&self.e.lock)
         verb_leave(self, OK, NULL)
         return waiter
 
+    cdef int links_make(self, Waiter waiter, object names) except -1:
+        """A link for each queue that a leaser waits at; the queues are made if need be."""
+        cdef list read
+        cdef queue_t *queue
+        cdef Py_ssize_t i
+        waiter.c.kind = WAIT_LEASE
+        waiter.queues = self.own_queues
+        if type(names) is str:
+            queue = self.queue_known(names)
+            waiter.c.links = &waiter.link
+            waiter.link.queue = queue if queue != NULL else &queue_get(self.own_queues, names).c
+            return 1
+        read = self.names_read(names)
+        waiter.c.links = <wait_link_t *> calloc(<size_t> len(read), sizeof(wait_link_t))
+        if waiter.c.links == NULL:
+            raise MemoryError
+        for i in range(len(read)):
+            waiter.c.links[i].queue = &queue_get(self.own_queues, read[i]).c
+        return <int> len(read)
+
     def _result(self, id, timeout):
         """(success, result) of a job, waiting for it."""
-        signal = allocate_lock()
-        signal.acquire()
+        signal = signal_take()
         begun = self._result_begin(id, timeout, signal.release)
         if type(begun) is tuple:
+            signal_give(signal)
             return begun
         return self._wait(begun, signal, None, timeout_read(timeout, "timeout"))
 
     def _run(self, job, timeout):
         """(success, result) of a run job."""
-        signal = allocate_lock()
-        signal.acquire()
+        signal = signal_take()
         return self._wait(self._run_begin(job, timeout, signal.release), signal, None,
                           timeout_read(timeout, "timeout"))
 
@@ -216,7 +260,7 @@ cdef class WaitingEngine(Engine):
         cdef int64_t timeout_ms = timeout_read(timeout, "timeout")
         verb_enter(self)
         now_ns = verb_fired_now(self)
-        waiter = Waiter(self.registry, wake)
+        waiter = waiter_new(self.registry, wake, False)
         waiter.c.kind = WAIT_RESULT
         self.lock_open()
         record = registry_find(self.e, data)
@@ -239,7 +283,7 @@ cdef class WaitingEngine(Engine):
         cdef Job taken = job_read(job)
         cdef int64_t timeout_ms = timeout_read(timeout, "timeout")
         cdef RunRecord record = record_new(taken)
-        cdef Waiter waiter = Waiter(self.registry, wake)
+        cdef Waiter waiter = waiter_new(self.registry, wake, False)
         cdef record_t *c = &record.c
         cdef status_t status
         cdef int64_t now_ns

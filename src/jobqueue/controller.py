@@ -1,7 +1,7 @@
 """The facade: Controller and Attempt.
 
 The non-blocking verbs are native and inherited from _core.Engine, so that a call crosses into
-native code once, with nothing in between. Here stands what sleeps, and what is built on the verbs.
+native code once, with nothing in between. Here stands what is built on the verbs.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from . import _blocking
 from ._clock import Clock, SystemClock
 from ._job import MAX_RESULT, Job
 from ._queues import QueueController
-from ._records import Registry, Waiter
+from ._records import Registry
 from ._waits import WaitingEngine
 from .errors import JobQueueError, shown
 from .interfaces import Duration, IDLike, QueueControllerInterface, RunResult, Stats
@@ -148,12 +148,6 @@ class Controller(WaitingEngine):
         return f"<{type(self).__name__} {state}>"
 
     # ------------------------------------------------------------ what the engine calls
-
-    def _sleep(self, waiter: Waiter, signal: "LockType", timeout_ms: int) -> None:
-        if self.by_hand:
-            _blocking.sleep_by_hand(signal)
-        else:
-            _blocking.sleep(self, waiter, signal, timeout_ms)
 
     def _poke(self) -> None:
         self._poked(_blocking.LOOK_NOW)
