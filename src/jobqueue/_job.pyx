@@ -195,7 +195,7 @@ cdef object id_new(PyObject *cls, PyObject *args, PyObject *kwargs):
 @cython.final
 @cython.no_gc
 cdef class ID:
-    """ID(value)
+    """ID(value, /)
 --
 
     A job's id: 16 bytes, UUID version 4 (RFC 4122).
