@@ -1,7 +1,7 @@
 """The timer thread of a controller, and what a fork does to all of them.
 
-Blocked calls sleep in _waits.pyx, each on a lock of its own, which the engine releases when the wait
-ends: nobody polls, nobody is woken in vain, and Ctrl-C ends the sleep at once.
+Blocked calls sleep in _waits.pyx, each on a lock of its own, which the engine releases when the
+wait ends: nobody polls, nobody is woken in vain, and Ctrl-C ends the sleep at once.
 
 Locking: nothing here holds a lock while it calls into the engine, except to start a thread.
 """

@@ -21,7 +21,6 @@ from .interfaces import Duration, IDLike, QueueControllerInterface, RunResult, S
 if TYPE_CHECKING:
     import random
     import threading
-    from _thread import LockType
 
     from typing_extensions import Buffer
 

@@ -1,4 +1,4 @@
-"""The native clock counts on between reads of the system's: it must agree with that all the same."""
+"""The native clock counts on between reads of the system's: it must agree with that."""
 
 import time
 
