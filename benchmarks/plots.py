@@ -46,10 +46,11 @@ def time_text(ns: float) -> str:
     return f"{value:.0f} {unit}" if value >= 99.5 else f"{value:.3g} {unit}"
 
 
-def time_axis(axis: Any, unit: float = 1.0) -> None:
-    """A log axis whose powers of ten read as times; `unit` is nanoseconds a step."""
+def time_axis(axis: Any, unit: float = 1.0, marks: Sequence[float] = (1.0,)) -> None:
+    """A log axis whose marks in each decade read as times; `unit` is nanoseconds a step."""
     from matplotlib import ticker
 
+    axis.set_major_locator(ticker.LogLocator(subs=marks))
     axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: time_text(value * unit)))
     axis.set_minor_formatter(ticker.NullFormatter())
 
@@ -91,7 +92,7 @@ def depth_lines(curves: Sequence[Mapping[str, Any]], path: Path) -> None:
         )
     axes.set_xscale("log")
     axes.set_yscale("log")
-    time_axis(axes.yaxis)
+    time_axis(axes.yaxis, marks=(1.0, 2.0, 5.0))
     axes.set_xlabel("jobs pending")
     axes.set_ylabel("one cycle")
     figure.legend(fontsize=8, frameon=False, loc="outside lower center", ncols=2, handlelength=3)

@@ -5,13 +5,17 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from jobqueue._job cimport Job
 from jobqueue._state cimport queue_t, record_t
 from jobqueue._records cimport RunRecord
+from jobqueue._queues cimport WorkQueue
 from jobqueue._base cimport EngineBase
 
 cdef class Engine(EngineBase):
     cdef queue_t *queue_make(
             self, Job job, bint scheduled, bint is_run, int64_t now_ns) except NULL
     cdef int enqueue(self, object job, bint scheduled) except -1
-    cdef int queues_make(self, list jobs, int64_t now_ns) except -1
+    cdef int queues_make(self, list jobs, list records, int64_t now_ns) except -1
+    cdef int take_from_one(
+            self, WorkQueue queue, Py_ssize_t most, int64_t now_ns, list leased) except -1
+    cdef int undo_fresh(self, Job job) except -1
     cdef record_t *take_any(self, list queues, int64_t now_ns, uint8_t *prior_state) except? NULL
     cdef Py_ssize_t choose(self, Py_ssize_t n) except -1
     cdef object lease_any(self, object names, object timeout, bint detailed)

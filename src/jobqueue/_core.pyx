@@ -10,8 +10,8 @@ from jobqueue._job cimport (
     ID, Job, id_object, id_read, job_object, result_read, timeout_read, ttr_read,
 )
 from jobqueue._state cimport (
-    ANY_ATTEMPT, DUPLICATE_JOB, DUPLICATE_RESULT, NOT_FOUND, OK, engine_t, engine_wake_ns, queue_t,
-    record_t, registry_find, status_t, wait_t,
+    ANY_ATTEMPT, DUPLICATE_JOB, DUPLICATE_RESULT, NOT_FOUND, OK, STATE_NEW, STATE_PENDING, engine_t,
+    engine_wake_ns, queue_t, record_t, registry_find, status_t, wait_t,
 )
 from jobqueue._life cimport (
     answer_check, job_add, job_check_new, job_complete, job_delete, job_expire, job_fail, job_lease,
@@ -163,17 +163,19 @@ cdef class Engine(EngineBase):
         cdef status_t status = OK
         cdef Py_ssize_t i, done
         cdef int64_t now_ns, last_ns
+        cdef bint known = True
         for i in range(count):
             if type(taken[i]) is not Job:
                 raise at_index(TypeError(f"a Job is wanted, not {_errors.shown(taken[i])}"), i)
-        verb_enter(self)
-        now_ns = verb_now(self)
-        self.queues_make(taken, now_ns)
-        for i in range(count):
             job = <Job> taken[i]
             record = record_new(job)
             record.c.queue = queue_for(self, job)
+            known &= record.c.queue != NULL
             records[i] = record
+        verb_enter(self)
+        now_ns = verb_now(self)
+        if not known:
+            self.queues_make(taken, records, now_ns)
         stamps_ns = <int64_t *> malloc(<size_t> (count + 1) * sizeof(int64_t))
         if stamps_ns == NULL:
             raise MemoryError
@@ -202,17 +204,12 @@ cdef class Engine(EngineBase):
         if status != OK:
             raise_status_at(status, (<Job> taken[done]).c.tie.id, done)
 
-    cdef int queues_make(self, list jobs, int64_t now_ns) except -1:
+    cdef int queues_make(self, list jobs, list records, int64_t now_ns) except -1:
         """Make the queues that a batch needs, but only if all of it will be taken."""
         cdef Job job
         cdef Py_ssize_t i
         cdef status_t status
         cdef set ids = set()
-        for i in range(len(jobs)):
-            if queue_for(self, <Job> jobs[i]) == NULL:
-                break
-        else:
-            return 0
         for i in range(len(jobs)):
             job = <Job> jobs[i]
             status = job_check_new(self.e, &job.c, False, False, now_ns)
@@ -223,8 +220,8 @@ cdef class Engine(EngineBase):
             ids.add(job)
         for i in range(len(jobs)):
             job = <Job> jobs[i]
-            if queue_for(self, job) == NULL:
-                queue_get(self.own_queues, <str> <PyObject *> job.c.name)
+            (<RunRecord> records[i]).c.queue = &queue_get(
+                self.own_queues, <str> <PyObject *> job.c.name).c
         return 0
 
     # ------------------------------------------------------------ leasing
@@ -358,22 +355,45 @@ cdef class Engine(EngineBase):
         cdef int64_t now_ns = verb_fired_now(self)
         cdef list queues = self.queues_known(names)
         cdef list leased = []
-        cdef list undone = []
         cdef record_t *record
         cdef uint8_t prior_state = 0
         try:
-            while len(leased) < most:
-                record = self.take_any(queues, now_ns, &prior_state)
-                if record == NULL:
-                    break
-                undone.append((record_object(record), prior_state))
-                leased.append(job_object(record.job))
+            if len(queues) == 1:
+                self.take_from_one(<WorkQueue> queues[0], most, now_ns, leased)
+            else:
+                while len(leased) < most:
+                    record = self.take_any(queues, now_ns, &prior_state)
+                    if record == NULL:
+                        break
+                    leased.append(job_object(record.job))
             verb_leave(self, OK, NULL)
         except BaseException:  # a broken rng, or Ctrl-C
-            for taken, state in reversed(undone):
-                self.undo(taken, state)
+            for job in reversed(leased):
+                self.undo_fresh(<Job> job)
             raise
         return leased
+
+    cdef int take_from_one(
+            self, WorkQueue queue, Py_ssize_t most, int64_t now_ns, list leased) except -1:
+        cdef record_t *record
+        cdef uint8_t prior_state
+        while len(leased) < most:
+            record = queue_take(self, &queue.c, now_ns, &prior_state)
+            if record == NULL:
+                break
+            leased.append(job_object(record.job))
+        return 0
+
+    cdef int undo_fresh(self, Job job) except -1:
+        """Undo the lease of a job that nobody has seen since."""
+        cdef record_t *record
+        lock_acquire(&self.e.lock)
+        record = registry_find(self.e, job.c.tie.id)
+        lock_release(&self.e.lock)
+        if record != NULL:
+            first = record.attempts == 1 and record.fails == 0
+            self.undo(record_object(record), STATE_NEW if first else STATE_PENDING)
+        return 0
 
     def start_attempt(self, id):
         """The second half of lease: out of its queue, LEASED, one attempt more, TTR runs. O(log n).
