@@ -22,7 +22,7 @@ STRICT := -X dev -W error
 COVERAGE = PYTHONPATH=src:$(ROOT) $(ROOT)/$(VENV)/bin/python -m coverage
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test debug-test wheel-test coverage lint format bench bench-targets build clean
+.PHONY: help demo test debug-test wheel-test coverage lint format bench bench-compare bench-targets build clean
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -64,6 +64,9 @@ format: $(VENV)/.group-lint ## rewrite the Python files in the house's format
 
 bench: $(VENV)/.built $(VENV)/.group-bench ## measure, and write docs/performance.md
 	$(VENV)/bin/python -m benchmarks.report
+
+bench-compare: $(VENV)/.built $(VENV)/.group-bench ## two commits in turn: make bench-compare BASE=main~1
+	$(VENV)/bin/python -m benchmarks.compare $(BASE)
 
 bench-targets: $(VENV)/.built $(VENV)/.group-bench ## measure the figures that have a target
 	$(VENV)/bin/python -m benchmarks.targets

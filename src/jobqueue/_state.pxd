@@ -122,7 +122,7 @@ cdef struct queue_t:              # one named queue; lives inside a WorkQueue ob
 cdef struct engine_t:             # all that a state machine works on; lives inside a Registry object
     lock_t lock                   # held round every function of _state, on free-threaded builds
     uint64_t seed[2]              # of the hash of ids
-    record_t **slots              # hash table, open addressing, at most 3/4 full
+    record_t **slots              # hash table, open addressing, at most half full
     Py_ssize_t slot_mask          # slots - 1; -1: no table yet
     Py_ssize_t count              # records in it
     queue_t **due                 # binary heap of queues by the due time of their scheduled head

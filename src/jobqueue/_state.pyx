@@ -155,7 +155,7 @@ cdef record_t *registry_find(const engine_t *engine, const uint8_t *id) noexcept
 cdef int registry_add(engine_t *engine, record_t *record) noexcept nogil:
     """Take in a record that has a job: 1 done, 0 its id is there, -1 no memory. O(1) amortised."""
     cdef Py_ssize_t i
-    if (engine.count + 1) * 4 > (engine.slot_mask + 1) * 3:
+    if (engine.count + 1) * 2 > engine.slot_mask + 1:
         if not registry_resize(engine, max(SLOTS_MIN, 2 * (engine.slot_mask + 1))):
             return -1
     i = slot_find(engine, record.job.tie.id)

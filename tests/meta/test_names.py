@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import importlib.machinery
 import inspect
 import typing
 from enum import IntEnum
@@ -325,7 +326,8 @@ STUB_NAMES = [
 
 
 def test_every_native_module_has_a_stub() -> None:
-    native = {path.stem for path in PACKAGE.glob("*.pyx")}
+    suffixes = tuple(importlib.machinery.EXTENSION_SUFFIXES)
+    native = {path.name.split(".")[0] for path in PACKAGE.iterdir() if path.name.endswith(suffixes)}
     assert native
     assert {path.stem for path in PACKAGE.glob("*.pyi")} == native
 
