@@ -143,7 +143,8 @@ $(DEBUG_VENV)/.built: $(NATIVE) $(PURE) $(METADATA) $(DEBUG_VENV)/.group-build
 
 build/coverage/.built: $(NATIVE) $(PURE) $(VENV)/.built
 	$(call COPY_TREE,coverage)
-	cd build/coverage && TRACE=1 $(ROOT)/$(VENV)/bin/python setup.py --quiet build_ext --inplace
+	cd build/coverage && TRACE=1 CFLAGS="$(CFLAGS) -DCYTHON_TRACE_NOGIL=1" \
+		$(ROOT)/$(VENV)/bin/python setup.py --quiet build_ext --inplace
 	@cp build/coverage/build/cython/src/jobqueue/*.c build/coverage/src/jobqueue/
 	@touch $@
 
