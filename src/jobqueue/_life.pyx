@@ -501,12 +501,14 @@ cdef const char *engine_check(engine_t *engine) noexcept nogil:
     cdef Py_ssize_t i
     cdef Py_ssize_t count = 0
     cdef Py_ssize_t running = 0
+    cdef record_t *record
     cdef const char *broken
     for i in range(engine.slot_mask + 1):
-        if engine.slots[i] != NULL:
+        record = engine.slots[i].record
+        if record != NULL:
             count += 1
-            running += engine.slots[i].state == STATE_LEASED
-            broken = record_check(engine, engine.slots[i])
+            running += record.state == STATE_LEASED
+            broken = record_check(engine, record)
             if broken != NULL:
                 return broken
     if count != engine.count:

@@ -459,8 +459,8 @@ cdef class Registry:
         lock_acquire(&self.e.lock)
         try:
             for i in range(self.e.slot_mask + 1):
-                if self.e.slots[i] != NULL:
-                    found.append(record_object(self.e.slots[i]))
+                if self.e.slots[i].record != NULL:
+                    found.append(record_object(self.e.slots[i].record))
         finally:
             lock_release(&self.e.lock)
         return iter(found)

@@ -90,6 +90,10 @@ cdef struct record_t:             # the mutable half of a job; lives inside a Ru
     uint8_t is_run                # added by run: no TTL, gone when the runner leaves
     uint8_t scheduled             # timer_state_t of its scheduled time
 
+cdef struct slot_t:               # of the registry's hash table
+    record_t *record              # NULL: free
+    uint64_t hash                 # of its id, so that no search and no growth follows a record in vain
+
 cdef struct wait_link_t:          # a blocked leaser's place in the line of one queue
     wait_link_t *prev
     wait_link_t *next
@@ -122,7 +126,7 @@ cdef struct queue_t:              # one named queue; lives inside a WorkQueue ob
 cdef struct engine_t:             # all that a state machine works on; lives inside a Registry object
     lock_t lock                   # held round every function of _state, on free-threaded builds
     uint64_t seed[2]              # of the hash of ids
-    record_t **slots              # hash table, open addressing, at most half full
+    slot_t *slots                 # hash table, open addressing, at most three quarters full
     Py_ssize_t slot_mask          # slots - 1; -1: no table yet
     Py_ssize_t count              # records in it
     queue_t **due                 # binary heap of queues by the due time of their scheduled head

@@ -13,7 +13,7 @@ from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcmp, memset
 
 from jobqueue._types cimport (
-    ID_SIZE, NEVER_NS, NS_PER_MS, TIMER_CANCELLED, TIMER_IDLE, id_hash, job_t, ref_drop, ref_take,
+    ID_SIZE, NEVER_NS, NS_PER_MS, TIMER_CANCELLED, TIMER_IDLE, huge_pages, id_hash, job_t, ref_drop, ref_take,
     sortkey_t, tie_t,
 )
 from jobqueue._skiplist cimport (
@@ -85,13 +85,13 @@ cdef void engine_clear(engine_t *engine) noexcept nogil:
     """Let go of every record; their timers are cancelled, places in queues stay."""
     cdef Py_ssize_t i
     cdef record_t *record
-    cdef record_t **slots = engine.slots
+    cdef slot_t *slots = engine.slots
     cdef Py_ssize_t mask = engine.slot_mask
     engine.slots = NULL
     engine.slot_mask = -1
     engine.count = 0
     for i in range(mask + 1):
-        record = slots[i]
+        record = slots[i].record
         if record != NULL:
             timer_end(engine, record, KIND_TTL)
             timer_end(engine, record, KIND_TTR)
@@ -121,26 +121,31 @@ cdef bint engine_reserve_queues(engine_t *engine, Py_ssize_t queues) noexcept no
 
 # ---------------------------------------------------------------- registry: linear probing, no tombstones
 
-cdef Py_ssize_t slot_find(const engine_t *engine, const uint8_t *id) noexcept nogil:
-    """Index of the record with this id, or of the free slot where it would go."""
-    cdef Py_ssize_t i = <Py_ssize_t> (id_hash(id, engine.seed) & <uint64_t> engine.slot_mask)
-    while engine.slots[i] != NULL and memcmp(engine.slots[i].job.tie.id, id, ID_SIZE) != 0:
+cdef Py_ssize_t slot_find(const engine_t *engine, const uint8_t *id, uint64_t hash) noexcept nogil:
+    """Index of the record with this id and its hash, or of the free slot where it would go."""
+    cdef const slot_t *slots = engine.slots
+    cdef Py_ssize_t i = <Py_ssize_t> (hash & <uint64_t> engine.slot_mask)
+    while slots[i].record != NULL and (
+            slots[i].hash != hash or memcmp(slots[i].record.job.tie.id, id, ID_SIZE) != 0):
         i = (i + 1) & engine.slot_mask
     return i
 
 
 cdef bint registry_resize(engine_t *engine, Py_ssize_t slots) noexcept nogil:
-    cdef record_t **old = engine.slots
-    cdef Py_ssize_t old_slots = engine.slot_mask + 1
-    cdef record_t **fresh = <record_t **> calloc(<size_t> slots, sizeof(record_t *))
-    cdef Py_ssize_t i
+    cdef slot_t *old = engine.slots
+    cdef slot_t *fresh = <slot_t *> calloc(<size_t> slots, sizeof(slot_t))
+    cdef Py_ssize_t i, j
     if fresh == NULL:
         return False
+    huge_pages(fresh, <size_t> slots * sizeof(slot_t))
+    for i in range(engine.slot_mask + 1):
+        if old[i].record != NULL:
+            j = <Py_ssize_t> (old[i].hash & <uint64_t> (slots - 1))
+            while fresh[j].record != NULL:
+                j = (j + 1) & (slots - 1)
+            fresh[j] = old[i]
     engine.slots = fresh
     engine.slot_mask = slots - 1
-    for i in range(old_slots):
-        if old[i] != NULL:
-            fresh[slot_find(engine, old[i].job.tie.id)] = old[i]
     free(old)
     return True
 
@@ -149,19 +154,20 @@ cdef record_t *registry_find(const engine_t *engine, const uint8_t *id) noexcept
     """The record of an id, or NULL. O(1)."""
     if engine.count == 0:
         return NULL
-    return engine.slots[slot_find(engine, id)]
+    return engine.slots[slot_find(engine, id, id_hash(id, engine.seed))].record
 
 
 cdef int registry_add(engine_t *engine, record_t *record) noexcept nogil:
     """Take in a record that has a job: 1 done, 0 its id is there, -1 no memory. O(1) amortised."""
+    cdef uint64_t hash = id_hash(record.job.tie.id, engine.seed)
     cdef Py_ssize_t i
-    if (engine.count + 1) * 2 > engine.slot_mask + 1:
+    if (engine.count + 1) * 4 > (engine.slot_mask + 1) * 3:
         if not registry_resize(engine, max(SLOTS_MIN, 2 * (engine.slot_mask + 1))):
             return -1
-    i = slot_find(engine, record.job.tie.id)
-    if engine.slots[i] != NULL:
+    i = slot_find(engine, record.job.tie.id, hash)
+    if engine.slots[i].record != NULL:
         return 0
-    engine.slots[i] = record
+    engine.slots[i] = slot_t(record, hash)
     engine.count += 1
     record.home = engine
     if engine.shadow != NULL:
@@ -175,18 +181,19 @@ cdef int registry_add(engine_t *engine, record_t *record) noexcept nogil:
 cdef void registry_remove(engine_t *engine, record_t *record) noexcept nogil:
     """Let go of a record and cancel its timers. O(1) amortised."""
     cdef Py_ssize_t mask = engine.slot_mask
-    cdef Py_ssize_t gap = slot_find(engine, record.job.tie.id)
+    cdef slot_t *slots = engine.slots
+    cdef Py_ssize_t gap = slot_find(engine, record.job.tie.id, id_hash(record.job.tie.id, engine.seed))
     cdef Py_ssize_t i = gap
     cdef Py_ssize_t ideal
     while True:  # close the gap: move back whoever may stand nearer to its ideal slot
         i = (i + 1) & mask
-        if engine.slots[i] == NULL:
+        if slots[i].record == NULL:
             break
-        ideal = <Py_ssize_t> (id_hash(engine.slots[i].job.tie.id, engine.seed) & <uint64_t> mask)
+        ideal = <Py_ssize_t> (slots[i].hash & <uint64_t> mask)
         if ((i - ideal) & mask) >= ((i - gap) & mask):
-            engine.slots[gap] = engine.slots[i]
+            slots[gap] = slots[i]
             gap = i
-    engine.slots[gap] = NULL
+    slots[gap].record = NULL
     engine.count -= 1
     if mask + 1 > SLOTS_MIN and engine.count * 8 < mask + 1:
         registry_resize(engine, (mask + 1) // 4 if mask + 1 > 4 * SLOTS_MIN else SLOTS_MIN)
@@ -454,5 +461,5 @@ cdef void engine_end_waits(engine_t *engine, outcome_t outcome) noexcept nogil:
     """End every wait for a record. O(records). Leasers are ended queue by queue by the caller."""
     cdef Py_ssize_t i
     for i in range(engine.slot_mask + 1):
-        if engine.slots[i] != NULL:
-            waits_end(engine, engine.slots[i], outcome, outcome)
+        if engine.slots[i].record != NULL:
+            waits_end(engine, engine.slots[i].record, outcome, outcome)
