@@ -69,7 +69,7 @@ def extension(name: str) -> Extension:
         f"jobqueue.{name}",
         [f"src/jobqueue/{name}.pyx"],
         include_dirs=["src/jobqueue"],
-        depends=["src/jobqueue/_platform.h"],
+        depends=["src/jobqueue/_memory.h", "src/jobqueue/_platform.h"],
         define_macros=macros,
         extra_compile_args=compile_args,
         extra_link_args=link_args,

@@ -14,8 +14,8 @@ from libc.string cimport memcmp, memcpy, memset
 
 from jobqueue._types cimport (
     ATTEMPTS_MAX, FAILS_MAX, HAS_GIL, ID_SIZE, NAME_MAX_LEN, NEVER_NS, NS_PER_MS, PAYLOAD_MAX_SIZE,
-    RESULT_MAX_SIZE, TIMEOUT_MAX_MS, TTL_MAX_MS, TTR_MAX_MS, id_hash, job_t, pool_give, pool_t,
-    pool_take, ref_drop, ref_take, small_int, type_set,
+    RESULT_MAX_SIZE, TIMEOUT_MAX_MS, TTL_MAX_MS, TTR_MAX_MS, id_hash, job_t, pool_give, pool_take,
+    ref_drop, ref_take, slab_t, small_int, type_set,
 )
 from jobqueue._system cimport random_fill, stamp_next
 from jobqueue._state cimport OBJECT_HEAD
@@ -176,7 +176,7 @@ cdef object id_object(const uint8_t *data):
     return made
 
 
-cdef pool_t id_pool
+cdef slab_t id_pool
 
 
 cdef void id_dealloc(PyObject *self) noexcept:
@@ -254,7 +254,7 @@ cdef class ID:
         return ID, (bytes(self),)
 
 
-type_set(ID, NULL, <void *> id_new, <void *> id_dealloc)
+type_set(ID, NULL, <void *> id_new, NULL, <void *> id_dealloc)
 
 
 cdef bint order_holds(int order, int op) noexcept:
@@ -517,7 +517,7 @@ cdef inline int slot_fill(PyObject **slots, PyObject *key, PyObject *value) exce
 
 
 cdef bytes EMPTY = b""
-cdef pool_t job_pool
+cdef slab_t job_pool
 
 
 cdef void job_dealloc(PyObject *self) noexcept:
@@ -742,4 +742,4 @@ cdef dict job_fields(Job job):
     }
 
 
-type_set(Job, <void *> job_vectorcall, <void *> job_new, <void *> job_dealloc)
+type_set(Job, <void *> job_vectorcall, <void *> job_new, NULL, <void *> job_dealloc)

@@ -94,8 +94,10 @@ cdef inline void look_ahead(const engine_t *engine, const queue_t *queue) noexce
     if far != NULL:
         prefetch(far)
         prefetch(<const char *> far + 64)
+        prefetch(<const char *> far + 128)
     if near != NULL:
         prefetch(near.job)
+        prefetch(<const char *> near.job + 64)
         prefetch(near.ttl.prev)
         prefetch(near.ttl.next)
     if next != NULL:

@@ -1,4 +1,4 @@
-/* What differs between platforms and builds: clocks, the engine's lock, prefetch. */
+/* What differs between platforms and builds: clocks, the engine's lock, prefetch. Memory: _memory.h. */
 #ifndef JQ_PLATFORM_H
 #define JQ_PLATFORM_H
 
@@ -134,24 +134,6 @@ static inline void jq_unlock(jq_lock_t *lock) { (void)lock; }
 #define jq_prefetch(p) ((void)(p))
 #endif
 
-/* ---- ask for large pages under a big table, so that finding an entry costs one miss, not two ---- */
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
-static inline void jq_huge_pages(void *start, size_t size)
-{
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-    const uintptr_t page = (uintptr_t)1 << 21;
-    uintptr_t from = ((uintptr_t)start + page - 1) & ~(page - 1);
-    uintptr_t to = ((uintptr_t)start + size) & ~(page - 1);
-    if (from < to)
-        (void)madvise((void *)from, to - from, MADV_HUGEPAGE); /* a hint: what it answers is no matter */
-#else
-    (void)start;
-    (void)size;
-#endif
-}
-
 /* ---- ints that fit one digit, read without a call; 0: take the long way ---- */
 static inline int jq_small_int(PyObject *o, int64_t *out)
 {
@@ -169,49 +151,16 @@ static inline int jq_small_int(PyObject *o, int64_t *out)
     return 1;
 }
 
-/* ---- memory of small objects without cycle collection, kept for the next one ---- */
-#if defined(Py_GIL_DISABLED) || defined(JQ_DEBUG) || defined(JQ_SANITIZE)
-#define JQ_POOL_MAX 0 /* no lock guards it there; a checker must see every free */
-#else
-#define JQ_POOL_MAX 256
-#endif
-typedef struct {
-    int count;
-    PyObject *items[JQ_POOL_MAX + 1];
-} jq_pool_t;
-
-static inline PyObject *jq_pool_take(jq_pool_t *pool, PyObject *type)
-{
-    PyObject *o;
-    if (pool->count > 0)
-        o = pool->items[--pool->count];
-    else {
-        o = (PyObject *)PyObject_Malloc((size_t)((PyTypeObject *)type)->tp_basicsize);
-        if (o == NULL)
-            return PyErr_NoMemory();
-    }
-    return PyObject_Init(o, (PyTypeObject *)type);
-}
-
-static inline void jq_pool_give(jq_pool_t *pool, PyObject *o)
-{
-    PyTypeObject *type = Py_TYPE(o);
-    if (pool->count < JQ_POOL_MAX)
-        pool->items[pool->count++] = o;
-    else
-        PyObject_Free(o);
-    if (type->tp_flags & Py_TPFLAGS_HEAPTYPE)
-        Py_DECREF(type);
-}
-
 /* ---- slots of our own types that Cython has no syntax for; NULL leaves one as it is ---- */
-static inline void jq_type_set(PyObject *type, void *call, void *make, void *dealloc)
+static inline void jq_type_set(PyObject *type, void *call, void *make, void *alloc, void *dealloc)
 {
     PyTypeObject *t = (PyTypeObject *)type;
     if (make != NULL) {
         t->tp_new = (newfunc)make;
         t->tp_vectorcall = (vectorcallfunc)call; /* NULL: calls go through tp_new */
     }
+    if (alloc != NULL)
+        t->tp_alloc = (allocfunc)alloc;
     if (dealloc != NULL)
         t->tp_dealloc = (destructor)dealloc;
     PyType_Modified(t);

@@ -8,11 +8,12 @@ from cpython.exc cimport PyErr_SetObject, PyErr_WriteUnraisable
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport calloc, free
+from libc.string cimport memset
 
 from jobqueue._types cimport (
     NEVER_NS, NS_PER_MS, TIMER_ARMED, TIMER_CANCELLED, TIMER_IDLE, clock_mono_ns, clock_wall_ns,
-    count_by, lock_acquire, lock_release, pool_give, pool_t, pool_take, ref_drop, ref_take, timer_t,
-    type_set,
+    count_by, lock_acquire, lock_release, pool_give, pool_take, pool_take_raw, ref_drop, ref_take,
+    slab_t, timer_t, type_set,
 )
 from jobqueue._wheel cimport Timer
 from jobqueue._system cimport random_fill
@@ -70,7 +71,14 @@ cdef RunRecord record_object(record_t *record):
     return <RunRecord> <PyObject *> object_of(record)
 
 
-cdef pool_t record_pool
+cdef slab_t record_pool
+
+
+cdef void *record_alloc(void *cls, Py_ssize_t items) noexcept:
+    cdef void *made = pool_take_raw(&record_pool, cls)
+    if made != NULL:
+        memset(<char *> made + OBJECT_HEAD, 0, sizeof(record_t))
+    return made
 
 
 cdef void record_dealloc(PyObject *self) noexcept:
@@ -250,7 +258,7 @@ cdef void schedule_never(record_t *record) noexcept:
     ref_drop(object_of(record))
 
 
-type_set(RunRecord, NULL, NULL, <void *> record_dealloc)
+type_set(RunRecord, NULL, NULL, <void *> record_alloc, <void *> record_dealloc)
 
 
 cdef object record_timer(RunRecord self, kind_t kind):

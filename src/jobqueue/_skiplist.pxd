@@ -51,11 +51,18 @@ cdef inline int64_t skiplist_first_a(const skiplist_t *list) noexcept nogil:
     return leaf_entries(list.first)[list.first.begin].a
 
 cdef inline void *skiplist_ahead(const skiplist_t *list, Py_ssize_t n) noexcept nogil:
-    """Item of the entry n after the first, if it stands in the same block, else NULL. O(1)."""
+    """Item of the entry n after the first, if it stands in the first two blocks, else NULL. O(1)."""
     cdef const leaf_t *leaf = list.first
-    if list.length and leaf.begin + n < leaf.end:
-        return leaf_entries(leaf)[leaf.begin + n].item
-    return NULL
+    if list.length == 0:
+        return NULL
+    n += leaf.begin
+    if n >= leaf.end:
+        n -= leaf.end
+        leaf = leaf.next
+        if leaf == NULL:
+            return NULL
+        n += leaf.begin
+    return leaf_entries(leaf)[n].item if n < leaf.end else NULL
 
 # comparing keys touches no Python object
 

@@ -17,7 +17,7 @@ from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from libc.stdint cimport uint16_t
 from libc.string cimport memcpy, memmove
 
-from jobqueue._types cimport sortkey_t, tie_of_t, tie_t
+from jobqueue._types cimport slab_give, slab_t, slab_take, sortkey_t, tie_of_t, tie_t
 
 cdef extern from *:
     """
@@ -83,19 +83,36 @@ cdef enum side_t:                 # where a key falls, seen from the whole list
 
 # ---------------------------------------------------------------- blocks
 
-cdef void *block_alloc(size_t size) noexcept nogil:
+cdef slab_t leaf_slab              # of full-size leaves; smaller ones are allocated each on its own
+cdef slab_t branch_slab
+
+
+cdef void *block_alloc(slab_t *slab, size_t size) noexcept nogil:
+    cdef void *block
     if JQ_ALLOCATION_FAILS():
         return NULL
-    cdef void *block = PyMem_RawMalloc(size)
+    block = slab_take(slab, size) if slab is not NULL else PyMem_RawMalloc(size)
     if block is not NULL:
         JQ_COUNT_BLOCKS(1)
     return block
 
 
-cdef void block_free(void *block) noexcept nogil:
-    if block is not NULL:
-        JQ_COUNT_BLOCKS(-1)
+cdef void block_free(slab_t *slab, void *block, size_t size) noexcept nogil:
+    if block is NULL:
+        return
+    JQ_COUNT_BLOCKS(-1)
+    if slab is not NULL:
+        slab_give(slab, block, size)
+    else:
         PyMem_RawFree(block)
+
+
+cdef branch_t *branch_new() noexcept nogil:
+    return <branch_t *> block_alloc(&branch_slab, sizeof(branch_t))
+
+
+cdef void branch_free(void *branch) noexcept nogil:
+    block_free(&branch_slab, branch, sizeof(branch_t))
 
 
 cdef inline size_t leaf_size(Py_ssize_t capacity) noexcept nogil:
@@ -103,12 +120,18 @@ cdef inline size_t leaf_size(Py_ssize_t capacity) noexcept nogil:
 
 
 cdef leaf_t *leaf_new(Py_ssize_t capacity) noexcept nogil:
-    cdef leaf_t *leaf = <leaf_t *> block_alloc(leaf_size(capacity))
+    cdef slab_t *slab = &leaf_slab if capacity == JQ_BLOCK else NULL
+    cdef leaf_t *leaf = <leaf_t *> block_alloc(slab, leaf_size(capacity))
     if leaf is not NULL:
         leaf.prev = leaf.next = NULL
         leaf.begin = leaf.end = leaf.next_index = 0
         leaf.capacity = <uint16_t> capacity
     return leaf
+
+
+cdef void leaf_free(leaf_t *leaf) noexcept nogil:
+    cdef slab_t *slab = &leaf_slab if leaf.capacity == JQ_BLOCK else NULL
+    block_free(slab, leaf, leaf_size(leaf.capacity))
 
 
 cdef inline Py_ssize_t leaf_len(const leaf_t *leaf) noexcept nogil:
@@ -314,20 +337,20 @@ cdef bint blocks_reserve(
     if leaf[0] is NULL:
         return False
     while level <= list.height and path.steps[level].branch.size == JQ_BLOCK:
-        branches[level] = <branch_t *> block_alloc(sizeof(branch_t))
+        branches[level] = branch_new()
         if branches[level] is NULL:
             break
         level += 1
     else:
         if level <= list.height:
             return True
-        branches[level] = <branch_t *> block_alloc(sizeof(branch_t))    # a new root
+        branches[level] = branch_new()    # a new root
         if branches[level] is not NULL:
             return True
     while level > 1:
         level -= 1
-        block_free(branches[level])
-    block_free(leaf[0])
+        branch_free(branches[level])
+    leaf_free(leaf[0])
     return False
 
 
@@ -424,7 +447,7 @@ cdef bint skiplist_enlarge(skiplist_t *list) noexcept nogil:
     memcpy(leaf_entries(larger), &leaf_entries(leaf)[leaf.begin], larger.end * sizeof(entry_t))
     list.first = list.last = larger
     list.root = larger
-    block_free(leaf)
+    leaf_free(leaf)
     return True
 
 
@@ -475,26 +498,28 @@ cdef void skiplist_drop(skiplist_t *list, const path_t *path, leaf_t *leaf) noex
         list.last = leaf.prev
     else:
         leaf.next.prev = leaf.prev
-    block_free(leaf)
+    leaf_free(leaf)
     while path.steps[level].branch.size == 1:        # never the root: it has two
-        block_free(path.steps[level].branch)
+        branch_free(path.steps[level].branch)
         level += 1
     branch_remove(path.steps[level].branch, path.steps[level].index)
     while list.height > 0 and (<branch_t *> list.root).size == 1:
         branch = <branch_t *> list.root
         list.root = branch.links[0].child
         list.height -= 1
-        block_free(branch)
+        branch_free(branch)
 
 
 cdef void block_clear(void *block, int level) noexcept nogil:
     """Free a block and all under it."""
     cdef branch_t *branch = <branch_t *> block
     cdef Py_ssize_t index
-    if level > 0:
-        for index in range(branch.size):
-            block_clear(branch.links[index].child, level - 1)
-    block_free(block)
+    if level == 0:
+        leaf_free(<leaf_t *> block)
+        return
+    for index in range(branch.size):
+        block_clear(branch.links[index].child, level - 1)
+    branch_free(branch)
 
 
 # ---------------------------------------------------------------- the set
@@ -511,7 +536,8 @@ cdef void skiplist_init(skiplist_t *list, tie_of_t tie_of) noexcept nogil:
 
 cdef void skiplist_clear(skiplist_t *list) noexcept nogil:
     """Free all blocks, not the items; the list is empty then and can be used again. O(n)."""
-    block_clear(list.root, list.height)
+    if list.root is not NULL:
+        block_clear(list.root, list.height)
     skiplist_init(list, list.tie_of)
 
 

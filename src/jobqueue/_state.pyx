@@ -13,8 +13,8 @@ from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcmp, memset
 
 from jobqueue._types cimport (
-    ID_SIZE, NEVER_NS, NS_PER_MS, TIMER_CANCELLED, TIMER_IDLE, huge_pages, id_hash, job_t, ref_drop, ref_take,
-    sortkey_t, tie_t,
+    ID_SIZE, NEVER_NS, NS_PER_MS, TIMER_CANCELLED, TIMER_IDLE, huge_pages, id_hash, job_t, ref_drop,
+    ref_take, sortkey_t, tie_t,
 )
 from jobqueue._skiplist cimport (
     skiplist_clear, skiplist_find, skiplist_first, skiplist_init, skiplist_insert, skiplist_pop,

@@ -75,12 +75,19 @@ cdef struct job_t:                # the immutable half of a job; lives inside a 
 
 # ---------------------------------------------------------------- lock, clocks, references, objects
 
-cdef extern from "_platform.h":
-    ctypedef struct pool_t "jq_pool_t":
+cdef extern from "_memory.h":
+    ctypedef struct slab_t "jq_slab_t":     # slots of one size; all zeros to begin with
         pass
-    object pool_take "jq_pool_take" (pool_t *pool, object type)
-    void pool_give "jq_pool_give" (pool_t *pool, void *obj) noexcept
-    void type_set "jq_type_set" (object type, void *call, void *make, void *dealloc) noexcept
+    void *slab_take "jq_slab_take" (slab_t *slab, size_t size) noexcept nogil
+    void slab_give "jq_slab_give" (slab_t *slab, void *slot, size_t size) noexcept nogil
+    object pool_take "jq_pool_take" (slab_t *pool, object type)             # objects of one type
+    void *pool_take_raw "jq_pool_take" (slab_t *pool, void *type) noexcept  # NULL: exception set
+    void pool_give "jq_pool_give" (slab_t *pool, void *obj) noexcept
+    void huge_pages "jq_huge_pages" (void *start, size_t size) noexcept nogil
+
+cdef extern from "_platform.h":
+    void type_set "jq_type_set" (
+        object type, void *call, void *make, void *alloc, void *dealloc) noexcept
     bint small_int "jq_small_int" (object value, int64_t *out) noexcept
     void count_by "JQ_COUNT" (Py_ssize_t counter, int by) noexcept
     const bint HAS_GIL "JQ_HAS_GIL"
@@ -91,7 +98,6 @@ cdef extern from "_platform.h":
     int64_t clock_wall_ns "jq_wall_ns" () noexcept nogil
     int64_t clock_mono_ns "jq_mono_ns" () noexcept nogil
     void prefetch "jq_prefetch" (const void *address) noexcept nogil
-    void huge_pages "jq_huge_pages" (void *start, size_t size) noexcept nogil
     void ref_take "jq_incref" (void *obj) noexcept nogil    # of a PyObject
     void ref_drop "jq_decref" (void *obj) noexcept nogil    # its dealloc must run no foreign code
 

@@ -1,0 +1,209 @@
+/* Memory of many small things of one size: slabs, and object pools on top of them.
+ *
+ * A slab carves slots out of aligned chunks of 2 MiB, each of which knows its free slots and is given
+ * back to the system when it is empty. From the third on, chunks ask for huge pages: with millions of
+ * jobs, finding the page costs more than reading it, and fetching ahead across pages hardly helps.
+ * Idea: SunOS's slab allocator (Bonwick, USENIX 1994). All O(1).
+ *
+ * Locking: the GIL. Without it, and where a checker must see every block, this is plain malloc.
+ */
+#ifndef JQ_MEMORY_H
+#define JQ_MEMORY_H
+
+#include "Python.h"
+#include <stdint.h>
+#include <stdlib.h>
+
+#if defined(_WIN32)
+#include <malloc.h>
+#else
+#include <sys/mman.h>
+#endif
+
+#define JQ_CHUNK_SIZE ((size_t)1 << 21)
+#define JQ_CHUNKS_SMALL 2 /* chunks of a slab that a small queue may need: no huge pages for them */
+
+/* A hint that a big block of memory will be read all over; it does nothing where it cannot. */
+static inline void jq_huge_pages(void *start, size_t size)
+{
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    uintptr_t from = ((uintptr_t)start + JQ_CHUNK_SIZE - 1) & ~(uintptr_t)(JQ_CHUNK_SIZE - 1);
+    uintptr_t to = ((uintptr_t)start + size) & ~(uintptr_t)(JQ_CHUNK_SIZE - 1);
+    if (from < to)
+        (void)madvise((void *)from, to - from, MADV_HUGEPAGE);
+#else
+    (void)start;
+    (void)size;
+#endif
+}
+
+#if defined(Py_GIL_DISABLED) || defined(JQ_DEBUG) || defined(JQ_SANITIZE)
+#define JQ_SLABS 0
+#else
+#define JQ_SLABS 1
+#endif
+
+typedef struct jq_chunk {
+    struct jq_chunk *prev, *next; /* chunks with room */
+    void *free;                   /* slots that were given back; each holds the next */
+    size_t fresh;                 /* offset of the first slot never used */
+    size_t used;                  /* slots in use */
+} jq_chunk_t;
+
+typedef struct {
+    jq_chunk_t *open;  /* chunks with room */
+    jq_chunk_t *spare; /* an empty one, kept so that a queue may go up and down at its edge */
+    size_t count;      /* chunks, but for the spare */
+} jq_slab_t;
+
+static inline void *jq_chunk_map(void)
+{
+#if defined(_WIN32)
+    return _aligned_malloc(JQ_CHUNK_SIZE, JQ_CHUNK_SIZE);
+#else
+    const int mode = PROT_READ | PROT_WRITE, kind = MAP_PRIVATE | MAP_ANONYMOUS;
+    char *p = (char *)mmap(NULL, JQ_CHUNK_SIZE, mode, kind, -1, 0);
+    uintptr_t past; /* bytes past a boundary; mostly it falls on one, beside the chunk before */
+    if (p == MAP_FAILED)
+        return NULL;
+    if (((uintptr_t)p & (JQ_CHUNK_SIZE - 1)) == 0)
+        return p;
+    munmap(p, JQ_CHUNK_SIZE);
+    p = (char *)mmap(NULL, 2 * JQ_CHUNK_SIZE, mode, kind, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    past = (uintptr_t)p & (JQ_CHUNK_SIZE - 1);
+    if (past != 0) {
+        munmap(p, JQ_CHUNK_SIZE - past);
+        p += JQ_CHUNK_SIZE - past;
+        munmap(p + JQ_CHUNK_SIZE, past);
+    }
+    else
+        munmap(p + JQ_CHUNK_SIZE, JQ_CHUNK_SIZE);
+    return p;
+#endif
+}
+
+static inline void jq_chunk_unmap(jq_chunk_t *chunk)
+{
+#if defined(_WIN32)
+    _aligned_free(chunk);
+#else
+    munmap(chunk, JQ_CHUNK_SIZE);
+#endif
+}
+
+static inline void jq_chunk_open(jq_slab_t *slab, jq_chunk_t *chunk)
+{
+    chunk->prev = NULL;
+    chunk->next = slab->open;
+    if (chunk->next != NULL)
+        chunk->next->prev = chunk;
+    slab->open = chunk;
+}
+
+static inline void jq_chunk_shut(jq_slab_t *slab, jq_chunk_t *chunk)
+{
+    if (chunk->next != NULL)
+        chunk->next->prev = chunk->prev;
+    if (chunk->prev != NULL)
+        chunk->prev->next = chunk->next;
+    else
+        slab->open = chunk->next;
+}
+
+static inline int jq_chunk_full(const jq_chunk_t *chunk, size_t size)
+{
+    return chunk->free == NULL && chunk->fresh + size > JQ_CHUNK_SIZE;
+}
+
+static jq_chunk_t *jq_chunk_take(jq_slab_t *slab)
+{
+    jq_chunk_t *chunk = slab->spare;
+    slab->spare = NULL;
+    if (chunk == NULL) {
+        chunk = (jq_chunk_t *)jq_chunk_map();
+        if (chunk == NULL)
+            return NULL;
+        if (slab->count >= JQ_CHUNKS_SMALL)
+            jq_huge_pages(chunk, JQ_CHUNK_SIZE);
+    }
+    chunk->free = NULL;
+    chunk->fresh = 64; /* behind the fields above, at the start of a cache line */
+    chunk->used = 0;
+    slab->count++;
+    jq_chunk_open(slab, chunk);
+    return chunk;
+}
+
+static void jq_chunk_give(jq_slab_t *slab, jq_chunk_t *chunk)
+{
+    jq_chunk_shut(slab, chunk);
+    slab->count--;
+    if (slab->spare == NULL)
+        slab->spare = chunk;
+    else
+        jq_chunk_unmap(chunk);
+}
+
+/* A slot of `size` bytes (a multiple of 8, the same at each call), or NULL. */
+static inline void *jq_slab_take(jq_slab_t *slab, size_t size)
+{
+    jq_chunk_t *chunk = slab->open;
+    void *slot;
+    if (!JQ_SLABS)
+        return PyMem_RawMalloc(size);
+    if (chunk == NULL && (chunk = jq_chunk_take(slab)) == NULL)
+        return NULL;
+    slot = chunk->free;
+    if (slot != NULL)
+        chunk->free = *(void **)slot;
+    else {
+        slot = (char *)chunk + chunk->fresh;
+        chunk->fresh += size;
+    }
+    chunk->used++;
+    if (jq_chunk_full(chunk, size))
+        jq_chunk_shut(slab, chunk);
+    return slot;
+}
+
+static inline void jq_slab_give(jq_slab_t *slab, void *slot, size_t size)
+{
+    jq_chunk_t *chunk = (jq_chunk_t *)((uintptr_t)slot & ~(uintptr_t)(JQ_CHUNK_SIZE - 1));
+    if (!JQ_SLABS) {
+        PyMem_RawFree(slot);
+        return;
+    }
+    if (jq_chunk_full(chunk, size))
+        jq_chunk_open(slab, chunk);
+    *(void **)slot = chunk->free;
+    chunk->free = slot;
+    if (--chunk->used == 0)
+        jq_chunk_give(slab, chunk);
+}
+
+/* ---- objects without cycle collection, of one type a pool ---- */
+#define JQ_OBJECT_SIZE(type) (((size_t)((PyTypeObject *)(type))->tp_basicsize + 15) & ~(size_t)15)
+
+static inline PyObject *jq_pool_take(jq_slab_t *pool, PyObject *type)
+{
+    PyObject *o = (PyObject *)(JQ_SLABS ? jq_slab_take(pool, JQ_OBJECT_SIZE(type))
+                                        : PyObject_Malloc(JQ_OBJECT_SIZE(type)));
+    if (o == NULL)
+        return PyErr_NoMemory();
+    return PyObject_Init(o, (PyTypeObject *)type);
+}
+
+static inline void jq_pool_give(jq_slab_t *pool, PyObject *o)
+{
+    PyTypeObject *type = Py_TYPE(o);
+    if (JQ_SLABS)
+        jq_slab_give(pool, o, JQ_OBJECT_SIZE(type));
+    else
+        PyObject_Free(o);
+    if (type->tp_flags & Py_TPFLAGS_HEAPTYPE)
+        Py_DECREF(type);
+}
+
+#endif
