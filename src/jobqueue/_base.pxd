@@ -3,9 +3,11 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
-from jobqueue._types cimport clock_mono_ns
+from jobqueue._types cimport HAS_GIL, clock_mono_ns
 from jobqueue._job cimport Job
-from jobqueue._state cimport OK, engine_t, engine_wake_ns, kind_t, queue_t, status_t
+from jobqueue._state cimport (
+    OK, engine_t, engine_wake_ns, kind_t, queue_t, record_t, registry_find, status_t,
+)
 from jobqueue._records cimport Registry, RunRecord, registry_now
 from jobqueue._queues cimport QueueController, WorkQueue
 
@@ -87,6 +89,15 @@ cdef inline int verb_leave(EngineBase self, status_t status, const uint8_t *id) 
     if status != OK:
         raise_status(status, id)
     return 0
+
+cdef inline record_t *record_find(EngineBase self, object id, const uint8_t *data) noexcept:
+    """The record of an id, which has been read into ``data``, or NULL. With the lock. O(1)."""
+    cdef record_t *record
+    if HAS_GIL and type(id) is Job:
+        record = <record_t *> (<Job> id).c.record
+        if record != NULL and record.home == self.e:
+            return record
+    return registry_find(self.e, data)
 
 cdef inline queue_t *queue_of(EngineBase self, void *name) noexcept:
     """The queue of a name (a str), or NULL if there is none yet. O(1)."""

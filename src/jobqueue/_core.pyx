@@ -11,7 +11,7 @@ from jobqueue._job cimport (
 )
 from jobqueue._state cimport (
     ANY_ATTEMPT, DUPLICATE_JOB, DUPLICATE_RESULT, NOT_FOUND, OK, STATE_NEW, STATE_PENDING, engine_t,
-    engine_wake_ns, queue_t, record_t, registry_find, status_t, wait_t,
+    engine_wake_ns, queue_t, record_t, registry_find, registry_prefetch, status_t, wait_t,
 )
 from jobqueue._life cimport (
     answer_check, job_add, job_check_new, job_complete, job_delete, job_expire, job_fail, job_lease,
@@ -22,7 +22,7 @@ from jobqueue._records cimport RunRecord, record_new, record_object, report_unra
 from jobqueue._queues cimport WorkQueue, queue_get
 from jobqueue._base cimport (
     SHUT_OPEN, EngineBase, at_index, count_read, queue_for, raise_status, raise_status_at,
-    verb_enter, verb_fired_now, verb_leave, verb_now,
+    record_find, verb_enter, verb_fired_now, verb_leave, verb_now,
 )
 
 from . import errors as _errors
@@ -116,6 +116,7 @@ cdef class Engine(EngineBase):
         cdef status_t status
         cdef int64_t now_ns
         verb_enter(self)
+        registry_prefetch(self.e, taken.c.tie.id)
         now_ns = verb_now(self)
         c.queue = queue_for(self, taken)
         if c.queue == NULL:
@@ -408,7 +409,7 @@ cdef class Engine(EngineBase):
         verb_enter(self)
         cdef int64_t now_ns = verb_now(self)
         lock_acquire(&self.e.lock)
-        record = registry_find(self.e, data)
+        record = record_find(self, id, data)
         if record != NULL:
             status = job_start(self.e, record, now_ns)
         lock_release(&self.e.lock)
@@ -442,7 +443,7 @@ cdef class Engine(EngineBase):
         if self.e.result_ttl_ns != NEVER_NS:
             now_ns = verb_now(self)
         lock_acquire(&self.e.lock)
-        record = registry_find(self.e, data)
+        record = record_find(self, id, data)
         if record != NULL:
             status = job_complete(self.e, record, <PyObject *> answer, fence, now_ns)
         lock_release(&self.e.lock)
@@ -461,7 +462,7 @@ cdef class Engine(EngineBase):
         verb_enter(self)
         cdef int64_t now_ns = verb_now(self)
         lock_acquire(&self.e.lock)
-        record = registry_find(self.e, data)
+        record = record_find(self, id, data)
         if record != NULL:
             status = job_fail(self.e, record, <PyObject *> answer, fence, now_ns)
         lock_release(&self.e.lock)
@@ -513,7 +514,7 @@ cdef class Engine(EngineBase):
         verb_enter(self)
         cdef int64_t now_ns = verb_now(self)
         lock_acquire(&self.e.lock)
-        record = registry_find(self.e, data)
+        record = record_find(self, id, data)
         if record != NULL:
             status = job_touch(self.e, record, ttr_ms, fence, now_ns)
         lock_release(&self.e.lock)
@@ -533,7 +534,7 @@ cdef class Engine(EngineBase):
         verb_enter(self)
         cdef int64_t now_ns = verb_now(self)
         lock_acquire(&self.e.lock)
-        record = registry_find(self.e, data)
+        record = record_find(self, id, data)
         if record != NULL:
             status = job_release(self.e, record, delay_ms, fence, now_ns)
         lock_release(&self.e.lock)
@@ -551,7 +552,7 @@ cdef class Engine(EngineBase):
         id_read(id, data)
         verb_enter(self)
         lock_acquire(&self.e.lock)
-        record = registry_find(self.e, data)
+        record = record_find(self, id, data)
         if record != NULL:
             job_delete(self.e, record)
         lock_release(&self.e.lock)
@@ -590,7 +591,7 @@ cdef class Engine(EngineBase):
         id_read(id, data)
         verb_enter(self)
         lock_acquire(&self.e.lock)
-        record = registry_find(self.e, data)
+        record = record_find(self, id, data)
         if record != NULL:
             job_expire(self.e, record)
         lock_release(&self.e.lock)
@@ -607,7 +608,7 @@ cdef class Engine(EngineBase):
         verb_enter(self)
         cdef int64_t now_ns = verb_now(self)
         lock_acquire(&self.e.lock)
-        record = registry_find(self.e, data)
+        record = record_find(self, id, data)
         if record != NULL:
             status = job_timeout(self.e, record, now_ns)
         lock_release(&self.e.lock)

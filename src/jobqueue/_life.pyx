@@ -26,7 +26,7 @@ from jobqueue._state cimport (
     STATE_LEASED, STATE_PENDING, WAIT_RUN, attempts_remain, engine_due_ns, engine_t, kind_t,
     object_of, outcome_t, queue_add, queue_awake, queue_due_ns, queue_find, queue_pop, queue_remove,
     queue_schedule, queue_t, record_processed, record_t, registry_add, registry_find,
-    registry_remove, registry_slot, scheduled_end, state_set, status_t, timer_end, ttl_arm,
+    registry_prefetch, registry_remove, scheduled_end, state_set, status_t, timer_end, ttl_arm,
     ttl_start_ns, view_end, wait_end, wait_t, waits_end,
 )
 
@@ -82,11 +82,11 @@ cdef void queue_offer(engine_t *engine, queue_t *queue, int64_t now_ns) noexcept
         wait_end(engine, wait, OUTCOME_LEASED)
 
 
-cdef inline void look_ahead(const engine_t *engine, const queue_t *queue) noexcept nogil:
+cdef inline void look_ahead(const queue_t *queue) noexcept nogil:
     """Ask for the memory of the next jobs in line, each step a lease before it is read.
 
-    With millions of jobs each would else be waited for: the record, then its job, then what
-    complete and delete will touch.
+    With millions of jobs each would else be waited for: the record, then its job and the timers
+    beside its own.
     """
     cdef const record_t *far = <const record_t *> skiplist_ahead(&queue.ready, 6)
     cdef const record_t *near = <const record_t *> skiplist_ahead(&queue.ready, 3)
@@ -101,7 +101,6 @@ cdef inline void look_ahead(const engine_t *engine, const queue_t *queue) noexce
         prefetch(near.ttl.prev)
         prefetch(near.ttl.next)
     if next != NULL:
-        prefetch(registry_slot(engine, next.job.tie.id))
         prefetch(next.job.payload)
 
 
@@ -114,7 +113,7 @@ cdef record_t *job_lease(
         record = queue_pop(queue)
         if record == NULL:
             return NULL
-        look_ahead(engine, queue)
+        look_ahead(queue)
         prior_state[0] = record.state
         status = NOT_FOUND
         if record.home == engine:
@@ -356,6 +355,7 @@ cdef status_t job_start(engine_t *engine, record_t *record, int64_t now_ns) noex
     record.attempts += 1
     engine.leased_count += 1
     wheel_arm(&engine.wheel, &record.ttr, now_ns + <int64_t> record.job.ttr_ms * NS_PER_MS)
+    registry_prefetch(engine, record.job.tie.id)  # for delete
     return OK
 
 

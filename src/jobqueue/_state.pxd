@@ -4,7 +4,8 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
 from libc.string cimport memset
 
 from jobqueue._types cimport (
-    HARD_ATTEMPTS_MAX, NEVER_NS, TIMER_ARMED, TIMER_CANCELLED, id_hash, job_t, lock_t, timer_t,
+    HARD_ATTEMPTS_MAX, NEVER_NS, TIMER_ARMED, TIMER_CANCELLED, id_hash, job_t, lock_t, prefetch,
+    timer_t,
 )
 from jobqueue._skiplist cimport skiplist_first_a, skiplist_len, skiplist_t
 from jobqueue._wheel cimport wheel_cancel, wheel_next_wake, wheel_t
@@ -62,6 +63,7 @@ cdef enum status_t:               # what a call came to; _core has the table to 
     CLOSED = 12
 
 cdef enum:
+    SLOTS_FAR = 32768             # a hash table this big is not in the cache any more
     KINDS = 3                     # timers a record may show
     ANY_ATTEMPT = 0               # no fencing asked for (attempts count from 1)
 
@@ -184,9 +186,10 @@ cdef void engine_clear(engine_t *engine) noexcept nogil
 cdef bint engine_reserve_queues(engine_t *engine, Py_ssize_t queues) noexcept nogil
 
 # registry
-cdef inline const void *registry_slot(const engine_t *engine, const uint8_t *id) noexcept nogil:
-    """Where the search for an id begins."""
-    return engine.slots + (id_hash(id, engine.seed) & <uint64_t> engine.slot_mask)
+cdef inline void registry_prefetch(const engine_t *engine, const uint8_t *id) noexcept nogil:
+    """Ask for the memory where the search for an id begins, if the table is too big for a cache."""
+    if engine.slot_mask >= SLOTS_FAR:
+        prefetch(engine.slots + (id_hash(id, engine.seed) & <uint64_t> engine.slot_mask))
 
 cdef record_t *registry_find(const engine_t *engine, const uint8_t *id) noexcept nogil
 cdef int registry_add(engine_t *engine, record_t *record) noexcept nogil

@@ -13,8 +13,8 @@ from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcmp, memset
 
 from jobqueue._types cimport (
-    ID_SIZE, NEVER_NS, NS_PER_MS, TIMER_CANCELLED, TIMER_IDLE, huge_pages, id_hash, job_t, ref_drop,
-    ref_take, sortkey_t, tie_t,
+    HAS_GIL, ID_SIZE, NEVER_NS, NS_PER_MS, TIMER_CANCELLED, TIMER_IDLE, huge_pages, id_hash, job_t,
+    ref_drop, ref_take, sortkey_t, tie_t,
 )
 from jobqueue._skiplist cimport (
     skiplist_clear, skiplist_find, skiplist_first, skiplist_init, skiplist_insert, skiplist_pop,
@@ -49,6 +49,11 @@ cdef sortkey_t key_scheduled(const job_t *job, int64_t due_ns) noexcept nogil:
     key.tie = &job.tie
     return key
 
+
+cdef inline void record_leave(record_t *record) noexcept nogil:
+    record.home = NULL
+    if record.job.record == record:
+        record.job.record = NULL
 
 # ---------------------------------------------------------------- life of the structs
 
@@ -96,7 +101,7 @@ cdef void engine_clear(engine_t *engine) noexcept nogil:
             timer_end(engine, record, KIND_TTL)
             timer_end(engine, record, KIND_TTR)
             scheduled_end(record, TIMER_CANCELLED)
-            record.home = NULL
+            record_leave(record)
             ref_drop(object_of(record))
     wheel_clear(&engine.wheel)
     free(slots)
@@ -174,6 +179,8 @@ cdef int registry_add(engine_t *engine, record_t *record) noexcept nogil:
         record.queue = engine.shadow
     engine.running_count += record.state == STATE_LEASED
     record.job.held += record.job.held < 255
+    if HAS_GIL:  # else another engine might read it, under another lock
+        record.job.record = record
     ref_take(object_of(record))
     return 1
 
@@ -200,7 +207,7 @@ cdef void registry_remove(engine_t *engine, record_t *record) noexcept nogil:
     timer_end(engine, record, KIND_TTL)
     timer_end(engine, record, KIND_TTR)
     engine.running_count -= record.state == STATE_LEASED
-    record.home = NULL
+    record_leave(record)
     record.job.held -= 0 < record.job.held < 255
     ref_drop(object_of(record))
 

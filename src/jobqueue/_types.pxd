@@ -64,6 +64,8 @@ cdef struct job_t:                # the immutable half of a job; lives inside a 
     int64_t time_ns               # scheduled time, wall; NEVER_NS: none
     void *name                    # exact str, owned
     void *payload                 # exact bytes, owned
+    void *record                  # a record_t of it that is registered somewhere, borrowed; with the
+                                  # GIL only, NULL: look it up
     uint32_t ttr_ms
     uint32_t ttl_ms
     int32_t priority              # high first

@@ -23,7 +23,9 @@ from jobqueue._life cimport (
 )
 from jobqueue._records cimport RunRecord, Waiter, record_new, waiter_new, wake_all
 from jobqueue._queues cimport WorkQueue, queue_get
-from jobqueue._base cimport count_read, queue_for, verb_enter, verb_fired_now, verb_leave, verb_now
+from jobqueue._base cimport (
+    count_read, queue_for, record_find, verb_enter, verb_fired_now, verb_leave, verb_now,
+)
 from jobqueue._core cimport Engine, job_read, lease_object, lease_timeout
 
 from _thread import allocate_lock
@@ -263,7 +265,7 @@ cdef class WaitingEngine(Engine):
         waiter = waiter_new(self.registry, wake, False)
         waiter.c.kind = WAIT_RESULT
         self.lock_open()
-        record = registry_find(self.e, data)
+        record = record_find(self, id, data)
         answer = None
         if record != NULL:
             if record_processed(record):

@@ -17,14 +17,7 @@ cimport cython
 from cpython.exc cimport PyErr_SetObject, PyErr_WriteUnraisable
 from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint16_t, uint64_t, uintptr_t
 
-from jobqueue._types cimport (
-    NEVER_NS,
-    NS_PER_MS,
-    TIMER_ARMED,
-    TIMER_CANCELLED,
-    TIMER_FIRED,
-    timer_t,
-)
+from jobqueue._types cimport NEVER_NS, NS_PER_MS, TIMER_ARMED, TIMER_CANCELLED, TIMER_FIRED, timer_t
 
 from datetime import datetime, timedelta, timezone
 
