@@ -8,11 +8,16 @@ from jobqueue._records cimport RunRecord
 from jobqueue._queues cimport WorkQueue
 from jobqueue._base cimport EngineBase
 
+cdef struct entrant_t:            # one job of add_many
+    record_t *record              # owned
+    int64_t created_ns            # its stamp from before
+
 cdef class Engine(EngineBase):
     cdef queue_t *queue_make(
             self, Job job, bint scheduled, bint is_run, int64_t now_ns) except NULL
     cdef int enqueue(self, object job, bint scheduled) except -1
-    cdef int queues_make(self, list jobs, list records, int64_t now_ns) except -1
+    cdef record_t *entrant_new(self, object job, Py_ssize_t index) except NULL
+    cdef int queues_make(self, list jobs, entrant_t *entrants, int64_t now_ns) except -1
     cdef int take_from_one(
             self, WorkQueue queue, Py_ssize_t most, int64_t now_ns, list leased) except -1
     cdef int undo_fresh(self, Job job) except -1

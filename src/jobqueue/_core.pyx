@@ -1,22 +1,27 @@
 """Engine: the non-blocking verbs, each one crossing into native code once."""
 
+from cpython.bytes cimport PyBytes_CheckExact, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
 
-from jobqueue._types cimport ID_SIZE, NEVER_NS, lock_acquire, lock_release
+from jobqueue._types cimport (
+    HAS_GIL, ID_SIZE, NEVER_NS, RESULT_MAX_SIZE, job_t, lock_acquire, lock_release, ref_drop,
+    ref_take,
+)
 from jobqueue._skiplist cimport skiplist_len
 from jobqueue._job cimport (
     ID, Job, id_object, id_read, job_object, result_read, timeout_read, ttr_read,
 )
 from jobqueue._state cimport (
     ANY_ATTEMPT, DUPLICATE_JOB, DUPLICATE_RESULT, NOT_FOUND, OK, STATE_NEW, STATE_PENDING, engine_t,
-    engine_wake_ns, queue_t, record_t, registry_find, registry_prefetch, status_t, wait_t,
+    engine_wake_ns, object_of, queue_t, record_t, registry_find, registry_prefetch, status_t,
+    wait_t,
 )
 from jobqueue._life cimport (
-    answer_check, job_add, job_check_new, job_complete, job_delete, job_expire, job_fail, job_lease,
-    job_release, job_schedule, job_start, job_timeout, job_touch, job_unadd, lease_undo,
-    queue_offer,
+    answer_check, job_add, job_check_new, job_complete, job_delete, job_expire, job_fail,
+    job_finish, job_lease, job_release, job_schedule, job_start, job_timeout, job_touch, job_unadd,
+    lease_undo, queue_offer,
 )
 from jobqueue._records cimport RunRecord, record_new, record_object, report_unraisable, wake_all
 from jobqueue._queues cimport WorkQueue, queue_get
@@ -46,22 +51,77 @@ cdef Job job_read(object value):
     return <Job> value
 
 
+# ---------------------------------------------------------------- batches
+
 cdef struct answer_t:             # one pair of complete_many
-    uint8_t id[ID_SIZE]
+    const job_t *job              # NULL: the id is not that of a Job at hand
+    void *result                  # exact bytes, borrowed
     record_t *record
+    uint8_t id[ID_SIZE]
 
 
-cdef bytes answer_read(object pair, uint8_t *id, Py_ssize_t index):
-    """Read the id and the result of a pair."""
+cdef status_t entrants_add(
+        engine_t *engine, entrant_t *entrants, Py_ssize_t count, int64_t now_ns,
+        Py_ssize_t *at) noexcept nogil:
+    """Add jobs, all or none; ``at`` is the first that cannot be added."""
+    cdef int64_t created_last_ns = engine.created_last_ns
+    cdef status_t status
+    cdef bint waited_for = False
+    cdef record_t *record
+    cdef Py_ssize_t i
+    for i in range(count):
+        record = entrants[i].record
+        entrants[i].created_ns = record.job.tie.created_ns
+        status = job_add(engine, record, now_ns)
+        if status != OK:
+            at[0] = i
+            while i > 0:
+                i -= 1
+                job_unadd(engine, entrants[i].record, entrants[i].created_ns)
+            engine.created_last_ns = created_last_ns
+            return status
+        waited_for |= record.queue.first_link != NULL
+    if waited_for:
+        for i in range(count):
+            queue_offer(engine, entrants[i].record.queue, now_ns)
+    return OK
+
+
+cdef inline bint pair_read(object pair, answer_t *answer) noexcept:
+    """Read a pair whose id is a Job and whose result is bytes. False: it is not such a pair."""
+    cdef object id
+    cdef object result
+    if type(pair) is not tuple or len(<tuple> pair) != 2:
+        return False
+    id = (<tuple> pair)[0]
+    result = (<tuple> pair)[1]
+    if type(id) is not Job or not PyBytes_CheckExact(result):
+        return False
+    if PyBytes_GET_SIZE(result) > RESULT_MAX_SIZE:
+        return False
+    answer.job = &(<Job> id).c
+    answer.result = <PyObject *> result
+    return True
+
+
+cdef bytes pair_read_other(object pair, answer_t *answer, Py_ssize_t index):
+    """Read any pair; the caller keeps the bytes that are returned."""
+    cdef bytes result
     try:
-        if type(pair) is tuple and len(<tuple> pair) == 2:
-            id_read((<tuple> pair)[0], id)
-            return result_read((<tuple> pair)[1])
         first, second = pair
-        id_read(first, id)
-        return result_read(second)
+        id_read(first, answer.id)
+        result = result_read(second)
     except (_errors.ValidationError, TypeError, ValueError) as error:
         raise at_index(error, index) from None
+    answer.job = NULL
+    answer.result = <PyObject *> result
+    return result
+
+
+cdef inline const uint8_t *answer_id(const answer_t *answer) noexcept nogil:
+    if answer.job == NULL:
+        return answer.id
+    return answer.job.tie.id
 
 
 cdef status_t answers_check(
@@ -69,9 +129,14 @@ cdef status_t answers_check(
     """Find and mark the records of a batch; ``at`` is the first that cannot be completed."""
     cdef record_t *record
     cdef status_t status
+    cdef Py_ssize_t i
     for i in range(count):
         at[0] = i
-        record = registry_find(engine, answers[i].id)
+        record = NULL
+        if HAS_GIL and answers[i].job != NULL:
+            record = <record_t *> answers[i].job.record
+        if record == NULL or record.home != engine:
+            record = registry_find(engine, answer_id(&answers[i]))
         status = NOT_FOUND if record == NULL else answer_check(record, ANY_ATTEMPT)
         if status == OK and record.marked:
             status = DUPLICATE_RESULT
@@ -81,6 +146,20 @@ cdef status_t answers_check(
         answers[i].record = record
     return OK
 
+
+cdef status_t answers_apply(
+        engine_t *engine, answer_t *answers, Py_ssize_t count, int64_t now_ns,
+        Py_ssize_t *at) noexcept nogil:
+    """Complete jobs, all or none; ``at`` is the first that cannot be completed."""
+    cdef status_t status = answers_check(engine, answers, count, at)
+    cdef Py_ssize_t i
+    for i in range(count if status == OK else at[0]):
+        answers[i].record.marked = False
+        if status == OK:
+            job_finish(engine, answers[i].record, True, answers[i].result, now_ns)
+    return status
+
+# ---------------------------------------------------------------- verbs
 
 cdef inline record_t *queue_take(
         Engine self, queue_t *queue, int64_t now_ns, uint8_t *prior_state) noexcept:
@@ -157,61 +236,56 @@ cdef class Engine(EngineBase):
         """
         cdef list taken = list(jobs)
         cdef Py_ssize_t count = len(taken)
-        cdef list records = [None] * count
-        cdef int64_t *stamps_ns
-        cdef Job job
-        cdef RunRecord record
-        cdef status_t status = OK
-        cdef Py_ssize_t i, done
-        cdef int64_t now_ns, last_ns
-        cdef bint known = True
-        for i in range(count):
-            if type(taken[i]) is not Job:
-                raise at_index(TypeError(f"a Job is wanted, not {_errors.shown(taken[i])}"), i)
-            job = <Job> taken[i]
-            record = record_new(job)
-            record.c.queue = queue_for(self, job)
-            known &= record.c.queue != NULL
-            records[i] = record
-        verb_enter(self)
-        now_ns = verb_now(self)
-        if not known:
-            self.queues_make(taken, records, now_ns)
-        stamps_ns = <int64_t *> malloc(<size_t> (count + 1) * sizeof(int64_t))
-        if stamps_ns == NULL:
+        cdef Py_ssize_t made = 0
+        cdef Py_ssize_t at = 0
+        cdef entrant_t *entrants = <entrant_t *> malloc(<size_t> (count + 1) * sizeof(entrant_t))
+        cdef status_t status
+        cdef int64_t now_ns
+        if entrants == NULL:
             raise MemoryError
-        done = 0
-        lock_acquire(&self.e.lock)
-        last_ns = self.e.created_last_ns
-        while done < count:
-            record = <RunRecord> records[done]
-            stamps_ns[done] = record.c.job.tie.created_ns
-            status = job_add(self.e, &record.c, now_ns)
-            if status != OK:
-                break
-            done += 1
-        if status == OK:
-            for i in range(count):
-                record = <RunRecord> records[i]
-                if record.c.queue.first_link != NULL:
-                    queue_offer(self.e, record.c.queue, now_ns)
-        else:
-            for i in range(done):
-                job_unadd(self.e, &(<RunRecord> records[i]).c, stamps_ns[i])
-            self.e.created_last_ns = last_ns
-        lock_release(&self.e.lock)
-        free(stamps_ns)
+        try:
+            while made < count:
+                entrants[made].record = self.entrant_new(taken[made], made)
+                made += 1
+            verb_enter(self)
+            now_ns = verb_now(self)
+            self.queues_make(taken, entrants, now_ns)
+            lock_acquire(&self.e.lock)
+            status = entrants_add(self.e, entrants, count, now_ns, &at)
+            lock_release(&self.e.lock)
+        finally:
+            while made > 0:
+                made -= 1
+                ref_drop(object_of(entrants[made].record))
+            free(entrants)
         verb_leave(self, OK, NULL)
         if status != OK:
-            raise_status_at(status, (<Job> taken[done]).c.tie.id, done)
+            raise_status_at(status, (<Job> taken[at]).c.tie.id, at)
 
-    cdef int queues_make(self, list jobs, list records, int64_t now_ns) except -1:
+    cdef record_t *entrant_new(self, object job, Py_ssize_t index) except NULL:
+        """The record, with a reference to it, of a job in a batch."""
+        cdef RunRecord record
+        if type(job) is not Job:
+            raise at_index(TypeError(f"a Job is wanted, not {_errors.shown(job)}"), index)
+        record = record_new(job)
+        record.c.queue = queue_for(self, <Job> job)
+        ref_take(<PyObject *> record)
+        return &record.c
+
+    cdef int queues_make(self, list jobs, entrant_t *entrants, int64_t now_ns) except -1:
         """Make the queues that a batch needs, but only if all of it will be taken."""
         cdef Job job
         cdef Py_ssize_t i
+        cdef Py_ssize_t count = len(jobs)
         cdef status_t status
-        cdef set ids = set()
-        for i in range(len(jobs)):
+        cdef set ids
+        for i in range(count):
+            if entrants[i].record.queue == NULL:
+                break
+        else:
+            return 0
+        ids = set()
+        for i in range(count):
             job = <Job> jobs[i]
             status = job_check_new(self.e, &job.c, False, False, now_ns)
             if status == OK and job in ids:
@@ -219,9 +293,9 @@ cdef class Engine(EngineBase):
             if status != OK:
                 raise_status_at(status, job.c.tie.id, i)
             ids.add(job)
-        for i in range(len(jobs)):
+        for i in range(count):
             job = <Job> jobs[i]
-            (<RunRecord> records[i]).c.queue = &queue_get(
+            entrants[i].record.queue = &queue_get(
                 self.own_queues, <str> <PyObject *> job.c.name).c
         return 0
 
@@ -475,28 +549,28 @@ cdef class Engine(EngineBase):
         """
         cdef list taken = list(pairs)
         cdef Py_ssize_t count = len(taken)
-        cdef list results = [None] * count
+        cdef list kept = None     # results that the pairs do not hold as they are
         cdef answer_t *answers = <answer_t *> malloc(<size_t> (count + 1) * sizeof(answer_t))
         cdef status_t status
-        cdef Py_ssize_t i, at
+        cdef Py_ssize_t i
+        cdef Py_ssize_t at = 0
         cdef int64_t now_ns
         if answers == NULL:
             raise MemoryError
         try:
             for i in range(count):
-                results[i] = answer_read(taken[i], answers[i].id, i)
+                if not pair_read(taken[i], &answers[i]):
+                    if kept is None:
+                        kept = []
+                    kept.append(pair_read_other(taken[i], &answers[i], i))
             verb_enter(self)
             now_ns = verb_now(self)
             lock_acquire(&self.e.lock)
-            status = answers_check(self.e, answers, count, &at)
-            for i in range(count if status == OK else at):
-                answers[i].record.marked = False
-                if status == OK:
-                    job_complete(self.e, answers[i].record, <PyObject *> results[i], ANY_ATTEMPT, now_ns)
+            status = answers_apply(self.e, answers, count, now_ns, &at)
             lock_release(&self.e.lock)
             verb_leave(self, OK, NULL)
             if status != OK:
-                raise_status_at(status, answers[at].id, at)
+                raise_status_at(status, answer_id(&answers[at]), at)
         finally:
             free(answers)
 

@@ -192,7 +192,15 @@ static inline PyObject *jq_pool_take(jq_slab_t *pool, PyObject *type)
                                         : PyObject_Malloc(JQ_OBJECT_SIZE(type)));
     if (o == NULL)
         return PyErr_NoMemory();
+#if JQ_SLABS && !defined(Py_REF_DEBUG) && !defined(Py_TRACE_REFS)
+    Py_SET_TYPE(o, (PyTypeObject *)type); /* what PyObject_Init does, without the call */
+    if (((PyTypeObject *)type)->tp_flags & Py_TPFLAGS_HEAPTYPE)
+        Py_INCREF(type);
+    Py_SET_REFCNT(o, 1);
+    return o;
+#else
     return PyObject_Init(o, (PyTypeObject *)type);
+#endif
 }
 
 static inline void jq_pool_give(jq_slab_t *pool, PyObject *o)

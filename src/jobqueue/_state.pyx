@@ -24,6 +24,7 @@ from jobqueue._wheel cimport Timer, wheel_arm, wheel_cancel, wheel_clear, wheel_
 
 cdef enum:
     SLOTS_MIN = 8                 # smallest hash table
+    SLOTS_KEPT = 1024             # one this small does not shrink again
 
 cdef Timer probe_timer = Timer.__new__(Timer)
 cdef Py_ssize_t VIEW_STATE_OFFSET = <char *> &probe_timer.state - <char *> <void *> probe_timer
@@ -202,8 +203,8 @@ cdef void registry_remove(engine_t *engine, record_t *record) noexcept nogil:
             gap = i
     slots[gap].record = NULL
     engine.count -= 1
-    if mask + 1 > SLOTS_MIN and engine.count * 8 < mask + 1:
-        registry_resize(engine, (mask + 1) // 4 if mask + 1 > 4 * SLOTS_MIN else SLOTS_MIN)
+    if mask + 1 > SLOTS_KEPT and engine.count * 8 < mask + 1:
+        registry_resize(engine, max((mask + 1) // 4, SLOTS_KEPT))
     timer_end(engine, record, KIND_TTL)
     timer_end(engine, record, KIND_TTR)
     engine.running_count -= record.state == STATE_LEASED
