@@ -36,6 +36,7 @@ MODULES = (
     "_skiplist_object",
     "_wheel",
     "_system",
+    "_unique",
     "_job",
     "_state",
     "_life",

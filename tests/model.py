@@ -103,10 +103,17 @@ def text_of(error: Exception) -> bytes:
     return text.encode(errors="replace")[:MAX_RESULT]
 
 
+def duplicate(job: Job, first: Job) -> DuplicateJobError:
+    """The error of a job whose id, or key, another has."""
+    error = DuplicateJobError(f"job {job.id} is kept out by job {first.id}")
+    error.first = first.id
+    return error
+
+
 def failed_at(index: int, error: JobQueueError) -> JobQueueError:
     """The same error, naming the place in a batch."""
     named = type(error)(f"item {index}: {error}")
-    named.index = index
+    named.__dict__.update(vars(error), index=index)
     return named
 
 
@@ -199,7 +206,8 @@ class ModelController:
                 try:
                     self._check_new(job)
                     if job in jobs[:index]:
-                        raise DuplicateJobError(f"job {job.id} is there twice")
+                        raise duplicate(job, job)
+                    self._check_key(job, jobs[:index])
                 except JobQueueError as error:
                     raise failed_at(index, error) from None
             for job in jobs:
@@ -242,9 +250,16 @@ class ModelController:
         if expires and over:
             raise InvalidTimeError(f"job {job.id} has expired before it begins")
         if job.id in self.registry:
-            raise DuplicateJobError(f"job {job.id} is there already")
+            raise duplicate(job, job)
+        self._check_key(job, [record.job for record in self.registry if not record.processed()])
         if job.name in self.queues.queues() and self.queues.exists(job):
             raise QueueOutOfSyncError(f"queue {job.name!r} holds job {job.id} already")
+
+    def _check_key(self, job: Job, others: list[Job]) -> None:
+        """Raise if one of the others holds the job's key."""
+        for other in others:
+            if job.unique is not None and (other.name, other.unique) == (job.name, job.unique):
+                raise duplicate(job, other)
 
     def _register(self, job: Job) -> Record:
         record = Record(job)

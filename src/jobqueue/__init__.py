@@ -19,6 +19,7 @@ from ._job import (
     MAX_TIMEOUT,
     MAX_TTL,
     MAX_TTR,
+    MAX_UNIQUE,
     TIME_FORMAT,
     Job,
 )
@@ -52,6 +53,7 @@ from .errors import (
     InvalidTimeoutError,
     InvalidTTLError,
     InvalidTTRError,
+    InvalidUniqueError,
     JobQueueError,
     LeaseExpiredError,
     MaxAttemptsReachedError,
@@ -88,6 +90,7 @@ from .validation import (
     validate_timeout,
     validate_ttl,
     validate_ttr,
+    validate_unique,
 )
 
 __version__ = "0.1.0"
@@ -103,6 +106,7 @@ __all__ = [
     "MAX_TIMEOUT",
     "MAX_TTL",
     "MAX_TTR",
+    "MAX_UNIQUE",
     "TIME_FORMAT",
     "Adder",
     "AlreadyLeasedError",
@@ -133,6 +137,7 @@ __all__ = [
     "InvalidTTRError",
     "InvalidTimeError",
     "InvalidTimeoutError",
+    "InvalidUniqueError",
     "Iterator",
     "Job",
     "JobQueueError",
@@ -170,4 +175,5 @@ __all__ = [
     "validate_timeout",
     "validate_ttl",
     "validate_ttr",
+    "validate_unique",
 ]

@@ -6,7 +6,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from jobqueue._types cimport HAS_GIL, clock_mono_ns
 from jobqueue._job cimport Job
 from jobqueue._state cimport (
-    OK, engine_t, engine_wake_ns, kind_t, queue_t, record_t, registry_find, status_t,
+    OK, engine_t, engine_wake_ns, kind_t, queue_t, record_t, refusal_t, registry_find, status_t,
 )
 from jobqueue._records cimport Registry, RunRecord, registry_now
 from jobqueue._queues cimport QueueController, WorkQueue
@@ -55,6 +55,9 @@ cdef class EngineBase:
 
 cdef int raise_status(status_t status, const uint8_t *id) except -1
 cdef int raise_status_at(status_t status, const uint8_t *id, Py_ssize_t index) except -1
+cdef int raise_refused(status_t status, Job job, const refusal_t *why) except -1
+cdef int raise_refused_at(
+    status_t status, Job job, const refusal_t *why, Py_ssize_t index) except -1
 cdef object at_index(object error, Py_ssize_t index)
 cdef Py_ssize_t count_read(object value, str what, Py_ssize_t low) except -1
 

@@ -14,11 +14,12 @@ from jobqueue._types cimport (
 )
 from jobqueue._wheel cimport wheel_arm, wheel_cancel, wheel_init, wheel_next_deadline
 from jobqueue._system cimport random_fill
-from jobqueue._job cimport id_object, name_read, ttl_read
+from jobqueue._job cimport Job, id_object, name_read, ttl_read
 from jobqueue._state cimport (
-    KIND_SCHEDULED, KIND_TTL, KIND_TTR, OUTCOME_CLOSED, OUTCOME_LEASED, engine_due_ns,
-    engine_end_waits, engine_reserve_queues, engine_wake_ns, kind_t, object_of, queue_remove,
-    queue_t, record_t, scheduled_end, status_t, wait_end, wait_forget, wait_t,
+    DUPLICATE_JOB, DUPLICATE_KEY, KIND_SCHEDULED, KIND_TTL, KIND_TTR, OUTCOME_CLOSED,
+    OUTCOME_LEASED, engine_due_ns, engine_end_waits, engine_reserve_queues, engine_wake_ns, kind_t,
+    object_of, queue_remove, queue_t, record_t, refusal_t, scheduled_end, status_t, wait_end,
+    wait_forget, wait_t,
 )
 from jobqueue._life cimport engine_fire, job_delete, lease_undo
 from jobqueue._records cimport (
@@ -36,7 +37,7 @@ cdef tuple STATUS_ERRORS = (
     None, MemoryError, _errors.NotFoundError, _errors.DuplicateJobError, _errors.DuplicateResultError,
     _errors.LeaseExpiredError, _errors.MaxAttemptsReachedError, _errors.AlreadyLeasedError,
     _errors.AlreadyProcessedError, _errors.QueueOutOfSyncError, _errors.InvalidTimeError,
-    _errors.InvalidTimeError, _errors.ClosedError,
+    _errors.InvalidTimeError, _errors.ClosedError, _errors.DuplicateJobError,
 )
 cdef tuple STATUS_TEXTS = (
     "", "no memory left for job {}", "no job {}", "job {} was added before",
@@ -44,12 +45,38 @@ cdef tuple STATUS_TEXTS = (
     "job {} has used up its attempts", "job {} is leased already", "job {} is processed already",
     "the queue refused job {}", "job {} would be expired before it begins: its ttl is over",
     "job {} cannot be scheduled: it has no time", "the controller is closed",
+    "another job has the key of job {}",
 )
 
 
 cdef object status_error(status_t status, object id):
     """The one table of status -> exception."""
-    return STATUS_ERRORS[<int> status](STATUS_TEXTS[<int> status].format(id))
+    error = STATUS_ERRORS[<int> status](STATUS_TEXTS[<int> status].format(id))
+    if status == DUPLICATE_JOB:
+        error.first = id
+    return error
+
+
+cdef object refusal_error(status_t status, Job job, const refusal_t *why):
+    """Why a job was not taken."""
+    if status == DUPLICATE_KEY:
+        first = id_object(why.first)
+        error = _errors.DuplicateJobError(
+            f"job {job.id} has the key {_errors.shown(job.unique)}, as job {first} of {job.name!r},"
+            " which is not processed")
+        error.first = first
+        return error
+    return status_error(status, job.id)
+
+
+cdef int raise_refused(status_t status, Job job, const refusal_t *why) except -1:
+    raise refusal_error(status, job, why)
+
+
+cdef int raise_refused_at(
+        status_t status, Job job, const refusal_t *why, Py_ssize_t index) except -1:
+    error = refusal_error(status, job, why)
+    raise at_index(error, index)
 
 
 cdef int raise_status(status_t status, const uint8_t *id) except -1:
@@ -68,6 +95,7 @@ def _at_index(error, Py_ssize_t index):
 cdef object at_index(object error, Py_ssize_t index):
     """The same error, naming the item of a batch that is at fault."""
     made = type(error)(f"item {index}: {error}")
+    made.__dict__.update(error.__dict__)
     made.index = index
     return made
 

@@ -6,17 +6,17 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
 
 from jobqueue._types cimport (
-    HAS_GIL, ID_SIZE, NEVER_NS, RESULT_MAX_SIZE, job_t, lock_acquire, lock_release, ref_drop,
-    ref_take,
+    HAS_GIL, ID_SIZE, JOB_UNIQUE, NEVER_NS, RESULT_MAX_SIZE, job_t, lock_acquire, lock_release,
+    ref_drop, ref_take,
 )
 from jobqueue._skiplist cimport skiplist_len
 from jobqueue._job cimport (
     ID, Job, id_object, id_read, job_object, result_read, timeout_read, ttr_read,
 )
 from jobqueue._state cimport (
-    ANY_ATTEMPT, DUPLICATE_JOB, DUPLICATE_RESULT, NOT_FOUND, OK, STATE_NEW, STATE_PENDING, engine_t,
-    engine_wake_ns, object_of, queue_t, record_t, registry_find, registry_prefetch, status_t,
-    wait_t,
+    ANY_ATTEMPT, DUPLICATE_JOB, DUPLICATE_KEY, DUPLICATE_RESULT, NOT_FOUND, OK, STATE_NEW,
+    STATE_PENDING, engine_t, engine_wake_ns, object_of, queue_t, record_t, refusal_t, registry_find,
+    registry_prefetch, status_t, wait_t,
 )
 from jobqueue._life cimport (
     answer_check, job_add, job_check_new, job_complete, job_delete, job_expire, job_fail,
@@ -26,8 +26,8 @@ from jobqueue._life cimport (
 from jobqueue._records cimport RunRecord, record_new, record_object, report_unraisable, wake_all
 from jobqueue._queues cimport WorkQueue, queue_get
 from jobqueue._base cimport (
-    SHUT_OPEN, EngineBase, at_index, count_read, queue_for, raise_status, raise_status_at,
-    record_find, verb_enter, verb_fired_now, verb_leave, verb_now,
+    SHUT_OPEN, EngineBase, at_index, count_read, queue_for, raise_refused, raise_refused_at,
+    raise_status_at, record_find, verb_enter, verb_fired_now, verb_leave, verb_now,
 )
 
 from . import errors as _errors
@@ -181,11 +181,13 @@ cdef class Engine(EngineBase):
             self, Job job, bint scheduled, bint is_run, int64_t now_ns) except NULL:
         """The queue of a new name, made only if the job will be taken: an error changes nothing."""
         cdef status_t status
+        cdef refusal_t why
         lock_acquire(&self.e.lock)
         status = job_check_new(self.e, &job.c, scheduled, is_run, now_ns)
+        why = self.e.refusal
         lock_release(&self.e.lock)
         if status != OK:
-            raise_status(status, job.c.tie.id)
+            raise_refused(status, job, &why)
         return &queue_get(self.own_queues, <str> <PyObject *> job.c.name).c
 
     cdef int enqueue(self, object job, bint scheduled) except -1:
@@ -193,6 +195,7 @@ cdef class Engine(EngineBase):
         cdef RunRecord record = record_new(taken)
         cdef record_t *c = &record.c
         cdef status_t status
+        cdef refusal_t why
         cdef int64_t now_ns
         verb_enter(self)
         registry_prefetch(self.e, taken.c.tie.id)
@@ -202,10 +205,16 @@ cdef class Engine(EngineBase):
             c.queue = self.queue_make(taken, scheduled, False, now_ns)
         lock_acquire(&self.e.lock)
         status = job_schedule(self.e, c, now_ns) if scheduled else job_add(self.e, c, now_ns)
-        if status == OK and c.queue.first_link != NULL:
-            queue_offer(self.e, c.queue, now_ns)
+        if status == OK:
+            if c.queue.first_link != NULL:
+                queue_offer(self.e, c.queue, now_ns)
+        else:
+            why = self.e.refusal
         lock_release(&self.e.lock)
-        return verb_leave(self, status, taken.c.tie.id)
+        verb_leave(self, OK, NULL)
+        if status != OK:
+            raise_refused(status, taken, &why)
+        return 0
 
     def add(self, job):
         """Take a job: NEW, in ready of its queue; handed on at once if somebody waits for it.
@@ -240,6 +249,7 @@ cdef class Engine(EngineBase):
         cdef Py_ssize_t at = 0
         cdef entrant_t *entrants = <entrant_t *> malloc(<size_t> (count + 1) * sizeof(entrant_t))
         cdef status_t status
+        cdef refusal_t why
         cdef int64_t now_ns
         if entrants == NULL:
             raise MemoryError
@@ -252,6 +262,7 @@ cdef class Engine(EngineBase):
             self.queues_make(taken, entrants, now_ns)
             lock_acquire(&self.e.lock)
             status = entrants_add(self.e, entrants, count, now_ns, &at)
+            why = self.e.refusal
             lock_release(&self.e.lock)
         finally:
             while made > 0:
@@ -260,7 +271,7 @@ cdef class Engine(EngineBase):
             free(entrants)
         verb_leave(self, OK, NULL)
         if status != OK:
-            raise_status_at(status, (<Job> taken[at]).c.tie.id, at)
+            raise_refused_at(status, <Job> taken[at], &why, at)
 
     cdef record_t *entrant_new(self, object job, Py_ssize_t index) except NULL:
         """The record, with a reference to it, of a job in a batch."""
@@ -278,6 +289,8 @@ cdef class Engine(EngineBase):
         cdef Py_ssize_t i
         cdef Py_ssize_t count = len(jobs)
         cdef status_t status
+        cdef refusal_t why
+        cdef dict keys = {}
         cdef set ids
         for i in range(count):
             if entrants[i].record.queue == NULL:
@@ -287,11 +300,19 @@ cdef class Engine(EngineBase):
         ids = set()
         for i in range(count):
             job = <Job> jobs[i]
+            lock_acquire(&self.e.lock)
             status = job_check_new(self.e, &job.c, False, False, now_ns)
+            why = self.e.refusal
+            lock_release(&self.e.lock)
             if status == OK and job in ids:
                 status = DUPLICATE_JOB
+            if status == OK and job.c.flags & JOB_UNIQUE:
+                first = keys.setdefault((job.name, job.unique), job)
+                if first is not job:
+                    status = DUPLICATE_KEY
+                    id_read(first, why.first)
             if status != OK:
-                raise_status_at(status, job.c.tie.id, i)
+                raise_refused_at(status, job, &why, i)
             ids.add(job)
         for i in range(count):
             job = <Job> jobs[i]

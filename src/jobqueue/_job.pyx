@@ -13,9 +13,10 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
 from jobqueue._types cimport (
-    ATTEMPTS_MAX, FAILS_MAX, HAS_GIL, ID_SIZE, NAME_MAX_LEN, NEVER_NS, NS_PER_MS, PAYLOAD_MAX_SIZE,
-    RESULT_MAX_SIZE, TIMEOUT_MAX_MS, TTL_MAX_MS, TTR_MAX_MS, id_hash, job_t, pool_give, pool_take,
-    ref_drop, ref_take, slab_t, small_int, type_set,
+    ATTEMPTS_MAX, FAILS_MAX, HAS_GIL, ID_SIZE, JOB_CREATED_GIVEN, JOB_UNIQUE, NAME_MAX_LEN,
+    NEVER_NS, NS_PER_MS, PAYLOAD_MAX_SIZE, RESULT_MAX_SIZE, TIMEOUT_MAX_MS, TTL_MAX_MS, TTR_MAX_MS,
+    UNIQUE_MAX_SIZE, id_hash, job_t, job_unique, long_give, long_take, pool_give, pool_take,
+    ref_drop, ref_take, slab_t, small_int, type_set, unique_t,
 )
 from jobqueue._system cimport random_fill, stamp_next
 from jobqueue._state cimport OBJECT_HEAD
@@ -58,12 +59,14 @@ cdef object InvalidTTLError = _errors.InvalidTTLError
 cdef object InvalidTTRError = _errors.InvalidTTRError
 cdef object InvalidTimeError = _errors.InvalidTimeError
 cdef object InvalidTimeoutError = _errors.InvalidTimeoutError
+cdef object InvalidUniqueError = _errors.InvalidUniqueError
 
 MAX_NAME = NAME_MAX_LEN
 MAX_PAYLOAD = PAYLOAD_MAX_SIZE
 MAX_RESULT = RESULT_MAX_SIZE
 MAX_ATTEMPTS = ATTEMPTS_MAX
 MAX_FAILS = FAILS_MAX
+MAX_UNIQUE = UNIQUE_MAX_SIZE
 MAX_TTR = TTR_MAX_MS
 MAX_TTL = TTL_MAX_MS
 MAX_TIMEOUT = TIMEOUT_MAX_MS
@@ -457,6 +460,10 @@ def check_result(value):
     result_read(value)
 
 
+def check_unique(value):
+    unique_read(value)
+
+
 def check_ttr(value):
     ttr_read(value)
 
@@ -476,11 +483,12 @@ def check_time(value):
 # ---------------------------------------------------------------- Job
 
 cdef enum:
-    SLOTS = 10                    # arguments of Job
+    SLOTS = 11                    # arguments of Job
     SLOTS_POSITIONAL = 2          # of which these many may be given by position
 
 cdef tuple JOB_ARGS = (
     "name", "payload", "id", "priority", "ttr", "ttl", "max_attempts", "max_fails", "time", "created",
+    "unique",
 )
 cdef PyObject *job_args[SLOTS]
 for _i in range(SLOTS):
@@ -526,7 +534,36 @@ cdef void job_dealloc(PyObject *self) noexcept:
         ref_drop(c.name)
     if c.payload != NULL:
         ref_drop(c.payload)
-    pool_give(&job_pool, self)
+    if c.flags & JOB_UNIQUE:
+        ref_drop(job_unique(c).key)
+        long_give(self)
+    else:
+        pool_give(&job_pool, self)
+
+
+cdef bytes unique_read(object value):
+    """The rule of keys: bytes-like, 1 to 255 of them; returns exact bytes."""
+    cdef bytes key = bytes_read(value, UNIQUE_MAX_SIZE, InvalidUniqueError, "unique")
+    if not key:
+        raise InvalidUniqueError(f"unique must have 1 to {UNIQUE_MAX_SIZE} bytes, not 0")
+    return key
+
+
+cdef Job job_take_unique(object value):
+    """A blank Job with a key, for which there is room behind it."""
+    cdef bytes key = unique_read(value)
+    cdef Job job = <Job> long_take(Job, sizeof(unique_t))
+    memset(&job.c, 0, sizeof(job_t))
+    ref_take(<PyObject *> key)
+    job_unique(&job.c).key = <PyObject *> key
+    job.c.flags = JOB_UNIQUE
+    return job
+
+
+cdef uint64_t key_hash(object name, object key) except? 0:
+    """A hash of both, by those of Python, which strangers cannot foresee."""
+    cdef uint64_t of_key = <uint64_t> <Py_hash_t> hash(key)
+    return (of_key * <uint64_t> 0x9E3779B97F4A7C15) ^ <uint64_t> <Py_hash_t> hash(name)
 
 
 cdef Job job_build(PyObject **slots):
@@ -536,9 +573,13 @@ cdef Job job_build(PyObject **slots):
     cdef object value
     if slots[0] == NULL:
         raise TypeError("Job() missing 1 required positional argument: 'name'")
-    job = <Job> pool_take(&job_pool, Job)
-    c = &job.c
-    memset(c, 0, sizeof(job_t))
+    if slots[10] == NULL or <object> slots[10] is None:
+        job = <Job> pool_take(&job_pool, Job)
+        c = &job.c
+        memset(c, 0, sizeof(job_t))
+    else:
+        job = job_take_unique(<object> slots[10])
+        c = &job.c
     value = name_read_known(<object> slots[0])
     ref_take(<PyObject *> value)
     c.name = <PyObject *> value
@@ -566,9 +607,11 @@ cdef Job job_build(PyObject **slots):
         c.time_ns = time_read(<object> slots[8], "time")
     if slots[9] != NULL and <object> slots[9] is not None:
         c.tie.created_ns = time_read(<object> slots[9], "created")
-        c.created_given = True
+        c.flags |= JOB_CREATED_GIVEN
     else:
         c.tie.created_ns = stamp_next()
+    if c.flags & JOB_UNIQUE:
+        job_unique(c).hash = key_hash(job.name, job.unique)
     return job
 
 
@@ -605,7 +648,7 @@ def _job_restore(dict fields, int64_t created_ns, bint created_given):
     """Rebuild a pickled Job, with its stamp to the nanosecond."""
     cdef Job job = Job(**fields)
     job.c.tie.created_ns = created_ns
-    job.c.created_given = created_given
+    job.c.flags = <uint8_t> ((job.c.flags & ~JOB_CREATED_GIVEN) | created_given)
     return job
 
 
@@ -613,7 +656,7 @@ def _job_restore(dict fields, int64_t created_ns, bint created_given):
 @cython.no_gc
 cdef class Job:
     """Job(name, payload=b'', *, id=None, priority=0, ttr=60000, ttl=86400000, max_attempts=0, \
-max_fails=0, time=None, created=None)
+max_fails=0, time=None, created=None, unique=None)
 --
 
     One piece of work: the immutable half of a job's life.
@@ -627,6 +670,7 @@ max_fails=0, time=None, created=None)
     max_attempts, max_fails: 0 to 255; 0 is no limit of its own.
     time: aware datetime at which a scheduled job becomes ready.
     created: aware datetime; now when None, and then stamped again by the controller that takes it.
+    unique: a key, 1 to 255 bytes: an engine takes no second unprocessed job of this name with it.
 
     Equal and hashed by id. Raises the ValidationError of the rule that is broken.
 
@@ -698,6 +742,11 @@ max_fails=0, time=None, created=None)
         return self.c.tie.created_ns
 
     @property
+    def unique(self):
+        """Its key, or None."""
+        return <object> <PyObject *> job_unique(&self.c).key if self.c.flags & JOB_UNIQUE else None
+
+    @property
     def expiration(self):
         """(time or created) + ttl, UTC."""
         cdef int64_t start = self.c.time_ns
@@ -708,7 +757,7 @@ max_fails=0, time=None, created=None)
     def replace(self, **changes):
         """A Job with some arguments changed, the id among the rest kept. Raises as Job()."""
         fields = job_fields(self)
-        if self.c.created_given:
+        if self.c.flags & JOB_CREATED_GIVEN:
             fields["created"] = self.created
         fields.update(changes)
         return Job(**fields)
@@ -727,18 +776,20 @@ max_fails=0, time=None, created=None)
         if len(payload) > 32:
             text += f"… ({len(payload)} bytes)"
         when = "" if self.c.time_ns == NEVER_NS else f" time={self.time.isoformat()}"
+        if self.c.flags & JOB_UNIQUE:
+            when += f" unique={_errors.shown(self.unique)}"
         return (f"<Job {id_text(self.c.tie.id)} name={self.name!r} priority={self.priority}"
                 f" payload={text}{when}>")
 
     def __reduce__(self):
-        return _job_restore, (job_fields(self), self.c.tie.created_ns, bool(self.c.created_given))
+        return _job_restore, (job_fields(self), self.c.tie.created_ns, bool(self.c.flags & JOB_CREATED_GIVEN))
 
 
 cdef dict job_fields(Job job):
     return {
         "name": job.name, "payload": job.payload, "id": bytes(job.id), "priority": job.priority,
         "ttr": job.ttr, "ttl": job.ttl, "max_attempts": job.max_attempts,
-        "max_fails": job.max_fails, "time": job.time,
+        "max_fails": job.max_fails, "time": job.time, "unique": job.unique,
     }
 
 

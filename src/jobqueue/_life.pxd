@@ -7,7 +7,7 @@ from jobqueue._types cimport job_t
 
 # the life of a job
 cdef status_t job_check_new(
-    const engine_t *engine, const job_t *job, bint scheduled, bint is_run, int64_t now_ns) noexcept nogil
+    engine_t *engine, const job_t *job, bint scheduled, bint is_run, int64_t now_ns) noexcept nogil
 cdef status_t job_add(engine_t *engine, record_t *record, int64_t now_ns) noexcept nogil
 cdef status_t job_schedule(engine_t *engine, record_t *record, int64_t now_ns) noexcept nogil
 cdef void job_unadd(engine_t *engine, record_t *record, int64_t created_ns) noexcept nogil

@@ -13,21 +13,23 @@ Complexity: O(log n) in the jobs of one queue, O(1) in everything else, if not s
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from jobqueue._types cimport (
-    NEVER_NS, NS_PER_MS, TIMER_ARMED, TIMER_CANCELLED, TIMER_FIRED, job_t, prefetch, ref_drop,
-    ref_take, timer_t,
+    JOB_CREATED_GIVEN, JOB_UNIQUE, NEVER_NS, NS_PER_MS, TIMER_ARMED, TIMER_CANCELLED, TIMER_FIRED,
+    job_t, prefetch, ref_drop, ref_take, timer_t,
 )
 from jobqueue._skiplist cimport skiplist_ahead, skiplist_first
 from jobqueue._wheel cimport wheel_arm, wheel_cancel, wheel_check, wheel_pop_due
+from jobqueue._unique cimport uniques_find
 from jobqueue._state cimport (
     ALREADY_LEASED, ALREADY_PROCESSED, ANY_ATTEMPT, DUPLICATE_JOB, DUPLICATE_RESULT, EXPIRED,
-    KIND_SCHEDULED, KIND_TTL, KIND_TTR, KIND_WAIT, LEASE_EXPIRED, MAX_ATTEMPTS_REACHED, NOT_FOUND,
-    NO_MEMORY, NO_TIME, OK, OUTCOME_GONE, OUTCOME_LEASED, OUTCOME_NONE, OUTCOME_PROCESSED,
-    OUTCOME_TIMEOUT, PLACE_NONE, PLACE_SCHEDULED, QUEUE_OUT_OF_SYNC, STATE_COMPLETED, STATE_FAILED,
-    STATE_LEASED, STATE_PENDING, WAIT_RUN, attempts_remain, engine_due_ns, engine_t, kind_t,
-    object_of, outcome_t, queue_add, queue_awake, queue_due_ns, queue_find, queue_pop, queue_remove,
-    queue_schedule, queue_t, record_processed, record_t, registry_add, registry_find,
-    registry_prefetch, registry_remove, scheduled_end, state_set, status_t, timer_end, ttl_arm,
-    ttl_start_ns, view_end, wait_end, wait_t, waits_end,
+    EXTRA_KEY, KIND_SCHEDULED, KIND_TTL, KIND_TTR, KIND_WAIT, LEASE_EXPIRED, MAX_ATTEMPTS_REACHED,
+    NOT_FOUND, NO_MEMORY, NO_TIME, OK, OUTCOME_GONE, OUTCOME_LEASED, OUTCOME_NONE,
+    OUTCOME_PROCESSED, OUTCOME_TIMEOUT, PLACE_NONE, PLACE_SCHEDULED, QUEUE_OUT_OF_SYNC,
+    STATE_COMPLETED, STATE_FAILED, STATE_LEASED, STATE_PENDING, WAIT_RUN, attempts_remain,
+    engine_due_ns, engine_t, extras_end, key_check, key_take, kind_t, object_of, outcome_t,
+    queue_add, queue_awake, queue_due_ns, queue_find, queue_pop, queue_remove, queue_schedule,
+    queue_t, record_processed, record_t, registry_add, registry_find, registry_prefetch,
+    registry_remove, scheduled_end, state_set, status_t, timer_end, ttl_arm, ttl_start_ns, view_end,
+    wait_end, wait_t, waits_end,
 )
 
 cdef enum:
@@ -147,8 +149,14 @@ cdef status_t job_enter(
     """Register a record and place it: in scheduled if it has a due time, else in ready."""
     cdef job_t *job = record.job
     cdef int64_t created_old_ns = job.tie.created_ns
-    cdef bint stamped = not job.created_given and job.held == 0
-    cdef int done = registry_add(engine, record)
+    cdef bint stamped = not job.flags & JOB_CREATED_GIVEN and job.held == 0
+    cdef status_t status
+    cdef int done
+    if job.flags & JOB_UNIQUE:
+        status = key_check(engine, job)
+        if status != OK:
+            return status
+    done = registry_add(engine, record)
     if done != 1:
         return NO_MEMORY if done < 0 else DUPLICATE_JOB
     if stamped:
@@ -161,8 +169,10 @@ cdef status_t job_enter(
         job.tie.created_ns = created_old_ns
         registry_remove(engine, record)
         return NO_MEMORY if done < 0 else QUEUE_OUT_OF_SYNC
-    if not job.created_given:
+    if not job.flags & JOB_CREATED_GIVEN:
         engine.created_last_ns = max(job.tie.created_ns, engine.created_last_ns)
+    if job.flags & JOB_UNIQUE:
+        key_take(engine, record)
     engine.added_count += 1
     return OK
 
@@ -174,26 +184,28 @@ cdef status_t time_check(
     if start_ns == NEVER_NS:
         if scheduled:
             return NO_TIME
-        start_ns = job.tie.created_ns if job.created_given or job.held else wall_ns
+        start_ns = job.tie.created_ns if job.flags & JOB_CREATED_GIVEN or job.held else wall_ns
     if not is_run and start_ns + <int64_t> job.ttl_ms * NS_PER_MS < wall_ns:
         return EXPIRED
     return OK
 
 
 cdef status_t job_check_new(
-        const engine_t *engine, const job_t *job, bint scheduled, bint is_run,
+        engine_t *engine, const job_t *job, bint scheduled, bint is_run,
         int64_t now_ns) noexcept nogil:
     """What an add or schedule would come to, were its queue there."""
     cdef status_t status = time_check(job, scheduled, is_run, now_ns + engine.wall_offset_ns)
     if status == OK and registry_find(engine, job.tie.id) != NULL:
         return DUPLICATE_JOB
+    if status == OK and job.flags & JOB_UNIQUE:
+        return key_check(engine, job)
     return status
 
 
 cdef status_t job_add(engine_t *engine, record_t *record, int64_t now_ns) noexcept nogil:
     """NEW, in ready; TTL runs, unless it is a run job. The caller offers the queue."""
     cdef job_t *job = record.job
-    cdef bint stamped = not job.created_given and job.held == 0
+    cdef bint stamped = not job.flags & JOB_CREATED_GIVEN and job.held == 0
     cdef int64_t wall_ns = now_ns + engine.wall_offset_ns
     cdef status_t status = time_check(job, False, record.is_run, wall_ns)
     if status == OK:
@@ -258,6 +270,8 @@ cdef void job_finish(
     scheduled_end(record, TIMER_CANCELLED)
     queue_remove(record)
     timer_end(engine, record, KIND_TTR)
+    if record.extras:
+        extras_end(engine, record)
     state_set(record, STATE_COMPLETED if success else STATE_FAILED)
     if success:
         engine.completed_count += 1
@@ -493,6 +507,10 @@ cdef const char *record_check(const engine_t *engine, record_t *record) noexcept
     if (record.scheduled == TIMER_ARMED) != (record.place == PLACE_SCHEDULED and
                                              record.ttr.deadline_ns != NEVER_NS):
         return "a record's scheduled timer and place disagree"
+    if record.extras & EXTRA_KEY and uniques_find(&engine.uniques, record.job) != record.job:
+        return "a job does not hold its key"
+    if record_processed(record) and record.extras & EXTRA_KEY:
+        return "a processed job holds a key"
     if record_processed(record) and record.waits != NULL:
         return "somebody still waits for a processed job"
     return NULL
@@ -503,6 +521,7 @@ cdef const char *engine_check(engine_t *engine) noexcept nogil:
     cdef Py_ssize_t i
     cdef Py_ssize_t count = 0
     cdef Py_ssize_t running = 0
+    cdef Py_ssize_t keys = 0
     cdef record_t *record
     cdef const char *broken
     for i in range(engine.slot_mask + 1):
@@ -510,9 +529,12 @@ cdef const char *engine_check(engine_t *engine) noexcept nogil:
         if record != NULL:
             count += 1
             running += record.state == STATE_LEASED
+            keys += (record.extras & EXTRA_KEY) != 0
             broken = record_check(engine, record)
             if broken != NULL:
                 return broken
+    if keys != engine.uniques.count:
+        return "the count of keys is wrong"
     if count != engine.count:
         return "the count of records is wrong"
     if running != engine.running_count:

@@ -151,6 +151,36 @@ static inline int jq_small_int(PyObject *o, int64_t *out)
     return 1;
 }
 
+/* ---- small objects with room for a struct behind them: rare, and never kept for the next one ---- */
+static inline PyObject *jq_long_take(PyObject *type, size_t more)
+{
+    PyObject *o = (PyObject *)PyObject_Malloc((size_t)((PyTypeObject *)type)->tp_basicsize + more);
+    return o == NULL ? PyErr_NoMemory() : PyObject_Init(o, (PyTypeObject *)type);
+}
+
+static inline void jq_long_give(PyObject *o)
+{
+    PyTypeObject *type = Py_TYPE(o);
+    PyObject_Free(o);
+    if (type->tp_flags & Py_TPFLAGS_HEAPTYPE)
+        Py_DECREF(type);
+}
+
+/* ---- exact bytes, and valid names (exact str, ASCII), compared without a Python call ---- */
+static inline int jq_bytes_equal(const void *a, const void *b)
+{
+    Py_ssize_t size = Py_SIZE((PyObject *)a);
+    return a == b || (size == Py_SIZE((PyObject *)b)
+        && memcmp(PyBytes_AS_STRING((PyObject *)a), PyBytes_AS_STRING((PyObject *)b), (size_t)size) == 0);
+}
+
+static inline int jq_name_equal(const void *a, const void *b)
+{
+    Py_ssize_t size = PyUnicode_GET_LENGTH((PyObject *)a);
+    return a == b || (size == PyUnicode_GET_LENGTH((PyObject *)b)
+        && memcmp(PyUnicode_DATA((PyObject *)a), PyUnicode_DATA((PyObject *)b), (size_t)size) == 0);
+}
+
 /* ---- slots of our own types that Cython has no syntax for; NULL leaves one as it is ---- */
 static inline void jq_type_set(PyObject *type, void *call, void *make, void *alloc, void *dealloc)
 {

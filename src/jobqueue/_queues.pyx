@@ -21,8 +21,8 @@ from jobqueue._job cimport Job, job_object, name_read
 from jobqueue._state cimport (
     PLACE_NONE, PLACE_SCHEDULED, STATE_LEASED, due_update, engine_reserve_queues, engine_t,
     object_of, queue_add, queue_awake, queue_clear, queue_find, queue_init, queue_pop, queue_remove,
-    queue_schedule, queue_t, record_processed, record_t, registry_add, registry_find, scheduled_end,
-    ttl_arm, ttl_start_ns,
+    queue_schedule, queue_t, record_processed, record_t, registry_add_by_hand, registry_find,
+    scheduled_end, ttl_arm, ttl_start_ns,
 )
 from jobqueue._life cimport queue_offer
 from jobqueue._records cimport (
@@ -378,7 +378,7 @@ cdef class QueueController:
         lock_acquire(&engine.lock)
         if record.c.home == NULL:
             stray = queue_find(&queue.c, record.c.job)  # before registering: this looks there first
-            done = registry_add(engine, &record.c)
+            done = registry_add_by_hand(engine, &record.c)
         if done == 1:
             if record.c.place == PLACE_NONE:
                 record.c.queue = &queue.c

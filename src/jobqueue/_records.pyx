@@ -21,7 +21,7 @@ from jobqueue._job cimport Job, id_read, job_object, result_read
 from jobqueue._state cimport (
     KIND_SCHEDULED, KIND_TTL, KIND_TTR, KIND_WAIT, OBJECT_HEAD, OUTCOME_NONE, PLACE_SCHEDULED,
     STATE_COMPLETED, STATE_LEASED, engine_clear, engine_init, engine_t, kind_t, object_of,
-    queue_remove, queue_schedule, record_init, record_processed, record_t, registry_add,
+    queue_remove, queue_schedule, record_init, record_processed, record_t, registry_add_by_hand,
     registry_find, scheduled_end, timer_end, views_t, wait_forget, wait_t, woken_take,
 )
 from jobqueue._life cimport engine_check, job_delete, job_finish
@@ -408,7 +408,8 @@ cdef class Registry:
         engine_clear(&self.e)
 
     def add(self, RunRecord record not None):
-        """Take in a record. False: its id is here, it has no job, or it is in a registry. O(1)."""
+        """Take in a record. False: its id or its key is here, it has no job, or it is in
+        a registry. O(1)."""
         cdef int done = 0
         if record.c.job == NULL:
             return False
@@ -416,7 +417,7 @@ cdef class Registry:
             return self.queues._register(record)
         lock_acquire(&self.e.lock)
         if record.c.home == NULL:
-            done = registry_add(&self.e, &record.c)
+            done = registry_add_by_hand(&self.e, &record.c)
         lock_release(&self.e.lock)
         if done < 0:
             raise MemoryError

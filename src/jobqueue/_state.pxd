@@ -9,6 +9,7 @@ from jobqueue._types cimport (
 )
 from jobqueue._skiplist cimport skiplist_first_a, skiplist_len, skiplist_t
 from jobqueue._wheel cimport wheel_cancel, wheel_next_wake, wheel_t
+from jobqueue._unique cimport uniques_t
 
 cdef extern from *:
     """
@@ -61,11 +62,18 @@ cdef enum status_t:               # what a call came to; _core has the table to 
     EXPIRED = 10                  # its TTL is over before it begins
     NO_TIME = 11                  # schedule of a job without a time
     CLOSED = 12
+    DUPLICATE_KEY = 13            # another unprocessed job of its name has its key
 
 cdef enum:
     SLOTS_FAR = 32768             # a hash table this big is not in the cache any more
     KINDS = 3                     # timers a record may show
     ANY_ATTEMPT = 0               # no fencing asked for (attempts count from 1)
+
+cdef enum extra_t:                # what else the engine keeps of a record
+    EXTRA_KEY = 1                 # its job holds its key, until it is processed or gone
+
+cdef struct refusal_t:            # why the last job was refused, beyond its status
+    uint8_t first[16]             # id of the job that holds the key
 
 cdef struct engine_t
 cdef struct queue_t
@@ -91,6 +99,7 @@ cdef struct record_t:             # the mutable half of a job; lives inside a Ru
     uint8_t place                 # place_t
     uint8_t is_run                # added by run: no TTL, gone when the runner leaves
     uint8_t scheduled             # timer_state_t of its scheduled time
+    uint8_t extras                # of extra_t; 0 for nearly every record
 
 cdef struct slot_t:               # of the registry's hash table
     record_t *record              # NULL: free
@@ -136,6 +145,8 @@ cdef struct engine_t:             # all that a state machine works on; lives ins
     Py_ssize_t due_capacity       # at least the number of queues, so that the heap never allocates
     queue_t *shadow               # where scheduled jobs wait while the queues are foreign objects,
                                   # and nothing else is placed; NULL: the queues are native
+    uniques_t uniques             # who holds which key
+    refusal_t refusal             # meaningful after DUPLICATE_KEY, while the lock is held
     wheel_t wheel                 # TTR, TTL and wait timers, mono
     int64_t wall_offset_ns        # wall - mono
     int64_t created_last_ns       # last stamp given
@@ -193,7 +204,13 @@ cdef inline void registry_prefetch(const engine_t *engine, const uint8_t *id) no
 
 cdef record_t *registry_find(const engine_t *engine, const uint8_t *id) noexcept nogil
 cdef int registry_add(engine_t *engine, record_t *record) noexcept nogil
+cdef int registry_add_by_hand(engine_t *engine, record_t *record) noexcept nogil
 cdef void registry_remove(engine_t *engine, record_t *record) noexcept nogil
+
+# extras
+cdef status_t key_check(engine_t *engine, const job_t *job) noexcept nogil
+cdef void key_take(engine_t *engine, record_t *record) noexcept nogil
+cdef void extras_end(engine_t *engine, record_t *record) noexcept nogil
 
 # queues
 cdef int queue_add(queue_t *queue, record_t *record) noexcept nogil

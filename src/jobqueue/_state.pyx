@@ -10,17 +10,20 @@ Complexity: O(log n) in the jobs of one queue, O(1) in everything else, if not s
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memcmp, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from jobqueue._types cimport (
-    HAS_GIL, ID_SIZE, NEVER_NS, NS_PER_MS, TIMER_CANCELLED, TIMER_IDLE, huge_pages, id_hash, job_t,
-    ref_drop, ref_take, sortkey_t, tie_t,
+    HAS_GIL, ID_SIZE, JOB_UNIQUE, NEVER_NS, NS_PER_MS, TIMER_CANCELLED, TIMER_IDLE, huge_pages,
+    id_hash, job_t, ref_drop, ref_take, sortkey_t, tie_t,
 )
 from jobqueue._skiplist cimport (
     skiplist_clear, skiplist_find, skiplist_first, skiplist_init, skiplist_insert, skiplist_pop,
     skiplist_remove,
 )
 from jobqueue._wheel cimport Timer, wheel_arm, wheel_cancel, wheel_clear, wheel_init
+from jobqueue._unique cimport (
+    uniques_add, uniques_clear, uniques_find, uniques_init, uniques_remove, uniques_reserve,
+)
 
 cdef enum:
     SLOTS_MIN = 8                 # smallest hash table
@@ -84,6 +87,7 @@ cdef void engine_init(engine_t *engine, int64_t now_ns) noexcept nogil:
     memset(engine, 0, sizeof(engine_t))
     wheel_init(&engine.wheel, now_ns)
     engine.slot_mask = -1
+    uniques_init(&engine.uniques)
     engine.result_ttl_ns = NEVER_NS
 
 
@@ -103,7 +107,9 @@ cdef void engine_clear(engine_t *engine) noexcept nogil:
             timer_end(engine, record, KIND_TTR)
             scheduled_end(record, TIMER_CANCELLED)
             record_leave(record)
+            record.extras = 0
             ref_drop(object_of(record))
+    uniques_clear(&engine.uniques)
     wheel_clear(&engine.wheel)
     free(slots)
     free(engine.due)
@@ -186,6 +192,19 @@ cdef int registry_add(engine_t *engine, record_t *record) noexcept nogil:
     return 1
 
 
+cdef int registry_add_by_hand(engine_t *engine, record_t *record) noexcept nogil:
+    """As registry_add, for a record that somebody made: with its job's key, if it holds one."""
+    cdef bint keyed = record.job.flags & JOB_UNIQUE and not record_processed(record)
+    cdef status_t status = key_check(engine, record.job) if keyed else OK
+    cdef int done
+    if status != OK:
+        return -1 if status == NO_MEMORY else 0
+    done = registry_add(engine, record)
+    if done == 1 and keyed:
+        key_take(engine, record)
+    return done
+
+
 cdef void registry_remove(engine_t *engine, record_t *record) noexcept nogil:
     """Let go of a record and cancel its timers. O(1) amortised."""
     cdef Py_ssize_t mask = engine.slot_mask
@@ -208,9 +227,34 @@ cdef void registry_remove(engine_t *engine, record_t *record) noexcept nogil:
     timer_end(engine, record, KIND_TTL)
     timer_end(engine, record, KIND_TTR)
     engine.running_count -= record.state == STATE_LEASED
+    if record.extras:
+        extras_end(engine, record)
     record_leave(record)
     record.job.held -= 0 < record.job.held < 255
     ref_drop(object_of(record))
+
+# ---------------------------------------------------------------- extras of a record
+
+cdef status_t key_check(engine_t *engine, const job_t *job) noexcept nogil:
+    """Whether a job may take its key, for which there is then room."""
+    cdef const job_t *first = uniques_find(&engine.uniques, job)
+    if first != NULL:
+        memcpy(engine.refusal.first, first.tie.id, ID_SIZE)
+        return DUPLICATE_KEY
+    return OK if uniques_reserve(&engine.uniques) else NO_MEMORY
+
+
+cdef void key_take(engine_t *engine, record_t *record) noexcept nogil:
+    """Let a record's job hold its key; after key_check."""
+    uniques_add(&engine.uniques, record.job)
+    record.extras |= EXTRA_KEY
+
+
+cdef void extras_end(engine_t *engine, record_t *record) noexcept nogil:
+    """Let go of what only an unprocessed record has."""
+    if record.extras & EXTRA_KEY:
+        uniques_remove(&engine.uniques, record.job)
+    record.extras &= ~EXTRA_KEY
 
 # ---------------------------------------------------------------- queues and the heap of due times
 

@@ -11,6 +11,7 @@ cdef enum:
     NAME_MAX_LEN = 255            # characters in a job name
     PAYLOAD_MAX_SIZE = 1048576    # bytes in a payload
     RESULT_MAX_SIZE = 1048576     # bytes in a result
+    UNIQUE_MAX_SIZE = 255         # bytes in the key of a unique job
     ATTEMPTS_MAX = 255            # a job's own limit of attempts
     FAILS_MAX = 255               # a job's own limit of failures
     HARD_ATTEMPTS_MAX = 255       # attempts after which any job fails
@@ -59,6 +60,10 @@ cdef struct timer_t:              # one timer; lives inside its owner, so arming
 
 # ---------------------------------------------------------------- jobs (_job)
 
+cdef enum job_flag_t:
+    JOB_CREATED_GIVEN = 1         # the caller chose created: never stamped again
+    JOB_UNIQUE = 2                # a unique_t stands behind the job_t
+
 cdef struct job_t:                # the immutable half of a job; lives inside a Job object
     tie_t tie                     # created_ns and id
     int64_t time_ns               # scheduled time, wall; NEVER_NS: none
@@ -71,9 +76,17 @@ cdef struct job_t:                # the immutable half of a job; lives inside a 
     int32_t priority              # high first
     uint8_t max_attempts          # 0: no limit of its own
     uint8_t max_fails             # 0: no limit of its own
-    uint8_t created_given         # the caller chose created: never stamped again
+    uint8_t flags                 # of job_flag_t
     uint8_t held                  # queues and registries that hold it, at most 255; while > 0 its
                                   # stamp stays
+
+cdef struct unique_t:             # what only a job with a key has; stands behind its job_t
+    void *key                     # exact bytes, owned
+    uint64_t hash                 # of name and key
+
+cdef inline unique_t *job_unique(const job_t *job) noexcept nogil:
+    """The key of a job that has JOB_UNIQUE."""
+    return <unique_t *> (job + 1)
 
 # ---------------------------------------------------------------- lock, clocks, references, objects
 
@@ -88,6 +101,10 @@ cdef extern from "_memory.h":
     void huge_pages "jq_huge_pages" (void *start, size_t size) noexcept nogil
 
 cdef extern from "_platform.h":
+    object long_take "jq_long_take" (object type, size_t more)
+    void long_give "jq_long_give" (void *obj) noexcept
+    bint bytes_equal "jq_bytes_equal" (const void *a, const void *b) noexcept nogil
+    bint name_equal "jq_name_equal" (const void *a, const void *b) noexcept nogil
     void type_set "jq_type_set" (
         object type, void *call, void *make, void *alloc, void *dealloc) noexcept
     bint small_int "jq_small_int" (object value, int64_t *out) noexcept

@@ -15,8 +15,8 @@ from jobqueue._job cimport Job, id_object, id_read, job_object, name_read, time_
 from jobqueue._state cimport (
     NOT_FOUND, OK, OUTCOME_CLOSED, OUTCOME_GONE, OUTCOME_LEASED, OUTCOME_NONE, OUTCOME_PROCESSED,
     STATE_COMPLETED, STATE_LEASED, WAIT_LEASE, WAIT_RESULT, WAIT_RUN, object_of, outcome_t, queue_t,
-    record_processed, record_t, registry_find, status_t, wait_end, wait_for_lease, wait_for_record,
-    wait_forget, wait_link_t, wait_t,
+    record_processed, record_t, refusal_t, registry_find, status_t, wait_end, wait_for_lease,
+    wait_for_record, wait_forget, wait_link_t, wait_t,
 )
 from jobqueue._life cimport (
     job_add, job_awake, job_delete, job_start, job_unadd, lease_undo, queue_offer, wait_lapse,
@@ -24,7 +24,8 @@ from jobqueue._life cimport (
 from jobqueue._records cimport RunRecord, Waiter, record_new, waiter_new, wake_all
 from jobqueue._queues cimport WorkQueue, queue_get
 from jobqueue._base cimport (
-    count_read, queue_for, record_find, verb_enter, verb_fired_now, verb_leave, verb_now,
+    count_read, queue_for, raise_refused, record_find, verb_enter, verb_fired_now, verb_leave,
+    verb_now,
 )
 from jobqueue._core cimport Engine, job_read, lease_object, lease_timeout
 
@@ -288,6 +289,7 @@ cdef class WaitingEngine(Engine):
         cdef Waiter waiter = waiter_new(self.registry, wake, False)
         cdef record_t *c = &record.c
         cdef status_t status
+        cdef refusal_t why
         cdef int64_t now_ns
         waiter.c.kind = WAIT_RUN
         c.is_run = True
@@ -298,6 +300,7 @@ cdef class WaitingEngine(Engine):
             c.queue = self.queue_make(taken, False, True, now_ns)
         self.lock_open()
         status = job_add(self.e, c, now_ns)
+        why = self.e.refusal
         if status == OK:
             wait_for_record(self.e, &waiter.c, c)
             if self.by_hand and timeout_ms > 0:
@@ -307,11 +310,13 @@ cdef class WaitingEngine(Engine):
                 wait_lapse(self.e, &waiter.c)
         lock_release(&self.e.lock)
         try:
-            verb_leave(self, status, taken.c.tie.id)
+            verb_leave(self, OK, NULL)
         except BaseException:
             if status == OK:
                 self._abandon(waiter)
             raise
+        if status != OK:
+            raise_refused(status, taken, &why)
         return waiter
 
     def _lapse(self, Waiter waiter not None):

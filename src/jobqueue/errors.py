@@ -4,7 +4,10 @@ A rule that a value breaks has its own class. A value of the wrong *type* raises
 both that rule's error and a ``TypeError`` (``InvalidTTRTypeError`` for ``InvalidTTRError``).
 """
 
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
+
+if TYPE_CHECKING:
+    from ._job import ID
 
 __all__ = [
     "AlreadyLeasedError",
@@ -25,6 +28,7 @@ __all__ = [
     "InvalidTTRError",
     "InvalidTimeError",
     "InvalidTimeoutError",
+    "InvalidUniqueError",
     "JobQueueError",
     "LeaseExpiredError",
     "MaxAttemptsReachedError",
@@ -52,7 +56,12 @@ class DuplicateError(JobQueueError):
 
 
 class DuplicateJobError(DuplicateError):
-    """A job of this id is in the registry."""
+    """A job of this id is in the registry, or an unprocessed one of its name has its key.
+
+    ``first`` is the id of the job that was there, or None if it is not known.
+    """
+
+    first: "ID | None" = None
 
 
 class DuplicateResultError(DuplicateError):
@@ -137,6 +146,10 @@ class InvalidTTLError(ValidationError):
 
 class InvalidTimeError(ValidationError):
     """Naive, missing, already over, or beyond what 64 bits of nanoseconds hold."""
+
+
+class InvalidUniqueError(ValidationError):
+    """Not bytes, or not 1 to 255 of them."""
 
 
 class InvalidTimeoutError(ValidationError):

@@ -22,6 +22,7 @@ __all__ = [
     "validate_timeout",
     "validate_ttl",
     "validate_ttr",
+    "validate_unique",
 ]
 
 
@@ -67,6 +68,11 @@ def validate_ttl(ttl: object) -> None:
 def validate_timeout(timeout: object) -> None:
     """0 to 86 400 000 ms, or a timedelta. Raises InvalidTimeoutError."""
     _job.check_timeout(timeout)
+
+
+def validate_unique(unique: object) -> None:
+    """Bytes-like, 1 to 255 bytes. Raises InvalidUniqueError."""
+    _job.check_unique(unique)
 
 
 def validate_time(time: object) -> None:

@@ -28,6 +28,7 @@ CONSTANTS = {
     "MAX_TTR": 86_400_000,
     "MAX_TIMEOUT": 86_400_000,
     "MAX_TTL": 2_592_000_000,
+    "MAX_UNIQUE": 255,
     "TIME_FORMAT": "%Y-%m-%dT%H:%M:%SZ",
 }
 TYPES = {
@@ -40,14 +41,14 @@ ERRORS = {
     "DuplicateJobError", "DuplicateResultError", "EnqueueError", "InvalidIDError",
     "InvalidMaxAttemptsError", "InvalidMaxFailsError", "InvalidNameError", "InvalidPayloadError",
     "InvalidPriorityError", "InvalidResultError", "InvalidTTLError", "InvalidTTRError",
-    "InvalidTimeError", "InvalidTimeoutError", "JobQueueError", "LeaseExpiredError",
-    "MaxAttemptsReachedError", "NotFoundError", "QueueOutOfSyncError", "ValidationError",
-    "WaitTimeoutError",
+    "InvalidTimeError", "InvalidTimeoutError", "InvalidUniqueError", "JobQueueError",
+    "LeaseExpiredError", "MaxAttemptsReachedError", "NotFoundError", "QueueOutOfSyncError",
+    "ValidationError", "WaitTimeoutError",
 }  # fmt: skip
 VALIDATORS = {
     "validate_add_job", "validate_id", "validate_name", "validate_payload", "validate_result",
     "validate_run_job", "validate_schedule_job", "validate_time", "validate_timeout",
-    "validate_ttl", "validate_ttr",
+    "validate_ttl", "validate_ttr", "validate_unique",
 }  # fmt: skip
 PROTOCOLS = {
     "Adder", "Completer", "ControllerInterface", "Deleter", "Failer", "Leaser", "Runner",
@@ -106,11 +107,11 @@ METHODS: dict[str, dict[str, list[str]]] = {
     "Job": {
         "replace": [
             "name", "payload", "id", "priority", "ttr", "ttl", "max_attempts", "max_fails", "time",
-            "created",
+            "created", "unique",
         ],
         "id": [], "name": [], "payload": [], "priority": [], "ttr": [], "ttl": [],
         "max_attempts": [], "max_fails": [], "time": [], "time_ns": [], "created": [],
-        "created_ns": [], "expiration": [],
+        "created_ns": [], "expiration": [], "unique": [],
     },
     "RunRecord": {
         "running": [], "success": [], "processed": [], "write_result": ["result", "success"],

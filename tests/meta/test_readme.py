@@ -1,4 +1,4 @@
-"""The code in README.md runs, and its commands exist."""
+"""The code in README.md and docs runs, and the commands exist."""
 
 import doctest
 import re
@@ -8,13 +8,14 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
+RUNNABLE = [README, *sorted((ROOT / "docs").glob("*.md"))]
+"""Pages whose examples run."""
 
 
-def test_the_code_runs() -> None:
-    failed, tried = doctest.testfile(
-        str(README), module_relative=False, optionflags=doctest.ELLIPSIS
-    )
-    assert tried > 0
+@pytest.mark.parametrize("page", RUNNABLE, ids=lambda page: page.name)
+def test_the_code_runs(page: Path) -> None:
+    failed, tried = doctest.testfile(str(page), module_relative=False, optionflags=doctest.ELLIPSIS)
+    assert tried > 0 or ">>>" not in page.read_text("utf-8")
     assert failed == 0
 
 

@@ -552,3 +552,17 @@ def test_either_a_whole_job_or_its_rule_s_error(fields: dict[str, Any]) -> None:
     assert -(2**31) <= job.priority < 2**31
     back = pickle.loads(pickle.dumps(job))
     assert (back, back.payload, back.created_ns) == (job, job.payload, job.created_ns)
+
+
+def test_a_key_is_kept_by_whatever_copies_a_job() -> None:
+    job = Job("a", unique=bytearray(b"k"), created=NOON)
+    assert job.unique == b"k"
+    assert Job("a").unique is None
+    assert Job("a", unique=None).unique is None
+    assert "unique=b'k'" in repr(job)
+    for other in (pickle.loads(pickle.dumps(job)), job.replace(priority=1)):
+        assert (other, other.unique, other.created) == (job, b"k", NOON)
+    assert job.replace(unique=None).unique is None
+    assert Job.__new__(Job, "a", unique=b"k").unique == b"k"
+    with pytest.raises(InvalidNameError):
+        Job("not a name", unique=b"k")
