@@ -8,7 +8,6 @@ Locking: ``_lock`` is reentrant, for timers that fire within a verb; nobody slee
 
 import random
 import threading
-from _thread import allocate_lock
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -87,7 +86,7 @@ class GeneralController(Controller):
                 self._offer(name)
 
     def _run_begin(
-        self, job: Job, timeout: Duration, wake: Callable[[], object], lapse: bool = True
+        self, job: Job, timeout: Duration, wake: Callable[[], object] | None, lapse: bool = True
     ) -> Waiter:
         with self._lock:
             created_ns = getattr(job, "created_ns", 0)
@@ -138,18 +137,16 @@ class GeneralController(Controller):
 
     def _lease_general(self, names: str | Sequence[str], timeout: Duration, detailed: bool) -> Any:
         distinct, timeout_ms = self._lease_arguments(names, timeout)
-        signal = allocate_lock()
-        signal.acquire()
         with self._lock:
             self._lease_arguments(distinct, timeout)  # nobody closes it from here on
             job = self._take(distinct)
             if job is not None:
                 return self._leased(job) if detailed else job
             if timeout_ms:
-                waiter = self._lease_begin(distinct, timeout_ms, signal.release, detailed)
+                waiter = self._lease_begin(distinct, timeout_ms, None, detailed)
         if not timeout_ms:
             return super().lease(distinct, 0)  # nothing is there natively: its error is ours
-        return self._wait(waiter, signal, distinct, timeout_ms)
+        return self._wait(waiter, distinct, timeout_ms)
 
     def _leased(self, job: Job) -> tuple[Job, int, int]:
         record = self.registry.record(job)

@@ -12,7 +12,8 @@ cdef class Registry
 cdef class Waiter:
     cdef wait_t c                 # first field: a wait_t finds its Waiter (object_of)
     cdef wait_link_t link         # c.links, if it waits for one name
-    cdef object wake              # called once, without arguments, when the wait has ended
+    cdef object wake              # called once, without arguments, when the wait has ended; or None,
+    cdef void *signal             # and a lock that is held, and released then; else NULL
     cdef object queues            # QueueController in whose lines it stands; keeps them alive
     cdef Registry registry        # whose engine it waits in; keeps that alive
     cdef bint detailed            # a lease that wants (job, number, deadline ns)
@@ -27,6 +28,7 @@ cdef class Registry:
     cdef object __weakref__
 
 cdef Waiter waiter_new(Registry registry, object wake, bint detailed)
+cdef int waiter_sleep(Waiter waiter, int64_t timeout_ms) except -1
 cdef RunRecord record_object(record_t *record)
 cdef RunRecord record_new(object job)
 cdef int64_t registry_now(Registry registry) except? -1

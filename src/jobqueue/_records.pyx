@@ -4,16 +4,16 @@ Locking: each method takes the engine's lock round its native part, and runs no 
 """
 
 cimport cython
-from cpython.exc cimport PyErr_SetObject, PyErr_WriteUnraisable
+from cpython.exc cimport PyErr_CheckSignals, PyErr_SetObject, PyErr_WriteUnraisable
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from jobqueue._types cimport (
-    NEVER_NS, NS_PER_MS, TIMER_ARMED, TIMER_CANCELLED, TIMER_IDLE, clock_mono_ns, clock_wall_ns,
-    count_by, lock_acquire, lock_release, pool_give, pool_take, pool_take_raw, ref_drop, ref_take,
-    slab_t, timer_t, type_set,
+    HAS_GIL, NEVER_NS, NS_PER_MS, TIMER_ARMED, TIMER_CANCELLED, TIMER_IDLE, clock_mono_ns,
+    clock_wall_ns, count_by, lock_acquire, lock_release, pool_give, pool_take, pool_take_raw,
+    ref_drop, ref_take, slab_t, timer_t, type_set,
 )
 from jobqueue._wheel cimport Timer
 from jobqueue._system cimport random_fill
@@ -29,6 +29,22 @@ from jobqueue._life cimport engine_check, job_delete, job_finish
 from enum import IntEnum
 
 from . import errors as _errors
+
+cdef extern from "pythread.h":
+    ctypedef void *PyThread_type_lock
+    ctypedef long long PY_TIMEOUT_T
+    ctypedef enum PyLockStatus:
+        PY_LOCK_FAILURE
+        PY_LOCK_ACQUIRED
+        PY_LOCK_INTR
+    enum:
+        NOWAIT_LOCK
+    PyThread_type_lock PyThread_allocate_lock()
+    void PyThread_free_lock(PyThread_type_lock lock) noexcept
+    int PyThread_acquire_lock(PyThread_type_lock lock, int flag) noexcept
+    PyLockStatus PyThread_acquire_lock_timed(
+        PyThread_type_lock lock, PY_TIMEOUT_T us, int intr) noexcept nogil
+    void PyThread_release_lock(PyThread_type_lock lock) noexcept
 
 cdef enum:
     OFFSET_BELIEVED_MS = 500      # a step of the wall clock is noticed within this time
@@ -311,6 +327,8 @@ cdef class Waiter:
             ref_drop(object_of(self.c.record))
         if self.c.links != &self.link:
             free(self.c.links)
+        if self.signal != NULL:
+            signal_give(self.signal)
 
     @property
     def pending(self):
@@ -318,12 +336,72 @@ cdef class Waiter:
         return self.c.outcome == OUTCOME_NONE
 
 
+# Locks of sleeping threads. They are kept, held, for the next sleeper; the GIL guards the list.
+
+cdef enum:
+    SIGNALS_KEPT = 64
+
+cdef PyThread_type_lock signals[SIGNALS_KEPT]
+cdef int signal_count = 0
+
+
+cdef void *signal_take() except NULL:
+    """A lock that is held: sleep by acquiring it, wake by releasing it."""
+    global signal_count
+    cdef PyThread_type_lock signal
+    if HAS_GIL and signal_count > 0:
+        signal_count -= 1
+        return signals[signal_count]
+    signal = PyThread_allocate_lock()
+    if signal == NULL:
+        raise MemoryError
+    PyThread_acquire_lock(signal, NOWAIT_LOCK)
+    return signal
+
+
+cdef void signal_give(void *signal) noexcept:
+    """Take back a lock that nobody waits for, released or not."""
+    global signal_count
+    PyThread_acquire_lock(signal, NOWAIT_LOCK)
+    if HAS_GIL and signal_count < SIGNALS_KEPT:
+        signals[signal_count] = signal
+        signal_count += 1
+        return
+    PyThread_release_lock(signal)
+    PyThread_free_lock(signal)
+
+
 cdef Waiter waiter_new(Registry registry, object wake, bint detailed):
+    """A Waiter that calls ``wake`` when its wait ends; None: for a thread, which waiter_sleep blocks."""
     cdef Waiter made = Waiter.__new__(Waiter)
     made.registry = registry
     made.wake = wake
     made.detailed = detailed
+    if wake is None:
+        made.signal = signal_take()
     return made
+
+
+cdef int waiter_sleep(Waiter waiter, int64_t timeout_ms) except -1:
+    """Block the calling thread until the waiter is woken: 1. 0: the time is over; -1 ms: it never is.
+
+    Handlers of signals run meanwhile, in the main thread; what they raise ends the sleep.
+    """
+    cdef PY_TIMEOUT_T left_us = timeout_ms * 1000 if timeout_ms >= 0 else -1
+    cdef int64_t until_ns = 0
+    cdef PyLockStatus status
+    if timeout_ms >= 0:
+        until_ns = clock_mono_ns() + timeout_ms * NS_PER_MS
+    while True:
+        with nogil:
+            status = PyThread_acquire_lock_timed(waiter.signal, left_us, 1)
+        if status != PY_LOCK_INTR:
+            return status == PY_LOCK_ACQUIRED
+        PyErr_CheckSignals()
+        if timeout_ms >= 0:
+            left_us = (until_ns - clock_mono_ns()) // 1000
+            if left_us <= 0:
+                return 0
 
 
 cdef int wake_all(engine_t *engine) except -1:
@@ -338,6 +416,9 @@ cdef int wake_all(engine_t *engine) except -1:
             break
         waiter = <Waiter> <PyObject *> object_of(wait)
         ref_drop(<PyObject *> waiter)  # the list's; the variable has its own
+        if waiter.signal != NULL:
+            PyThread_release_lock(waiter.signal)
+            continue
         try:
             waiter.wake()
         except Exception as error:

@@ -21,7 +21,7 @@ from jobqueue._state cimport (
 from jobqueue._life cimport (
     job_add, job_awake, job_delete, job_start, job_unadd, lease_undo, queue_offer, wait_lapse,
 )
-from jobqueue._records cimport RunRecord, Waiter, record_new, waiter_new, wake_all
+from jobqueue._records cimport RunRecord, Waiter, record_new, waiter_new, waiter_sleep, wake_all
 from jobqueue._queues cimport WorkQueue, queue_get
 from jobqueue._base cimport (
     count_read, queue_for, raise_refused, record_find, verb_enter, verb_fired_now, verb_leave,
@@ -29,31 +29,7 @@ from jobqueue._base cimport (
 )
 from jobqueue._core cimport Engine, job_read, lease_object, lease_timeout
 
-from _thread import allocate_lock
-
 from . import errors as _errors
-
-cdef enum:
-    SIGNALS_KEPT = 64             # locks that wait for their next use
-
-cdef list signals = []            # locks, all held: released, each wakes one sleeper
-
-
-cdef object signal_take():
-    """A lock that is held; sleep by acquiring it, wake by releasing it."""
-    try:
-        return signals.pop()
-    except IndexError:
-        signal = allocate_lock()
-        signal.acquire()
-        return signal
-
-
-cdef int signal_give(object signal) except -1:
-    """Keep a lock, held and known to nobody else any more, for the next sleeper."""
-    if len(signals) < SIGNALS_KEPT:
-        signals.append(signal)
-    return 0
 
 
 cdef class WaitingEngine(Engine):
@@ -170,38 +146,40 @@ cdef class WaitingEngine(Engine):
         """Lease once nothing is there at once."""
         if timeout_ms == 0:
             raise lease_timeout(names, 0)
-        signal = signal_take()
-        return self._wait(self._lease_begin(names, timeout_ms, signal.release, detailed),
-                          signal, names, timeout_ms)
+        return self.wait(self.lease_begin(names, timeout_ms, None, detailed), names, timeout_ms)
 
-    def _wait(self, Waiter waiter not None, signal, what, int64_t timeout_ms):
-        """Block the calling thread until a wait ends; ``signal`` is the lock that its wake releases.
+    cdef object wait(self, Waiter waiter, object what, int64_t timeout_ms):
+        """Block the calling thread until a wait ends, and return what it came to.
 
         No bytecode of ours runs between the end of the sleep and the return, so an exception of a
         signal handler strikes where it is caught, and nothing is lost.
         """
         try:
-            if self.by_hand:  # the time-out is a timer on the clock that somebody advances
-                signal.acquire()
-            elif not signal.acquire(True, timeout_ms / 1000.0):
+            # On a clock that somebody advances, the time-out is a timer of the wheel.
+            if not waiter_sleep(waiter, -1 if self.by_hand else timeout_ms):
                 self._lapse(waiter)
                 if waiter.c.outcome == OUTCOME_NONE:  # a run whose job is leased
-                    signal.acquire()
-                signal = None  # it may be released yet: not for the next wait
+                    waiter_sleep(waiter, -1)
             PyErr_CheckSignals()
-            if signal is not None:
-                signal_give(signal)
-            return self._finish(waiter, what, timeout_ms)
+            return self.finish(waiter, what, timeout_ms)
         except BaseException:
             self._abandon(waiter)
             raise
+
+    def _wait(self, Waiter waiter not None, what, int64_t timeout_ms):
+        """Block the calling thread until a wait that was begun with ``wake=None`` ends."""
+        return self.wait(waiter, what, timeout_ms)
 
     def _lease_begin(self, names, int64_t timeout_ms, wake, bint detailed=False):
         """Stand in line for a job. Returns a Waiter, whose ``wake`` is called when its wait ends.
 
         Who waits calls _finish when woken, or _lapse when the time is over (then it may still be
-        pending, if it is a run), and _abandon if it leaves by an exception.
+        pending, if it is a run), and _abandon if it leaves by an exception. A thread gives None for
+        ``wake``, and calls _wait, which does all that.
         """
+        return self.lease_begin(names, timeout_ms, wake, detailed)
+
+    cdef Waiter lease_begin(self, object names, int64_t timeout_ms, object wake, bint detailed):
         cdef Waiter waiter = waiter_new(self.registry, wake, detailed)
         cdef int count = self.links_make(waiter, names)
         cdef int i
@@ -240,18 +218,14 @@ cdef class WaitingEngine(Engine):
 
     def _result(self, id, timeout):
         """(success, result) of a job, waiting for it."""
-        signal = signal_take()
-        begun = self._result_begin(id, timeout, signal.release)
+        begun = self._result_begin(id, timeout, None)
         if type(begun) is tuple:
-            signal_give(signal)
             return begun
-        return self._wait(begun, signal, None, timeout_read(timeout, "timeout"))
+        return self.wait(begun, None, timeout_read(timeout, "timeout"))
 
     def _run(self, job, timeout):
         """(success, result) of a run job."""
-        signal = signal_take()
-        return self._wait(self._run_begin(job, timeout, signal.release), signal, None,
-                          timeout_read(timeout, "timeout"))
+        return self.wait(self._run_begin(job, timeout, None), None, timeout_read(timeout, "timeout"))
 
     def _result_begin(self, id, timeout, wake):
         """(success, result) if the job is processed, else a Waiter for that."""
@@ -347,6 +321,9 @@ cdef class WaitingEngine(Engine):
 
     def _finish(self, Waiter waiter not None, what, timeout):
         """What a wait came to: the Job (lease), (success, result) (result, run), or its error."""
+        return self.finish(waiter, what, timeout)
+
+    cdef object finish(self, Waiter waiter, object what, object timeout):
         cdef wait_t *wait = &waiter.c
         cdef outcome_t outcome = <outcome_t> wait.outcome
         if outcome == OUTCOME_LEASED:
