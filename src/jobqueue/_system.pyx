@@ -41,7 +41,10 @@ cdef int64_t stamp_next() noexcept:
 # ---------------------------------------------------------------- random bytes, in blocks
 
 cdef enum:
-    RANDOM_BLOCK = 4096           # bytes asked of the system at once
+    # Bytes asked of the system at once: the ids of 2048 jobs. os.urandom lets go of the GIL, and so
+    # of a thread's turn: more often, threads that add would take turns for nothing; less often,
+    # the queue would grow out of the cache before those who lease have theirs.
+    RANDOM_BLOCK = 32768
 
 cdef uint8_t random_block[RANDOM_BLOCK]
 cdef Py_ssize_t random_used = RANDOM_BLOCK
