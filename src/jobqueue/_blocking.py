@@ -7,8 +7,8 @@ Locking: nothing here holds a lock while it calls into the engine, except to sta
 """
 
 import os
-import threading
 import weakref
+from _thread import TIMEOUT_MAX, allocate_lock, get_ident
 from typing import TYPE_CHECKING, Final
 
 from ._records import report_error
@@ -39,7 +39,9 @@ class TimerThread:
     __slots__ = ("_signal", "_thread")
 
     def __init__(self, engine: "WaitingEngine") -> None:
-        signal = threading.Lock()
+        import threading  # a program without timers need not wait for it
+
+        signal = allocate_lock()
         signal.acquire()
         self._signal: Final = signal
         ref = weakref.ref(engine, lambda _: _release(signal))
@@ -57,7 +59,7 @@ class TimerThread:
 
     def join(self) -> None:
         """Wait for its end, unless it is the calling thread."""
-        if self._thread is not threading.current_thread():
+        if self._thread.ident != get_ident():
             self._thread.join()
 
 
@@ -81,14 +83,14 @@ def _run(ref: "weakref.ref[WaitingEngine]", signal: "LockType") -> None:
         if wait_ns is None:
             return
         del engine
-        signal.acquire(timeout=-1 if wait_ns < 0 else min(wait_ns / 1e9, threading.TIMEOUT_MAX))
+        signal.acquire(timeout=-1 if wait_ns < 0 else min(wait_ns / 1e9, TIMEOUT_MAX))
 
 
 class Fleet:
     """All controllers of the process, to be told of a fork."""
 
     def __init__(self) -> None:
-        self.starting = threading.Lock()
+        self.starting = allocate_lock()
         """Held while a timer thread is started."""
         self._members: weakref.WeakSet[WaitingEngine] = weakref.WeakSet()
         if hasattr(os, "register_at_fork"):
@@ -98,7 +100,7 @@ class Fleet:
         self._members.add(engine)
 
     def _forked(self) -> None:
-        self.starting = threading.Lock()  # its holder may not be here
+        self.starting = allocate_lock()  # its holder may not be here
         for engine in list(self._members):
             engine._forked()
 

@@ -3,12 +3,14 @@
 Whoever offers ControllerInterface runs the conformance suite in tests/conformance.
 """
 
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, Union, runtime_checkable
 
 from ._job import ID, Job
+
+if TYPE_CHECKING:
+    import uuid
 
 __all__ = [
     "Adder",
@@ -27,7 +29,7 @@ __all__ = [
     "Stats",
 ]
 
-IDLike: TypeAlias = ID | uuid.UUID | str | bytes | Job
+IDLike: TypeAlias = Union[ID, "uuid.UUID", str, bytes, Job]  # uuid itself takes long to import
 """What every call that takes an id takes."""
 
 Duration: TypeAlias = int | timedelta
