@@ -34,6 +34,7 @@ from jobqueue import (
     JobQueueError,
     LeaseExpiredError,
     MaxAttemptsReachedError,
+    NotDeadError,
     NotFoundError,
     QueueOutOfSyncError,
     RunResult,
@@ -251,9 +252,12 @@ class ModelController:
             raise InvalidTimeError(f"job {job.id} has expired before it begins")
         if job.id in self.registry:
             raise duplicate(job, job)
-        self._check_key(job, [record.job for record in self.registry if not record.processed()])
+        self._check_key(job, self._unprocessed())
         if job.name in self.queues.queues() and self.queues.exists(job):
             raise QueueOutOfSyncError(f"queue {job.name!r} holds job {job.id} already")
+
+    def _unprocessed(self) -> list[Job]:
+        return [record.job for record in self.registry if not record.processed()]
 
     def _check_key(self, job: Job, others: list[Job]) -> None:
         """Raise if one of the others holds the job's key."""
@@ -444,6 +448,7 @@ class ModelController:
         self._arm_ttl(record)
         record.write_result(result, success)
         self._count["completed" if success else "failed"] += 1
+        record.failed = self._count["failed"]
         if record.runner is not None or self._result_ttl_ms == 0:
             self._forget(record)
         elif self._result_ttl_ms is not None:
@@ -502,6 +507,30 @@ class ModelController:
             return RunResult(record.success(), record.result)
         raise NotFoundError(f"job {record.job.id} was deleted or has expired")
 
+    def dead(self, name: str, offset: int = 0, limit: int | None = None) -> list[Job]:
+        return self._listed(name, offset, limit, lambda _: self._dead_jobs(name))
+
+    def _dead_jobs(self, name: str) -> list[Job]:
+        dead = [record for record in self.registry if record.state == State.FAILED]
+        return [r.job for r in sorted(dead, key=lambda r: r.failed) if r.job.name == name]
+
+    def kick(self, id: Any) -> None:
+        id = to_id(id)
+        with self._open():
+            self.fire_due()
+            record = self._find(id)
+            if record.state != State.FAILED:
+                raise NotDeadError(f"job {id} is {record.state.name}")
+            self._check_key(record.job, self._unprocessed())
+            if self.queues.exists(record.job):
+                raise QueueOutOfSyncError(f"the queue holds job {id} already")
+            record.state, record.result = State.NEW, None
+            record.fails, record.attempts_before = 0, record.attempts
+            self._cancel(record, "ttl")
+            self._arm_ttl(record, self._clock.now_ns())
+            self._count["kicked"] += 1
+            self._to_ready(record)
+
     def delete(self, id: Any) -> None:
         id = to_id(id)
         with self._open():
@@ -556,7 +585,8 @@ class ModelController:
     def stats(self) -> Stats:
         with self._open():
             self.fire_due()
-            counters = ("added", "leased", "completed", "failed", "timed_out", "evicted_jobs")
+            names = ("added", "leased", "completed", "failed", "timed_out", "evicted_jobs")
+            counters = (*names, "kicked")
             queues = self.queues.queues().values()
             return Stats(
                 **{name: self._count[name] for name in counters},
@@ -565,6 +595,7 @@ class ModelController:
                 running=sum(record.running() for record in self.registry),
                 waiting=len(self._leasers),
                 records=len(self.registry),
+                dead=sum(record.state == State.FAILED for record in self.registry),
             )
 
     def peek(self, name: str) -> Job | None:

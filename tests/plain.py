@@ -45,6 +45,8 @@ class Record:
     result: bytes | None = field(default=None, init=False)
     stamp_ns: int | None = field(default=None, init=False)  # if the job came without `created`
     runner: Any = field(default=None, init=False)
+    failed: int = field(default=0, init=False)  # the how-manieth to fail
+    attempts_before: int = field(default=0, init=False)  # of its lives before the last kick
 
     def running(self) -> bool:
         return self.state == State.LEASED
@@ -63,7 +65,7 @@ class Record:
         return True
 
     def attempts_remain(self) -> bool:
-        return self.attempts < (self.job.max_attempts or MAX_HARD_ATTEMPTS)
+        return self.attempts - self.attempts_before < (self.job.max_attempts or MAX_HARD_ATTEMPTS)
 
 
 class Registry:

@@ -38,6 +38,7 @@ cdef tuple STATUS_ERRORS = (
     _errors.LeaseExpiredError, _errors.MaxAttemptsReachedError, _errors.AlreadyLeasedError,
     _errors.AlreadyProcessedError, _errors.QueueOutOfSyncError, _errors.InvalidTimeError,
     _errors.InvalidTimeError, _errors.ClosedError, _errors.DuplicateJobError,
+    _errors.NotDeadError,
 )
 cdef tuple STATUS_TEXTS = (
     "", "no memory left for job {}", "no job {}", "job {} was added before",
@@ -45,7 +46,7 @@ cdef tuple STATUS_TEXTS = (
     "job {} has used up its attempts", "job {} is leased already", "job {} is processed already",
     "the queue refused job {}", "job {} would be expired before it begins: its ttl is over",
     "job {} cannot be scheduled: it has no time", "the controller is closed",
-    "another job has the key of job {}",
+    "another job has the key of job {}", "job {} is not FAILED",
 )
 
 

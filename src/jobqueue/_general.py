@@ -244,6 +244,16 @@ class GeneralController(Controller):
             super().release(id, delay, attempt=attempt)
             self._settle(job)
 
+    def kick(self, id: IDLike) -> None:
+        with self._lock:
+            job = self._job(id)
+            record = self.registry.record(id)
+            dead = record is not None and record.state == State.FAILED
+            if dead and job is not None and self._queues.exists(job):
+                raise QueueOutOfSyncError(f"the queue holds job {job.id} already")
+            super().kick(id)
+            self._settle(job)
+
     def delete(self, id: IDLike) -> None:
         with self._lock:
             job = self._job(id)

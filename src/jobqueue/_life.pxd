@@ -17,6 +17,7 @@ cdef status_t job_complete(
     engine_t *engine, record_t *record, void *result, uint64_t attempt, int64_t now_ns) noexcept nogil
 cdef status_t job_fail(
     engine_t *engine, record_t *record, void *result, uint64_t attempt, int64_t now_ns) noexcept nogil
+cdef status_t job_kick(engine_t *engine, record_t *record, int64_t now_ns) noexcept nogil
 cdef void job_finish(
     engine_t *engine, record_t *record, bint success, void *result, int64_t now_ns) noexcept nogil
 cdef status_t job_touch(

@@ -10,29 +10,30 @@ was put there by hand.
 Complexity: O(log n) in the jobs of one queue, O(1) in everything else, if not said otherwise.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from jobqueue._types cimport (
     JOB_CREATED_GIVEN, JOB_UNIQUE, NEVER_NS, NS_PER_MS, TIMER_ARMED, TIMER_CANCELLED, TIMER_FIRED,
-    job_t, prefetch, ref_drop, ref_take, timer_t,
+    TIMER_IDLE, job_t, prefetch, ref_drop, ref_take, timer_t,
 )
 from jobqueue._skiplist cimport skiplist_ahead, skiplist_first
 from jobqueue._wheel cimport wheel_arm, wheel_cancel, wheel_check, wheel_pop_due
 from jobqueue._unique cimport uniques_find
 from jobqueue._state cimport (
     ALREADY_LEASED, ALREADY_PROCESSED, ANY_ATTEMPT, DUPLICATE_JOB, DUPLICATE_RESULT, EXPIRED,
-    EXTRA_KEY, KIND_SCHEDULED, KIND_TTL, KIND_TTR, KIND_WAIT, LEASE_EXPIRED, MAX_ATTEMPTS_REACHED,
-    NOT_FOUND, NO_MEMORY, NO_TIME, OK, OUTCOME_GONE, OUTCOME_LEASED, OUTCOME_NONE,
-    OUTCOME_PROCESSED, OUTCOME_TIMEOUT, PLACE_NONE, PLACE_SCHEDULED, QUEUE_OUT_OF_SYNC,
-    STATE_COMPLETED, STATE_FAILED, STATE_LEASED, STATE_PENDING, WAIT_RUN, attempts_remain,
-    engine_due_ns, engine_t, extras_end, key_check, key_take, kind_t, object_of, outcome_t,
-    queue_add, queue_awake, queue_due_ns, queue_find, queue_pop, queue_remove, queue_schedule,
-    queue_t, record_processed, record_t, registry_add, registry_find, registry_prefetch,
-    registry_remove, scheduled_end, state_set, status_t, timer_end, ttl_arm, ttl_start_ns, view_end,
-    wait_end, wait_t, waits_end,
+    EXTRA_DEAD, EXTRA_KEY, EXTRA_KICKED, KIND_SCHEDULED, KIND_TTL, KIND_TTR, KIND_WAIT,
+    LEASE_EXPIRED, MAX_ATTEMPTS_REACHED, NOT_DEAD, NOT_FOUND, NO_MEMORY, NO_TIME, OK, OUTCOME_GONE,
+    OUTCOME_LEASED, OUTCOME_NONE, OUTCOME_PROCESSED, OUTCOME_TIMEOUT, PLACE_NONE, PLACE_SCHEDULED,
+    QUEUE_OUT_OF_SYNC, STATE_COMPLETED, STATE_FAILED, STATE_LEASED, STATE_NEW, STATE_PENDING,
+    WAIT_RUN, attempts_remain, dead_enter, dead_leave, dead_next, engine_due_ns, engine_t,
+    extras_end, key_check, key_take, kind_t, object_of, outcome_t, queue_add, queue_awake,
+    queue_due_ns, queue_find, queue_pop, queue_remove, queue_schedule, queue_t, record_processed,
+    record_t, registry_add, registry_find, registry_prefetch, registry_remove, scheduled_end,
+    state_set, status_t, timer_end, ttl_arm, ttl_start_ns, view_end, wait_end, wait_t, waits_end,
 )
 
 cdef enum:
+    ATTEMPTS_OWN_MAX = 0x7FFFFFFF  # numbers of attempts that a timer can keep
     RETRY_MS = 10                 # pause before a timer that met a want of memory tries again
 
 cdef record_t probe_record
@@ -265,13 +266,13 @@ cdef void job_finish(
         engine_t *engine, record_t *record, bint success, void *result, int64_t now_ns) noexcept nogil:
     """COMPLETED or FAILED with a result (bytes, borrowed), unless it is that already."""
     cdef int64_t latest_ns
+    if record.extras:
+        extras_end(engine, record)
     ref_take(result)
     record.result = result
     scheduled_end(record, TIMER_CANCELLED)
     queue_remove(record)
     timer_end(engine, record, KIND_TTR)
-    if record.extras:
-        extras_end(engine, record)
     state_set(record, STATE_COMPLETED if success else STATE_FAILED)
     if success:
         engine.completed_count += 1
@@ -281,6 +282,8 @@ cdef void job_finish(
         waits_end(engine, record, OUTCOME_PROCESSED, OUTCOME_PROCESSED)
     if record.home == NULL or record.is_run:
         return
+    if not success:
+        dead_enter(engine, record)
     ttl_arm(engine, record, ttl_start_ns(record))  # if it ends before its time
     if engine.result_ttl_ns == NEVER_NS:
         return
@@ -324,6 +327,40 @@ cdef status_t job_fail(
         return status
     record.fails += record.fails < 65535
     job_finish(engine, record, False, result, now_ns)
+    return OK
+
+
+cdef status_t job_kick(engine_t *engine, record_t *record, int64_t now_ns) noexcept nogil:
+    """From FAILED to NEW, in ready at its old place, with fresh budgets; TTL runs from now.
+
+    The numbers of its attempts go on, so that no answer of a former life passes for one of this.
+    """
+    cdef job_t *job = record.job
+    cdef status_t status = OK
+    cdef int done = 1
+    if record.state != STATE_FAILED or record.is_run:
+        return NOT_DEAD
+    if job.flags & JOB_UNIQUE:
+        status = key_check(engine, job)
+    if status == OK and engine.shadow == NULL:
+        done = queue_add(record.queue, record)
+    if status != OK or done != 1:
+        return status if status != OK else NO_MEMORY if done < 0 else QUEUE_OUT_OF_SYNC
+    dead_leave(engine, record)
+    if job.flags & JOB_UNIQUE:
+        key_take(engine, record)
+    if record.result != NULL:
+        record.extras |= EXTRA_KICKED
+    if record.attempts > ATTEMPTS_OWN_MAX:  # made by hand
+        record.attempts = 0
+    record.ttr.own = <uint32_t> record.attempts
+    record.fails = 0
+    state_set(record, STATE_NEW)
+    timer_end(engine, record, KIND_TTL)
+    record.ttl.state = record.ttr.state = record.scheduled = TIMER_IDLE
+    ttl_arm(engine, record, now_ns + engine.wall_offset_ns)
+    engine.kicked_count += 1
+    queue_offer(engine, record.queue, now_ns)
     return OK
 
 
@@ -511,6 +548,10 @@ cdef const char *record_check(const engine_t *engine, record_t *record) noexcept
         return "a job does not hold its key"
     if record_processed(record) and record.extras & EXTRA_KEY:
         return "a processed job holds a key"
+    if record.extras & EXTRA_DEAD and record.state != STATE_FAILED:
+        return "a job that is not FAILED is in the list of the dead"
+    if record.extras & EXTRA_KICKED and record_processed(record):
+        return "a processed job has the result of a former life"
     if record_processed(record) and record.waits != NULL:
         return "somebody still waits for a processed job"
     return NULL
@@ -522,6 +563,7 @@ cdef const char *engine_check(engine_t *engine) noexcept nogil:
     cdef Py_ssize_t count = 0
     cdef Py_ssize_t running = 0
     cdef Py_ssize_t keys = 0
+    cdef Py_ssize_t dead = 0
     cdef record_t *record
     cdef const char *broken
     for i in range(engine.slot_mask + 1):
@@ -530,9 +572,16 @@ cdef const char *engine_check(engine_t *engine) noexcept nogil:
             count += 1
             running += record.state == STATE_LEASED
             keys += (record.extras & EXTRA_KEY) != 0
+            dead += (record.extras & EXTRA_DEAD) != 0
             broken = record_check(engine, record)
             if broken != NULL:
                 return broken
+    record = engine.dead_first
+    while record != NULL:
+        dead -= 1
+        record = dead_next(record)
+    if dead != 0:
+        return "the list of the dead is broken"
     if keys != engine.uniques.count:
         return "the count of keys is wrong"
     if count != engine.count:

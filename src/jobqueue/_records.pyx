@@ -183,7 +183,9 @@ cdef class RunRecord:
     @property
     def result(self):
         """The bytes it ended with, or None before its end."""
-        return None if self.c.result == NULL else <object> <PyObject *> self.c.result
+        if self.c.result == NULL or not record_processed(&self.c):
+            return None
+        return <object> <PyObject *> self.c.result
 
     @property
     def timers(self):
@@ -218,7 +220,7 @@ cdef class RunRecord:
             registry = registry_of(engine)
             now_ns = registry_now(registry)
             lock_acquire(&engine.lock)
-        if record.result != NULL or record_processed(record):
+        if record_processed(record):
             succeeded_before = True
         else:
             succeeded_before = False
@@ -259,6 +261,9 @@ cdef void finish_by_hand(
         engine.failed_count -= not success
         job_finish(engine, record, success, result, now_ns)
     else:
+        if record.result != NULL:  # of a former life
+            ref_drop(record.result)
+            record.extras = 0
         ref_take(result)
         record.result = result
         queue_remove(record)

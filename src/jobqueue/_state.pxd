@@ -63,6 +63,7 @@ cdef enum status_t:               # what a call came to; _core has the table to 
     NO_TIME = 11                  # schedule of a job without a time
     CLOSED = 12
     DUPLICATE_KEY = 13            # another unprocessed job of its name has its key
+    NOT_DEAD = 14                 # kick of a job that is not FAILED
 
 cdef enum:
     SLOTS_FAR = 32768             # a hash table this big is not in the cache any more
@@ -71,6 +72,8 @@ cdef enum:
 
 cdef enum extra_t:                # what else the engine keeps of a record
     EXTRA_KEY = 1                 # its job holds its key, until it is processed or gone
+    EXTRA_DEAD = 2                # FAILED and in the list of the dead: ttr.prev and .next are its links
+    EXTRA_KICKED = 4              # put back from there: result is still that of its last life
 
 cdef struct refusal_t:            # why the last job was refused, beyond its status
     uint8_t first[16]             # id of the job that holds the key
@@ -85,14 +88,15 @@ cdef struct views_t:              # Timer objects that show a record's armed tim
 
 cdef struct record_t:             # the mutable half of a job; lives inside a RunRecord object
     job_t *job                    # owned; NULL: none
-    void *result                  # exact bytes, owned; NULL until processed
+    void *result                  # exact bytes, owned; NULL until processed for the first time
     wait_t *waits                 # callers blocked in result or run
     views_t *views                # NULL: no Timer object exists
     engine_t *home                # the engine it is registered with; NULL: none
     queue_t *queue                # the queue of its job's name there, or the one that holds it
     uint64_t attempts             # times it was leased
     timer_t ttl
-    timer_t ttr                   # armed while leased; while scheduled its deadline is the due time (wall)
+    timer_t ttr                   # armed while leased; while scheduled its deadline is the due time (wall);
+                                  # .own: attempts of the lives before the last kick
     uint16_t fails
     uint8_t marked                # scratch of a batch call, 0 between calls
     uint8_t state                 # state_t
@@ -145,6 +149,9 @@ cdef struct engine_t:             # all that a state machine works on; lives ins
     Py_ssize_t due_capacity       # at least the number of queues, so that the heap never allocates
     queue_t *shadow               # where scheduled jobs wait while the queues are foreign objects,
                                   # and nothing else is placed; NULL: the queues are native
+    record_t *dead_first          # FAILED records, in the order of failing
+    record_t *dead_last
+    Py_ssize_t dead_count
     uniques_t uniques             # who holds which key
     refusal_t refusal             # meaningful after DUPLICATE_KEY, while the lock is held
     wheel_t wheel                 # TTR, TTL and wait timers, mono
@@ -160,6 +167,7 @@ cdef struct engine_t:             # all that a state machine works on; lives ins
     uint64_t failed_count
     uint64_t timed_out_count
     uint64_t evicted_count
+    uint64_t kicked_count
     Py_ssize_t running_count      # records LEASED
     Py_ssize_t waiting_count      # leasers blocked
     uint8_t expire_hooked         # timers call a function of the user's instead
@@ -182,7 +190,7 @@ cdef inline bint attempts_remain(const record_t *record) noexcept nogil:
     cdef uint64_t most = HARD_ATTEMPTS_MAX
     if record.job.max_attempts:
         most = record.job.max_attempts
-    return record.attempts < most
+    return record.attempts - record.ttr.own < most
 
 cdef inline void state_set(record_t *record, uint8_t state) noexcept nogil:
     if record.home != NULL:
@@ -211,6 +219,11 @@ cdef void registry_remove(engine_t *engine, record_t *record) noexcept nogil
 cdef status_t key_check(engine_t *engine, const job_t *job) noexcept nogil
 cdef void key_take(engine_t *engine, record_t *record) noexcept nogil
 cdef void extras_end(engine_t *engine, record_t *record) noexcept nogil
+cdef void dead_enter(engine_t *engine, record_t *record) noexcept nogil
+cdef void dead_leave(engine_t *engine, record_t *record) noexcept nogil
+
+cdef inline record_t *dead_next(const record_t *record) noexcept nogil:
+    return <record_t *> <void *> record.ttr.next
 
 # queues
 cdef int queue_add(queue_t *queue, record_t *record) noexcept nogil

@@ -14,7 +14,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 from jobqueue._types cimport (
     HAS_GIL, ID_SIZE, JOB_UNIQUE, NEVER_NS, NS_PER_MS, TIMER_CANCELLED, TIMER_IDLE, huge_pages,
-    id_hash, job_t, ref_drop, ref_take, sortkey_t, tie_t,
+    id_hash, job_t, ref_drop, ref_take, sortkey_t, tie_t, timer_t,
 )
 from jobqueue._skiplist cimport (
     skiplist_clear, skiplist_find, skiplist_first, skiplist_init, skiplist_insert, skiplist_pop,
@@ -107,8 +107,10 @@ cdef void engine_clear(engine_t *engine) noexcept nogil:
             timer_end(engine, record, KIND_TTR)
             scheduled_end(record, TIMER_CANCELLED)
             record_leave(record)
-            record.extras = 0
+            record.extras &= EXTRA_KICKED
             ref_drop(object_of(record))
+    engine.dead_first = engine.dead_last = NULL
+    engine.dead_count = 0
     uniques_clear(&engine.uniques)
     wheel_clear(&engine.wheel)
     free(slots)
@@ -202,6 +204,8 @@ cdef int registry_add_by_hand(engine_t *engine, record_t *record) noexcept nogil
     done = registry_add(engine, record)
     if done == 1 and keyed:
         key_take(engine, record)
+    if done == 1 and record.state == STATE_FAILED:
+        dead_enter(engine, record)
     return done
 
 
@@ -251,10 +255,45 @@ cdef void key_take(engine_t *engine, record_t *record) noexcept nogil:
 
 
 cdef void extras_end(engine_t *engine, record_t *record) noexcept nogil:
-    """Let go of what only an unprocessed record has."""
+    """Let go of what a record had in the state that it leaves."""
     if record.extras & EXTRA_KEY:
         uniques_remove(&engine.uniques, record.job)
-    record.extras &= ~EXTRA_KEY
+    if record.extras & EXTRA_DEAD:
+        dead_leave(engine, record)
+    if record.extras & EXTRA_KICKED:
+        ref_drop(record.result)
+        record.result = NULL
+    record.extras = 0
+
+
+cdef void dead_enter(engine_t *engine, record_t *record) noexcept nogil:
+    """Add a FAILED record to the list of the dead. Its TTR timer is idle, and lends its links."""
+    record.ttr.next = NULL
+    record.ttr.prev = <timer_t *> <void *> engine.dead_last
+    if engine.dead_last != NULL:
+        engine.dead_last.ttr.next = <timer_t *> <void *> record
+    else:
+        engine.dead_first = record
+    engine.dead_last = record
+    engine.dead_count += 1
+    record.extras |= EXTRA_DEAD
+
+
+cdef void dead_leave(engine_t *engine, record_t *record) noexcept nogil:
+    """Take a record out of the list of the dead."""
+    cdef record_t *before = <record_t *> <void *> record.ttr.prev
+    cdef record_t *after = dead_next(record)
+    if before != NULL:
+        before.ttr.next = record.ttr.next
+    else:
+        engine.dead_first = after
+    if after != NULL:
+        after.ttr.prev = record.ttr.prev
+    else:
+        engine.dead_last = before
+    engine.dead_count -= 1
+    record.extras &= ~EXTRA_DEAD
+    record.ttr.prev = record.ttr.next = NULL
 
 # ---------------------------------------------------------------- queues and the heap of due times
 

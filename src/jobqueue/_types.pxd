@@ -57,6 +57,7 @@ cdef struct timer_t:              # one timer; lives inside its owner, so arming
     uint16_t slot                 # where the wheel filed it; meaningful while armed
     uint8_t kind                  # the owner's: which of its timers this is
     uint8_t state                 # timer_state_t
+    uint32_t own                  # the owner's: a number that the wheel leaves alone
 
 # ---------------------------------------------------------------- jobs (_job)
 

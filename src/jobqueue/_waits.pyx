@@ -8,18 +8,19 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport calloc
 
-from jobqueue._types cimport NEVER_NS, NS_PER_MS, lock_acquire, lock_release, ref_take
+from jobqueue._types cimport NEVER_NS, NS_PER_MS, lock_acquire, lock_release, name_equal, ref_take
 from jobqueue._skiplist cimport skiplist_at, skiplist_len, skiplist_t
 from jobqueue._wheel cimport wheel_arm
 from jobqueue._job cimport Job, id_object, id_read, job_object, name_read, time_object, timeout_read
 from jobqueue._state cimport (
-    NOT_FOUND, OK, OUTCOME_CLOSED, OUTCOME_GONE, OUTCOME_LEASED, OUTCOME_NONE, OUTCOME_PROCESSED,
-    STATE_COMPLETED, STATE_LEASED, WAIT_LEASE, WAIT_RESULT, WAIT_RUN, object_of, outcome_t, queue_t,
-    record_processed, record_t, refusal_t, registry_find, status_t, wait_end, wait_for_lease,
-    wait_for_record, wait_forget, wait_link_t, wait_t,
+    DUPLICATE_KEY, NOT_FOUND, OK, OUTCOME_CLOSED, OUTCOME_GONE, OUTCOME_LEASED, OUTCOME_NONE,
+    OUTCOME_PROCESSED, STATE_COMPLETED, STATE_LEASED, WAIT_LEASE, WAIT_RESULT, WAIT_RUN, dead_next,
+    object_of, outcome_t, queue_t, record_processed, record_t, refusal_t, registry_find, status_t,
+    wait_end, wait_for_lease, wait_for_record, wait_forget, wait_link_t, wait_t,
 )
 from jobqueue._life cimport (
-    job_add, job_awake, job_delete, job_start, job_unadd, lease_undo, queue_offer, wait_lapse,
+    job_add, job_awake, job_delete, job_kick, job_start, job_unadd, lease_undo, queue_offer,
+    wait_lapse,
 )
 from jobqueue._records cimport RunRecord, Waiter, record_new, waiter_new, waiter_sleep, wake_all
 from jobqueue._queues cimport WorkQueue, queue_get
@@ -78,6 +79,71 @@ cdef class WaitingEngine(Engine):
         verb_leave(self, OK, NULL)
         return found
 
+    def dead(self, name, offset=0, limit=None):
+        """Jobs of a queue that ended FAILED and are still kept, in the order of failing.
+
+        ``limit`` of them (None: all) from ``offset``. Their reasons: ``result(job, 0).result``.
+        O(dead jobs of all queues).
+        """
+        cdef str valid = name_read(name)
+        cdef Py_ssize_t i = count_read(offset, "offset", 0)
+        cdef Py_ssize_t most = -1 if limit is None else count_read(limit, "limit", 0)
+        cdef list found = []
+        cdef record_t *record
+        verb_enter(self)
+        verb_fired_now(self)
+        lock_acquire(&self.e.lock)
+        try:
+            record = self.e.dead_first
+            while record != NULL and len(found) != most:
+                if name_equal(record.job.name, <PyObject *> valid):
+                    if i > 0:
+                        i -= 1
+                    else:
+                        found.append(job_object(record.job))
+                record = dead_next(record)
+        finally:
+            lock_release(&self.e.lock)
+        verb_leave(self, OK, NULL)
+        return found
+
+    def kick(self, id):
+        """Put a job that ended FAILED back: NEW, in ready at its old place. O(log n).
+
+        Its attempts and fails are counted afresh, and its TTL runs from now; the numbers of its
+        attempts go on, so that no late answer passes for a new one.
+
+        Raises NotFoundError, NotDeadError (it is not FAILED), DuplicateJobError (its key was taken
+        meanwhile).
+
+        >>> with Controller() as c:
+        ...     c.add(Job("mail"))
+        ...     c.fail(job := c.lease("mail", 0), b"no such host")
+        ...     c.dead("mail") == [job], c.result(job, 0).result
+        ...     c.kick(job)
+        ...     c.lease("mail", 0) == job
+        (True, b'no such host')
+        True
+        """
+        cdef uint8_t data[16]
+        cdef record_t *record
+        cdef refusal_t why
+        cdef Job job = None
+        cdef status_t status = NOT_FOUND
+        id_read(id, data)
+        verb_enter(self)
+        cdef int64_t now_ns = verb_fired_now(self)
+        lock_acquire(&self.e.lock)
+        record = record_find(self, id, data)
+        if record != NULL:
+            job = job_object(record.job)
+            status = job_kick(self.e, record, now_ns)
+            why = self.e.refusal
+        lock_release(&self.e.lock)
+        if status == DUPLICATE_KEY:
+            raise_refused(status, job, &why)
+        verb_leave(self, status, data)
+
     def names(self):
         """The names of all queues, sorted. O(queues log queues)."""
         verb_enter(self)
@@ -117,7 +183,8 @@ cdef class WaitingEngine(Engine):
             scheduled += skiplist_len(&queue.c.scheduled)
         return (self.e.evicted_count, self.e.added_count, self.e.leased_count,
                 self.e.completed_count, self.e.failed_count, self.e.timed_out_count, ready, scheduled,
-                self.e.running_count, self.e.waiting_count, self.e.count)
+                self.e.running_count, self.e.waiting_count, self.e.count, self.e.kicked_count,
+                self.e.dead_count)
 
     def _lease_deadline_ns(self, Job job not None):
         """Monotonic ns at which the lease of a job ends, or None if it is not leased."""

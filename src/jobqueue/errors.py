@@ -32,6 +32,7 @@ __all__ = [
     "JobQueueError",
     "LeaseExpiredError",
     "MaxAttemptsReachedError",
+    "NotDeadError",
     "NotFoundError",
     "QueueOutOfSyncError",
     "ValidationError",
@@ -74,6 +75,10 @@ class LeaseExpiredError(JobQueueError):
 
 class MaxAttemptsReachedError(JobQueueError):
     """The job has used up its attempts; it is now FAILED."""
+
+
+class NotDeadError(JobQueueError):
+    """The job did not end FAILED: there is nothing to put back."""
 
 
 class AlreadyLeasedError(JobQueueError):

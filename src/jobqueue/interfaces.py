@@ -70,6 +70,10 @@ class Stats(NamedTuple):
     """Leasers that are blocked, now."""
     records: int
     """Jobs in the registry, processed ones included, now."""
+    kicked: int = 0
+    """Dead jobs that were put back."""
+    dead: int = 0
+    """Jobs that ended FAILED and are still kept, now."""
 
 
 @runtime_checkable

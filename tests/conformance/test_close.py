@@ -57,6 +57,8 @@ def test_every_later_call(engine, clock):
         "peek": lambda: engine.peek("a"),
         "jobs": lambda: engine.jobs("a"),
         "scheduled_jobs": lambda: engine.scheduled_jobs("a"),
+        "dead": lambda: engine.dead("a"),
+        "kick": lambda: engine.kick(job),
         "names": engine.names,
         "pause": lambda: engine.pause("a"),
         "resume": lambda: engine.resume("a"),

@@ -208,7 +208,9 @@ def rule_cases(
 
 
 def all_cases() -> Iterator[Case]:
-    for verb in ("complete", "fail", "delete", "expire", "timeout_attempt", "start_attempt"):
+    for verb in (
+        *("complete", "fail", "delete", "expire", "timeout_attempt", "start_attempt", "kick"),
+    ):
         yield from rule_cases(
             verb, "id", ID_RULE, InvalidIDError, lambda e, s, v, verb=verb: getattr(e, verb)(v)
         )
@@ -301,7 +303,7 @@ def all_cases() -> Iterator[Case]:
     yield from rule_cases(
         "lease_many", "n", COUNT_TYPES, TypeError, lambda e, s, v: e.lease_many("ready", v, 0)
     )
-    for verb in ("peek", "jobs", "scheduled_jobs", "pause", "resume"):
+    for verb in ("peek", "jobs", "scheduled_jobs", "dead", "pause", "resume"):
         yield from rule_cases(
             verb,
             "name",
@@ -309,7 +311,7 @@ def all_cases() -> Iterator[Case]:
             InvalidNameError,
             lambda e, s, v, verb=verb: getattr(e, verb)(v),
         )
-    for verb in ("jobs", "scheduled_jobs"):
+    for verb in ("jobs", "scheduled_jobs", "dead"):
         for argument, rule in (("offset", OFFSET_RULE), ("limit", LIMIT_RULE)):
             yield from rule_cases(
                 verb,
@@ -337,7 +339,7 @@ def state_cases() -> Iterator[Case]:
     ) -> Iterator[Case]:
         yield Case(name, call, error, wrong_type=False)
 
-    for verb in ("complete", "fail", "touch", "release", "delete", "start_attempt"):
+    for verb in ("complete", "fail", "touch", "release", "delete", "start_attempt", "kick"):
         yield from case(
             f"{verb} of an unknown id",
             NotFoundError,
@@ -481,9 +483,10 @@ def test_the_table_is_whole() -> None:
     names = [case.name for case in CASES]
     verbs = {name.split("(")[0].split(" ")[0] for name in names}
     assert verbs >= {
-        "add", "add_many", "attempt", "complete", "complete_many", "delete", "delete_many",
-        "expire", "fail", "jobs", "lease", "lease_many", "pause", "peek", "release", "result",
-        "resume", "run", "schedule", "scheduled_jobs", "start_attempt", "timeout_attempt", "touch",
+        "add", "add_many", "attempt", "complete", "complete_many", "dead", "delete", "delete_many",
+        "expire", "fail", "jobs", "kick", "lease", "lease_many", "pause", "peek", "release",
+        "result", "resume", "run", "schedule", "scheduled_jobs", "start_attempt", "timeout_attempt",
+        "touch",
     }  # fmt: skip
     assert len(CASES) > 700
 

@@ -42,8 +42,8 @@ ERRORS = {
     "InvalidMaxAttemptsError", "InvalidMaxFailsError", "InvalidNameError", "InvalidPayloadError",
     "InvalidPriorityError", "InvalidResultError", "InvalidTTLError", "InvalidTTRError",
     "InvalidTimeError", "InvalidTimeoutError", "InvalidUniqueError", "JobQueueError",
-    "LeaseExpiredError", "MaxAttemptsReachedError", "NotFoundError", "QueueOutOfSyncError",
-    "ValidationError", "WaitTimeoutError",
+    "LeaseExpiredError", "MaxAttemptsReachedError", "NotDeadError", "NotFoundError",
+    "QueueOutOfSyncError", "ValidationError", "WaitTimeoutError",
 }  # fmt: skip
 VALIDATORS = {
     "validate_add_job", "validate_id", "validate_name", "validate_payload", "validate_result",
@@ -90,6 +90,8 @@ METHODS: dict[str, dict[str, list[str]]] = {
         "jobs": ["name", "offset", "limit"],
         "scheduled_jobs": ["name", "offset", "limit"],
         "names": [],
+        "dead": ["name", "offset", "limit"],
+        "kick": ["id"],
         "pause": ["name"],
         "resume": ["name"],
         "close": [],
