@@ -13,6 +13,7 @@
 #include "Python.h"
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #if defined(_WIN32)
 #include <malloc.h>
@@ -157,7 +158,7 @@ static inline void *jq_slab_take(jq_slab_t *slab, size_t size)
         return NULL;
     slot = chunk->free;
     if (slot != NULL)
-        chunk->free = *(void **)slot;
+        memcpy(&chunk->free, slot, sizeof(void *));
     else {
         slot = (char *)chunk + chunk->fresh;
         chunk->fresh += size;
@@ -177,7 +178,7 @@ static inline void jq_slab_give(jq_slab_t *slab, void *slot, size_t size)
     }
     if (jq_chunk_full(chunk, size))
         jq_chunk_open(slab, chunk);
-    *(void **)slot = chunk->free;
+    memcpy(slot, &chunk->free, sizeof(void *));
     chunk->free = slot;
     if (--chunk->used == 0)
         jq_chunk_give(slab, chunk);
@@ -193,7 +194,9 @@ static inline PyObject *jq_pool_take(jq_slab_t *pool, PyObject *type)
     if (o == NULL)
         return PyErr_NoMemory();
 #if JQ_SLABS && !defined(Py_REF_DEBUG) && !defined(Py_TRACE_REFS)
-    Py_SET_TYPE(o, (PyTypeObject *)type); /* what PyObject_Init does, without the call */
+    /* What PyObject_Init does, without the call. Old contents might look like an immortal count. */
+    memset(o, 0, sizeof(PyObject));
+    Py_SET_TYPE(o, (PyTypeObject *)type);
     if (((PyTypeObject *)type)->tp_flags & Py_TPFLAGS_HEAPTYPE)
         Py_INCREF(type);
     Py_SET_REFCNT(o, 1);
