@@ -45,8 +45,8 @@ def check_job(job: Any) -> None:
 
 
 def check_hook(f: Any) -> None:
-    """Raise unless it can be called."""
-    if not callable(f):
+    """Raise unless it can be called, or is None: the engine's own."""
+    if f is not None and not callable(f):
         raise TypeError(f"a hook must be a function of an ID, not a {type(f).__name__}")
 
 

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from random import Random
 from types import SimpleNamespace
 from typing import Any, Self
@@ -50,22 +50,21 @@ from tests.arguments import (
     created_was_given,
     duplicate,
     failed_at,
-    text_of,
     to_ms,
     to_names,
 )
-from tests.plain import Queue, Queues, Record, Registry, to_bytes, to_id
+from tests.plain import Attempt, Queue, Queues, Record, Registry, to_bytes, to_id
 
 NS_PER_MS = 1_000_000
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(eq=False)
 class Waiter:
-    """A blocked caller."""
+    """A blocked caller: a leaser with names, or one who waits for the end of a record."""
 
     names: list[str] = field(default_factory=list)
-    job: Job | None = None
+    record: Record | None = None  # whose end it waits for; a leaser's: the job that it was handed
+    attempt: int | None = None  # a leaser's: its number
     timed_out: bool = False
     lapsed: bool = False  # run: its time-out is over, only the lease keeps it going
 
@@ -171,19 +170,21 @@ class ModelController:
                 self._to_ready(record)
 
     def run(self, job: Job, timeout: int | timedelta) -> RunResult:
+        with self._changed:
+            return self._wait(self._run_begin(job, timeout))
+
+    def _run_begin(self, job: Job, timeout: int | timedelta) -> Waiter:
         check_job(job)
         validate_timeout(timeout)
         with self._open():
+            self.fire_due()
             self._check_new(job, expires=False)
             record = self._register(job)
-            runner = record.runner = Waiter()
+            runner = record.runner = Waiter(record=record)
             self._arm(runner, "wait", to_ms(timeout))
             self._to_ready(record)
-            try:
-                self._wait(runner, lambda: record.processed() or self._is_gone(record))
-                return self._outcome(record)
-            finally:
-                self._forget(record)
+            self.fire_due()
+            return runner
 
     def _check_new(self, job: Job, *, expires: bool = True) -> None:
         start_ns = job.time_ns
@@ -241,17 +242,17 @@ class ModelController:
                 jobs.append(job)
             if jobs:
                 return jobs
-            waiter = Waiter(names)
-            self._leasers.append(waiter)
-            try:
-                self._arm(waiter, "wait", to_ms(timeout))
-                self._wait(waiter, lambda: waiter.job is not None)
-            finally:
-                if waiter in self._leasers:
-                    self._leasers.remove(waiter)
-            return [waiter.job]
+            return [self._wait(self._lease_begin(names, timeout))]
 
-    def attempt(self, names: str | Sequence[str], timeout: int | timedelta) -> "Attempt":
+    def _lease_begin(self, names: str | Sequence[str], timeout: int | timedelta) -> Waiter:
+        """Stand in line, once nothing is there at once."""
+        with self._open():
+            waiter = Waiter(to_names(names))
+            self._leasers.append(waiter)
+            self._arm(waiter, "wait", to_ms(timeout))
+            return waiter
+
+    def attempt(self, names: str | Sequence[str], timeout: int | timedelta) -> Attempt:
         return Attempt(self, self.lease(names, timeout))
 
     def _take_any(self, names: list[str]) -> Job | None:
@@ -279,7 +280,8 @@ class ModelController:
         """Ready jobs of a name go to the leasers that wait for it, the longest waiting first."""
         for waiter in list(self._leasers):
             if name in waiter.names and (job := self._take(name)) is not None:
-                waiter.job = job
+                waiter.record = self.registry.record(job.id)
+                waiter.attempt = waiter.record.attempts
                 self._leasers.remove(waiter)
                 self._cancel(waiter, "wait")
 
@@ -299,7 +301,7 @@ class ModelController:
         if record.job in self.queues.queue(record.job.name).due:
             self._arm_ttl(record)
         self.queues.delete(record.job)
-        record.state = State.LEASED
+        record.state_before, record.state = record.state, State.LEASED
         record.attempts += 1
         self._count["leased"] += 1
         self._arm(record, "ttr", record.job.ttr)
@@ -391,7 +393,9 @@ class ModelController:
         record.write_result(result, success)
         self._count["completed" if success else "failed"] += 1
         record.failed = self._count["failed"]
-        if record.runner is not None or self._result_ttl_ms == 0:
+        if record.runner is not None:
+            return  # its runner forgets it
+        if self._result_ttl_ms == 0:
             self._forget(record)
         elif self._result_ttl_ms is not None:
             latest_ns = self._clock.monotonic_ns() + self._result_ttl_ms * NS_PER_MS
@@ -437,17 +441,21 @@ class ModelController:
         validate_timeout(timeout)
         with self._open():
             self.fire_due()
-            record = self._find(id)
-            if not record.processed():
-                waiter = Waiter()
-                self._arm(waiter, "wait", to_ms(timeout))
-                self._wait(waiter, lambda: record.processed() or self._is_gone(record))
-            return self._outcome(record)
+            waiter = Waiter(record=self._find(id))
+            self._arm(waiter, "wait", to_ms(timeout))
+            return self._wait(waiter)
 
-    def _outcome(self, record: Record) -> RunResult:
-        if record.processed():
-            return RunResult(record.success(), record.result)
-        raise NotFoundError(f"job {record.job.id} was deleted or has expired")
+    def _result_begin(self, id: Any, timeout: int | timedelta) -> RunResult | Waiter:
+        """The result if it is there, else a waiter for it."""
+        id = to_id(id)
+        validate_timeout(timeout)
+        with self._open():
+            self.fire_due()
+            waiter = Waiter(record=self._find(id))
+            if waiter.record.processed():
+                return self._collect(waiter)
+            self._arm(waiter, "wait", to_ms(timeout))
+            return waiter
 
     def dead(self, name: str, offset: int = 0, limit: int | None = None) -> list[Job]:
         return self._listed(name, offset, limit, lambda _: self._dead_jobs(name))
@@ -508,19 +516,23 @@ class ModelController:
             else:
                 self._finish(record, b"", success=False)
 
-    def handle_expire(self, f: Callable[[ID], object]) -> None:
+    def handle_expire(self, f: Callable[[ID], object] | None) -> None:
         check_hook(f)
-        self._on_expire = f
+        with self._open():
+            self._on_expire = self.expire if f is None else f
 
     def expire_func(self) -> Callable[[ID], object]:
-        return self._on_expire
+        with self._open():
+            return self._on_expire
 
-    def handle_timeout_attempt(self, f: Callable[[ID], object]) -> None:
+    def handle_timeout_attempt(self, f: Callable[[ID], object] | None) -> None:
         check_hook(f)
-        self._on_timeout = f
+        with self._open():
+            self._on_timeout = self.timeout_attempt if f is None else f
 
     def timeout_attempt_func(self) -> Callable[[ID], object]:
-        return self._on_timeout
+        with self._open():
+            return self._on_timeout
 
     # ------------------------------------------------------------ looking, pausing
 
@@ -642,15 +654,16 @@ class ModelController:
                 self._hand_off(owner.name)
 
     def _time_out_wait(self, waiter: Waiter) -> None:
-        for record in self.registry:
-            if record.runner is waiter:
-                waiter.lapsed = True
-                if not record.running():
-                    self._time_out_run(record)
-                return
-        waiter.timed_out = True
-        if waiter in self._leasers:
-            self._leasers.remove(waiter)
+        if self._is_answered(waiter):
+            return
+        if not self._is_run(waiter):
+            waiter.timed_out = True
+            if waiter in self._leasers:
+                self._leasers.remove(waiter)
+        elif waiter.record.running():
+            waiter.lapsed = True
+        else:
+            self._time_out_run(waiter.record)
 
     def _call(self, hook: Callable[[ID], object], id: ID) -> None:
         try:
@@ -666,70 +679,70 @@ class ModelController:
                 )
             )
 
-    def _wait(self, waiter: Waiter, answered: Callable[[], bool]) -> None:
+    # ------------------------------------------------------------ waits: their end, giving up
+
+    def _is_run(self, waiter: Waiter) -> bool:
+        return waiter.record is not None and waiter.record.runner is waiter
+
+    def _is_answered(self, waiter: Waiter) -> bool:
+        if waiter.names:
+            return waiter.attempt is not None
+        return waiter.record.processed() or self._is_gone(waiter.record)
+
+    def _has_ended(self, waiter: Waiter) -> bool:
+        return waiter.timed_out or self._is_answered(waiter) or self._closed
+
+    def _wait(self, waiter: Waiter) -> Any:
         """Block until it is answered, its time is over, or the engine is closed."""
         try:
             self.fire_due()
-            while not answered():
-                if waiter.timed_out:
-                    raise WaitTimeoutError("nothing came in time")
-                if self._closed:
-                    raise ClosedError("the controller was closed")
+            while not self._has_ended(waiter):
                 self._changed.wait(0.01)
-            if waiter.timed_out:
-                raise WaitTimeoutError("the job was not done in time")
-        finally:
+        except BaseException:
+            self._abandon(waiter)
+            raise
+        return self._collect(waiter)
+
+    def _collect(self, waiter: Waiter) -> Any:
+        """What an ended wait came to. A run is forgotten."""
+        record = waiter.record
+        gone = record is not None and self._is_gone(record)
+        self._cancel(waiter, "wait")
+        if self._is_run(waiter):
+            self._forget(record)
+        if waiter.timed_out:
+            raise WaitTimeoutError("it did not come in time")
+        if waiter.attempt is not None:
+            return record.job
+        if record is not None and record.processed():
+            return RunResult(record.success(), record.result)
+        if gone:
+            raise NotFoundError(f"job {record.job.id} was deleted or has expired")
+        raise ClosedError("the controller was closed")
+
+    def _abandon(self, waiter: Waiter) -> None:
+        """Its caller leaves by an exception: a job it was handed goes back, a run is gone."""
+        with self._changed:
             self._cancel(waiter, "wait")
+            if waiter in self._leasers:
+                self._leasers.remove(waiter)
+            if waiter.attempt is not None:
+                self._undo_lease(waiter.record, waiter.attempt)
+            if self._is_run(waiter):
+                self._forget(waiter.record)
+            self._changed.notify_all()
 
-
-class Attempt:
-    """A lease as a context manager, every answer fenced by its number."""
-
-    def __init__(self, engine: ModelController, job: Job) -> None:
-        self._engine = engine
-        self.job = job
-        self.number: int = engine.registry.record(job.id).attempts
-        self._answered = False
-
-    @property
-    def deadline(self) -> datetime:
-        record = self._engine.registry.record(self.job.id)
-        deadline_ns, _ = self._engine._timers[record, "ttr"]
-        clock = self._engine._clock
-        wall_ns = deadline_ns + clock.now_ns() - clock.monotonic_ns()
-        return EPOCH + timedelta(microseconds=wall_ns // 1000)
-
-    def complete(self, result: Any = b"") -> None:
-        self._engine.complete(self.job, result, attempt=self.number)
-        self._answered = True
-
-    def fail(self, result: Any = b"") -> None:
-        self._engine.fail(self.job, result, attempt=self.number)
-        self._answered = True
-
-    def touch(self, ttr: int | timedelta | None = None) -> None:
-        self._engine.touch(self.job, ttr, attempt=self.number)
-
-    def release(self, delay: int | timedelta = 0) -> None:
-        self._engine.release(self.job, delay, attempt=self.number)
-        self._answered = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: object
-    ) -> None:
-        if self._answered:
+    def _undo_lease(self, record: Record, attempt: int) -> None:
+        if self._is_gone(record) or not record.running() or record.attempts != attempt:
             return
-        if error is None:
-            self.complete()
+        if record.runner is not None and record.runner.lapsed:
+            self._time_out_run(record)
             return
-        with suppress(LeaseExpiredError, NotFoundError, ClosedError):  # the first error counts
-            if isinstance(error, Exception):
-                self.fail(text_of(error))
-            else:
-                self.release()
+        self._cancel(record, "ttr")
+        record.state = record.state_before
+        record.attempts -= 1
+        self._count["leased"] -= 1
+        self._to_ready(record)
 
 
 def observe(engine: Any) -> dict[str, Any]:

@@ -5,19 +5,25 @@ queues of a real engine. The optional arguments are for the model, which stamps 
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 
 from jobqueue import (
     ID,
     MAX_HARD_ATTEMPTS,
+    ClosedError,
     Job,
+    LeaseExpiredError,
+    NotFoundError,
     State,
     validate_id,
     validate_name,
     validate_result,
 )
+from tests.arguments import text_of
 
 
 def to_id(value: Any) -> ID:
@@ -34,6 +40,9 @@ def to_bytes(result: Any) -> bytes:
     return bytes(result)
 
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
 @dataclass(eq=False)
 class Record:
     """The mutable half of a job, as RunRecord."""
@@ -45,6 +54,7 @@ class Record:
     result: bytes | None = field(default=None, init=False)
     stamp_ns: int | None = field(default=None, init=False)  # if the job came without `created`
     runner: Any = field(default=None, init=False)
+    state_before: State = field(default=State.NEW, init=False)  # its lease
     failed: int = field(default=0, init=False)  # the how-manieth to fail
     attempts_before: int = field(default=0, init=False)  # of its lives before the last kick
 
@@ -183,3 +193,53 @@ class Queues:
 
     def lease(self, name: str) -> Job | None:
         return self._queues[name].lease() if name in self._queues else None
+
+
+class Attempt:
+    """A lease as a context manager, every answer fenced by its number."""
+
+    def __init__(self, engine: Any, job: Job) -> None:
+        self._engine = engine
+        self.job = job
+        self.number: int = engine.registry.record(job.id).attempts
+        self._answered = False
+
+    @property
+    def deadline(self) -> datetime:
+        record = self._engine.registry.record(self.job.id)
+        deadline_ns, _ = self._engine._timers[record, "ttr"]
+        clock = self._engine._clock
+        wall_ns = deadline_ns + clock.now_ns() - clock.monotonic_ns()
+        return EPOCH + timedelta(microseconds=wall_ns // 1000)
+
+    def complete(self, result: Any = b"") -> None:
+        self._engine.complete(self.job, result, attempt=self.number)
+        self._answered = True
+
+    def fail(self, result: Any = b"") -> None:
+        self._engine.fail(self.job, result, attempt=self.number)
+        self._answered = True
+
+    def touch(self, ttr: int | timedelta | None = None) -> None:
+        self._engine.touch(self.job, ttr, attempt=self.number)
+
+    def release(self, delay: int | timedelta = 0) -> None:
+        self._engine.release(self.job, delay, attempt=self.number)
+        self._answered = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: object
+    ) -> None:
+        if self._answered:
+            return
+        if error is None:
+            self.complete()
+            return
+        with suppress(LeaseExpiredError, NotFoundError, ClosedError):  # the first error counts
+            if isinstance(error, Exception):
+                self.fail(text_of(error))
+            else:
+                self.release()
