@@ -230,7 +230,7 @@ def test_random_bytes_come_from_the_system(monkeypatch: pytest.MonkeyPatch) -> N
     real = os.urandom
     monkeypatch.setattr(os, "urandom", urandom)
     _system._forget_random()
-    for _ in range(1000):
+    for _ in range(5000):
         ID.new()
     assert 2 <= len(asked) <= 20, "asked in blocks, neither once for all nor each time"
     _system._forget_random()
