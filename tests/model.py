@@ -334,14 +334,22 @@ class ModelController:
             for record, (_, result) in zip(records, answers, strict=True):
                 self._finish(record, result, success=True)
 
-    def fail(self, id: Any, result: Any = b"", *, attempt: int | None = None) -> None:
+    def fail(
+        self,
+        id: Any,
+        result: Any = b"",
+        *,
+        attempt: int | None = None,
+        delay: int | timedelta = 0,
+    ) -> None:
         id, result = to_id(id), to_bytes(result)
         self._check_attempt(attempt)
+        validate_timeout(delay)
         with self._open():
             record = self._find_unanswered(id, attempt)
             record.fails += 1
             if record.fails < record.job.max_fails and record.attempts_remain():
-                self._back(record)
+                self._back(record, to_ms(delay))
             else:
                 self._finish(record, result, success=False)
 
@@ -410,12 +418,12 @@ class ModelController:
             return
         record.state = State.PENDING
         queue = self.queues.queue(record.job.name)
+        self._arm_ttl(record)
+        queue.delete(record.job)
         if delay_ms:
             due_ns = self._clock.now_ns() + delay_ms * NS_PER_MS
             queue.schedule(record.job, due_ns, self._created(record.job))
             return
-        self._arm_ttl(record)
-        queue.delete(record.job)
         self._to_ready(record)
 
     def _time_out_run(self, record: Record) -> None:

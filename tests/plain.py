@@ -216,8 +216,8 @@ class Attempt:
         self._engine.complete(self.job, result, attempt=self.number)
         self._answered = True
 
-    def fail(self, result: Any = b"") -> None:
-        self._engine.fail(self.job, result, attempt=self.number)
+    def fail(self, result: Any = b"", delay: int | timedelta = 0) -> None:
+        self._engine.fail(self.job, result, attempt=self.number, delay=delay)
         self._answered = True
 
     def touch(self, ttr: int | timedelta | None = None) -> None:

@@ -23,7 +23,14 @@ class Engine(EngineBase):
 
     # answering
     def complete(self, id: IDLike, result: Buffer = b"", *, attempt: int | None = None) -> None: ...
-    def fail(self, id: IDLike, result: Buffer = b"", *, attempt: int | None = None) -> None: ...
+    def fail(
+        self,
+        id: IDLike,
+        result: Buffer = b"",
+        *,
+        attempt: int | None = None,
+        delay: Duration = 0,
+    ) -> None: ...
     def complete_many(self, pairs: Iterable[tuple[IDLike, Buffer]]) -> None: ...
     def touch(
         self, id: IDLike, ttr: Duration | None = None, *, attempt: int | None = None

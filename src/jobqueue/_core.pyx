@@ -544,9 +544,16 @@ cdef class Engine(EngineBase):
         lock_release(&self.e.lock)
         verb_leave(self, status, data)
 
-    def fail(self, id, result=b"", *, attempt=None):
-        """One failure more. PENDING and back in ready if fails < max_fails and attempts remain;
-        else FAILED, as complete. O(log n). Raises as complete.
+    def fail(self, id, result=b"", *, attempt=None, delay=0):
+        """One failure more. PENDING and back in line if fails < max_fails and attempts remain:
+        in ready, or scheduled after ``delay`` (ms or timedelta, up to 24 h). Else FAILED, as
+        complete, whatever the delay. O(log n). Raises as complete, and InvalidTimeoutError.
+
+        >>> with Controller() as c:
+        ...     c.add(Job("mail", max_fails=3))
+        ...     c.fail(c.lease("mail", 0), b"mailbox locked", delay=5000)
+        ...     c.stats().scheduled
+        1
         """
         cdef uint8_t data[16]
         cdef record_t *record
@@ -554,12 +561,13 @@ cdef class Engine(EngineBase):
         id_read(id, data)
         cdef bytes answer = result_read(result)
         cdef uint64_t fence = attempt_read(attempt)
+        cdef int64_t delay_ms = timeout_read(delay, "delay")
         verb_enter(self)
         cdef int64_t now_ns = verb_now(self)
         lock_acquire(&self.e.lock)
         record = record_find(self, id, data)
         if record != NULL:
-            status = job_fail(self.e, record, <PyObject *> answer, fence, now_ns)
+            status = job_fail(self.e, record, <PyObject *> answer, delay_ms, fence, now_ns)
         lock_release(&self.e.lock)
         verb_leave(self, status, data)
 

@@ -224,10 +224,19 @@ class GeneralController(Controller):
             super().complete(id, result, attempt=attempt)
             self._settle(job)
 
-    def fail(self, id: IDLike, result: "Buffer" = b"", *, attempt: int | None = None) -> None:
+    def fail(
+        self,
+        id: IDLike,
+        result: "Buffer" = b"",
+        *,
+        attempt: int | None = None,
+        delay: Duration = 0,
+    ) -> None:
         with self._lock:
             job = self._job(id)
-            super().fail(id, result, attempt=attempt)
+            super().fail(id, result, attempt=attempt, delay=delay)
+            if job is not None and self._waits_for_time(job):
+                self._queues.delete(job)  # it may have been ready, or due at another time
             self._settle(job)
 
     def complete_many(self, pairs: "Iterable[tuple[IDLike, Buffer]]") -> None:

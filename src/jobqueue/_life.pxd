@@ -16,7 +16,8 @@ cdef status_t answer_check(const record_t *record, uint64_t attempt) noexcept no
 cdef status_t job_complete(
     engine_t *engine, record_t *record, void *result, uint64_t attempt, int64_t now_ns) noexcept nogil
 cdef status_t job_fail(
-    engine_t *engine, record_t *record, void *result, uint64_t attempt, int64_t now_ns) noexcept nogil
+    engine_t *engine, record_t *record, void *result, int64_t delay_ms, uint64_t attempt,
+    int64_t now_ns) noexcept nogil
 cdef status_t job_kick(engine_t *engine, record_t *record, int64_t now_ns) noexcept nogil
 cdef void job_finish(
     engine_t *engine, record_t *record, bint success, void *result, int64_t now_ns) noexcept nogil

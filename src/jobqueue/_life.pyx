@@ -27,7 +27,7 @@ from jobqueue._state cimport (
     QUEUE_OUT_OF_SYNC, STATE_COMPLETED, STATE_FAILED, STATE_LEASED, STATE_NEW, STATE_PENDING,
     WAIT_RUN, attempts_remain, dead_enter, dead_leave, dead_next, engine_due_ns, engine_t,
     extras_end, key_check, key_take, kind_t, object_of, outcome_t, queue_add, queue_awake,
-    queue_due_ns, queue_find, queue_pop, queue_remove, queue_schedule, queue_t, record_processed,
+    queue_due_ns, queue_find, queue_pop, queue_postpone, queue_remove, queue_schedule, queue_t, record_processed,
     record_t, registry_add, registry_find, registry_prefetch, registry_remove, scheduled_end,
     state_set, status_t, timer_end, ttl_arm, ttl_start_ns, view_end, wait_end, wait_t, waits_end,
 )
@@ -314,14 +314,15 @@ cdef status_t job_complete(
 
 
 cdef status_t job_fail(
-        engine_t *engine, record_t *record, void *result, uint64_t attempt, int64_t now_ns) noexcept nogil:
-    """One failure more: back to ready while both budgets last, else FAILED."""
+        engine_t *engine, record_t *record, void *result, int64_t delay_ms, uint64_t attempt,
+        int64_t now_ns) noexcept nogil:
+    """One failure more: back in line, after a delay, while both budgets last; else FAILED."""
     cdef status_t status = answer_check(record, attempt)
     if status != OK:
         return status
     if record.fails + 1 < record.job.max_fails and attempts_remain(record):
         record.fails += 1
-        status = job_back(engine, record, now_ns)
+        status = job_back(engine, record, delay_ms, now_ns)
         if status != OK:
             record.fails -= 1
         return status
@@ -364,12 +365,18 @@ cdef status_t job_kick(engine_t *engine, record_t *record, int64_t now_ns) noexc
     return OK
 
 
-cdef status_t job_back(engine_t *engine, record_t *record, int64_t now_ns) noexcept nogil:
-    """PENDING, in ready at its old place, and offered. Ends a run that only its lease kept going."""
+cdef status_t job_back(
+        engine_t *engine, record_t *record, int64_t delay_ms, int64_t now_ns) noexcept nogil:
+    """PENDING: in ready at its old place, and offered, or scheduled if there is a delay.
+
+    Ends a run that only its lease kept going.
+    """
     cdef int done = 1
     if run_lapsed(record):
         job_drop(engine, record, OUTCOME_TIMEOUT)
         return OK
+    if delay_ms > 0:
+        return job_back_later(engine, record, now_ns + engine.wall_offset_ns + delay_ms * NS_PER_MS)
     if record.place == PLACE_SCHEDULED:
         if engine.shadow != NULL:
             queue_remove(record)
@@ -385,6 +392,25 @@ cdef status_t job_back(engine_t *engine, record_t *record, int64_t now_ns) noexc
     state_set(record, STATE_PENDING)
     ttl_arm(engine, record, ttl_start_ns(record))
     queue_offer(engine, record.queue, now_ns)
+    return OK
+
+
+cdef status_t job_back_later(engine_t *engine, record_t *record, int64_t due_ns) noexcept nogil:
+    """PENDING, in scheduled until a wall time."""
+    cdef int64_t ttr_deadline_ns = record.ttr.deadline_ns
+    cdef bint leased = record.ttr.state == TIMER_ARMED
+    if leased:
+        wheel_cancel(&engine.wheel, &record.ttr)
+    if queue_postpone(record.queue, record, due_ns) < 0:
+        if leased:
+            wheel_arm(&engine.wheel, &record.ttr, ttr_deadline_ns)
+        return NO_MEMORY
+    if leased:
+        view_end(record, KIND_TTR, TIMER_CANCELLED)
+    scheduled_end(record, TIMER_CANCELLED)
+    record.scheduled = TIMER_ARMED
+    state_set(record, STATE_PENDING)
+    ttl_arm(engine, record, ttl_start_ns(record))
     return OK
 
 
@@ -418,7 +444,7 @@ cdef status_t job_timeout(engine_t *engine, record_t *record, int64_t now_ns) no
     if record.is_run:
         job_drop(engine, record, OUTCOME_TIMEOUT)
     elif attempts_remain(record):
-        status = job_back(engine, record, now_ns)
+        status = job_back(engine, record, 0, now_ns)
     else:
         job_finish(engine, record, False, engine.empty, now_ns)
     engine.timed_out_count += status == OK
@@ -447,20 +473,7 @@ cdef status_t job_release(
         int64_t now_ns) noexcept nogil:
     """A leased job goes back: PENDING in ready, or scheduled after a delay."""
     cdef status_t status = lease_check(record, attempt)
-    cdef int64_t ttr_deadline_ns = record.ttr.deadline_ns
-    if status != OK:
-        return status
-    if delay_ms == 0 or run_lapsed(record):
-        return job_back(engine, record, now_ns)
-    wheel_cancel(&engine.wheel, &record.ttr)
-    if queue_schedule(record.queue, record,
-                      now_ns + engine.wall_offset_ns + delay_ms * NS_PER_MS) < 0:
-        wheel_arm(&engine.wheel, &record.ttr, ttr_deadline_ns)
-        return NO_MEMORY
-    view_end(record, KIND_TTR, TIMER_CANCELLED)
-    record.scheduled = TIMER_ARMED
-    state_set(record, STATE_PENDING)
-    return OK
+    return job_back(engine, record, delay_ms, now_ns) if status == OK else status
 
 
 cdef status_t job_awake(engine_t *engine, record_t *record, int64_t now_ns) noexcept nogil:

@@ -228,6 +228,7 @@ cdef inline record_t *dead_next(const record_t *record) noexcept nogil:
 # queues
 cdef int queue_add(queue_t *queue, record_t *record) noexcept nogil
 cdef int queue_schedule(queue_t *queue, record_t *record, int64_t due_ns) noexcept nogil
+cdef int queue_postpone(queue_t *queue, record_t *record, int64_t due_ns) noexcept nogil
 cdef int queue_awake(queue_t *queue, record_t *record) noexcept nogil
 cdef void queue_remove(record_t *record) noexcept nogil
 cdef record_t *queue_pop(queue_t *queue) noexcept nogil

@@ -381,6 +381,25 @@ cdef int queue_schedule(queue_t *queue, record_t *record, int64_t due_ns) noexce
     return done
 
 
+cdef int queue_postpone(queue_t *queue, record_t *record, int64_t due_ns) noexcept nogil:
+    """Put a record, wherever it stands, its TTR idle, into scheduled: 1 done, -1 no memory."""
+    cdef sortkey_t key
+    if record.place == PLACE_SCHEDULED and record.ttr.deadline_ns == due_ns:
+        return 1
+    if record.place == PLACE_NONE:
+        return queue_schedule(queue, record, due_ns)
+    key = key_scheduled(record.job, due_ns)
+    if skiplist_insert(&queue.scheduled, &key, record) < 0:
+        return -1
+    ref_take(object_of(record))
+    queue_remove(record)
+    record.ttr.deadline_ns = due_ns
+    placed(queue, record, PLACE_SCHEDULED)
+    due_update(queue)
+    ref_drop(object_of(record))
+    return 1
+
+
 cdef int queue_awake(queue_t *queue, record_t *record) noexcept nogil:
     """Move a record from scheduled to ready. Returns as queue_add."""
     cdef sortkey_t key = key_ready(record.job)

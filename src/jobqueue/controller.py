@@ -206,9 +206,9 @@ class Attempt:
         self._controller.complete(self.job, result, attempt=self.number)
         self._answered = True
 
-    def fail(self, result: "Buffer" = b"") -> None:
-        """Fail the job."""
-        self._controller.fail(self.job, result, attempt=self.number)
+    def fail(self, result: "Buffer" = b"", delay: Duration = 0) -> None:
+        """Fail the job; if it is tried again, it is ready after ``delay``."""
+        self._controller.fail(self.job, result, attempt=self.number, delay=delay)
         self._answered = True
 
     def touch(self, ttr: Duration | None = None) -> None:

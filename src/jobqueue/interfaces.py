@@ -97,7 +97,14 @@ class Completer(Protocol):
 class Failer(Protocol):
     """Takes the failures of workers."""
 
-    def fail(self, id: IDLike, result: bytes = ..., *, attempt: int | None = ...) -> None: ...
+    def fail(
+        self,
+        id: IDLike,
+        result: bytes = ...,
+        *,
+        attempt: int | None = ...,
+        delay: Duration = ...,
+    ) -> None: ...
 
 
 @runtime_checkable

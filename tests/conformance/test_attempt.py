@@ -113,6 +113,14 @@ def test_touch_moves_the_deadline(engine, clock, job):
     assert state_of(engine, job) == State.COMPLETED
 
 
+def test_fail_with_a_delay(engine, clock, job):
+    with engine.attempt("a", 0) as attempt:
+        attempt.fail(b"later", delay=500)
+    assert engine.scheduled_jobs("a") == [job]
+    clock.advance(500)
+    assert engine.jobs("a") == [job]
+
+
 def test_an_exception_fails_the_job_with_its_text(engine, job):
     with pytest.raises(KeyError, match="missing"), engine.attempt("a", 0):
         raise KeyError("missing")

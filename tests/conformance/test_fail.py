@@ -1,8 +1,19 @@
 """fail: one failure more; back to ready while both budgets last, else FAILED."""
 
+from datetime import timedelta
+
 import pytest
 
-from jobqueue import Job, NotFoundError, RunResult, State, WaitTimeoutError
+from jobqueue import (
+    InvalidTimeoutError,
+    Job,
+    LeaseExpiredError,
+    NotFoundError,
+    RunResult,
+    State,
+    WaitTimeoutError,
+)
+from tests.model import observe
 
 
 def fail_leased(engine, result: bytes = b"") -> Job:
@@ -153,3 +164,93 @@ def test_a_time_out_is_not_a_failure(engine, clock):
     assert engine.registry.record(job.id).fails == 0
     fail_leased(engine)
     assert engine.registry.record(job.id).state == State.PENDING
+
+
+@pytest.mark.parametrize("delay", [1, 5000, timedelta(seconds=2), 86_400_000 - 1])
+def test_after_a_delay(engine, clock, delay):
+    ms = delay if isinstance(delay, int) else delay // timedelta(milliseconds=1)
+    job = Job("a", max_fails=2, ttl=2_592_000_000)
+    engine.add(job)
+    engine.fail(engine.lease("a", 0), b"not yet", attempt=1, delay=delay)
+    record = engine.registry.record(job.id)
+    assert (record.state, record.attempts, record.fails) == (State.PENDING, 1, 1)
+    assert engine.scheduled_jobs("a") == [job]
+    stats = engine.stats()
+    assert (stats.ready, stats.scheduled, stats.running, stats.failed) == (0, 1, 0, 0)
+    clock.advance(ms - 1)
+    assert engine.peek("a") is None
+    clock.advance(1)
+    assert engine.lease("a", 0) == job
+    assert engine.stats().timed_out == 0
+
+
+def test_the_last_failure_is_final_whatever_the_delay(engine):
+    job = Job("a", max_fails=1)
+    engine.add(job)
+    engine.fail(engine.lease("a", 0), b"why", delay=5000)
+    assert engine.result(job, 0) == RunResult(False, b"why")
+    assert engine.stats().scheduled == 0
+
+
+@pytest.mark.parametrize("delay", [0, 1, 999])
+def test_a_delayed_failure_of_a_job_that_is_in_line(engine, clock, delay):
+    jobs = [Job("a", max_fails=3) for _ in range(3)]
+    engine.add_many(jobs)
+    engine.fail(jobs[0], delay=1000)
+    assert engine.jobs("a") == jobs[1:]
+    assert engine.scheduled_jobs("a") == jobs[:1]
+    engine.fail(jobs[0], delay=delay)  # the later call decides
+    clock.advance(delay)
+    assert engine.jobs("a") == jobs
+    assert engine.scheduled_jobs("a") == []
+    clock.advance(1000)
+    assert engine.jobs("a") == jobs
+
+
+def test_a_delayed_failure_of_a_scheduled_job(engine, clock):
+    job = Job("a", time=clock.now + timedelta(seconds=1), max_fails=9, ttl=5000)
+    engine.schedule(job)
+    engine.fail(job, delay=3000)
+    clock.advance(1000)
+    assert engine.scheduled_jobs("a") == [job]
+    engine.fail(job, delay=2000)  # at the very time it was due
+    clock.advance(1999)
+    assert engine.scheduled_jobs("a") == [job]
+    clock.advance(1)
+    assert engine.jobs("a") == [job]
+    clock.advance(2999)
+    assert job.id in engine.registry
+    clock.advance(1)  # its TTL runs from its time, as ever
+    assert job.id not in engine.registry
+
+
+def test_the_ttl_runs_on_during_the_delay(engine, clock):
+    job = Job("a", ttl=1000, max_fails=2)
+    engine.add(job)
+    engine.fail(engine.lease("a", 0), delay=5000)
+    clock.advance(1000)
+    stats = engine.stats()
+    assert (stats.scheduled, stats.records, stats.evicted_jobs) == (0, 0, 1)
+
+
+def test_a_run_ends_in_time_during_the_delay(engine, clock, running):
+    call = running(Job("a", max_fails=2), 1000)
+    engine.fail(engine.lease("a", 0), delay=5000)
+    clock.advance(1000)
+    with pytest.raises(WaitTimeoutError):
+        call.outcome()
+    assert engine.stats().records == 0
+
+
+def test_a_refused_failure_with_a_delay_changes_nothing(engine, clock):
+    job = Job("a", ttr=100, max_fails=5)
+    engine.add(job)
+    engine.lease("a", 0)
+    clock.advance(100)
+    before = observe(engine)
+    with pytest.raises(LeaseExpiredError):
+        engine.fail(job, delay=1000, attempt=1)
+    for delay in (-1, 86_400_001, 1.0, True, "1", None, timedelta(seconds=-1)):
+        with pytest.raises(InvalidTimeoutError):
+            engine.fail(job, delay=delay)
+    assert observe(engine) == before

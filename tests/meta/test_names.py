@@ -66,7 +66,7 @@ METHODS: dict[str, dict[str, list[str]]] = {
         "run": ["job", "timeout"],
         "lease": ["names", "timeout"],
         "complete": ["id", "result", "attempt"],
-        "fail": ["id", "result", "attempt"],
+        "fail": ["id", "result", "attempt", "delay"],
         "result": ["id", "timeout"],
         "delete": ["id"],
         "expire": ["id"],
@@ -99,7 +99,7 @@ METHODS: dict[str, dict[str, list[str]]] = {
     },
     "Attempt": {
         "complete": ["result"],
-        "fail": ["result"],
+        "fail": ["result", "delay"],
         "touch": ["ttr"],
         "release": ["delay"],
         "deadline": [],
@@ -248,7 +248,7 @@ def test_arguments_can_be_given_by_name() -> None:
         c.touch(id=job, ttr=1000, attempt=1)
         c.release(id=job, delay=0, attempt=1)
         c.start_attempt(id=job)
-        c.fail(id=job, result=b"", attempt=2)
+        c.fail(id=job, result=b"", attempt=2, delay=0)
         c.lease_many(names="a", n=5, timeout=0)
         c.timeout_attempt(id=job)
         c.complete(id=job, result=b"")

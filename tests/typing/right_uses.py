@@ -182,7 +182,7 @@ def answering(controller: Controller, job: Job) -> None:
     controller.complete(job)
     controller.complete(job.id, b"sent", attempt=1)
     controller.complete(bytes(job.id), memoryview(b"sent"))
-    controller.fail(str(job.id), bytearray(b"lost"), attempt=None)
+    controller.fail(str(job.id), bytearray(b"lost"), attempt=None, delay=timedelta(seconds=5))
     controller.complete_many([(job, b"sent"), (job.id, bytearray())])
     controller.touch(job, timedelta(seconds=1), attempt=1)
     controller.release(job, 1000, attempt=1)
@@ -209,7 +209,7 @@ def attempts(controller: Controller) -> None:
         attempt.touch()
         attempt.touch(timedelta(seconds=1))
         attempt.complete(bytearray(b"sent"))
-        attempt.fail()
+        attempt.fail(delay=100)
         attempt.release(delay=1000)
 
 
