@@ -6,6 +6,7 @@ line tracing for coverage, SANITIZE=1 builds with AddressSanitizer and Undefined
 
 import os
 import sys
+from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
@@ -70,7 +71,7 @@ def extension(name: str) -> Extension:
         f"jobqueue.{name}",
         [f"src/jobqueue/{name}.pyx"],
         include_dirs=["src/jobqueue"],
-        depends=["src/jobqueue/_memory.h", "src/jobqueue/_platform.h"],
+        depends=[str(header) for header in Path("src/jobqueue").glob("*.h")],
         define_macros=macros,
         extra_compile_args=compile_args,
         extra_link_args=link_args,

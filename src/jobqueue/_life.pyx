@@ -22,14 +22,15 @@ from jobqueue._unique cimport uniques_find
 from jobqueue._state cimport (
     ALREADY_LEASED, ALREADY_PROCESSED, ANY_ATTEMPT, DUPLICATE_JOB, DUPLICATE_RESULT, EXPIRED,
     EXTRA_DEAD, EXTRA_KEY, EXTRA_KICKED, KIND_SCHEDULED, KIND_TTL, KIND_TTR, KIND_WAIT,
-    LEASE_EXPIRED, MAX_ATTEMPTS_REACHED, NOT_DEAD, NOT_FOUND, NO_MEMORY, NO_TIME, OK, OUTCOME_GONE,
-    OUTCOME_LEASED, OUTCOME_NONE, OUTCOME_PROCESSED, OUTCOME_TIMEOUT, PLACE_NONE, PLACE_SCHEDULED,
-    QUEUE_OUT_OF_SYNC, STATE_COMPLETED, STATE_FAILED, STATE_LEASED, STATE_NEW, STATE_PENDING,
-    WAIT_RUN, attempts_remain, dead_enter, dead_leave, dead_next, engine_due_ns, engine_t,
-    extras_end, key_check, key_take, kind_t, object_of, outcome_t, queue_add, queue_awake,
-    queue_due_ns, queue_find, queue_pop, queue_postpone, queue_remove, queue_schedule, queue_t, record_processed,
-    record_t, registry_add, registry_find, registry_prefetch, registry_remove, scheduled_end,
-    state_set, status_t, timer_end, ttl_arm, ttl_start_ns, view_end, wait_end, wait_t, waits_end,
+    LEASE_EXPIRED, MAX_ATTEMPTS_REACHED, NOT_DEAD, NOT_FOUND, NO_MEMORY, NO_TIME, OK,
+    OUTCOME_GONE, OUTCOME_LEASED, OUTCOME_NONE, OUTCOME_PROCESSED, OUTCOME_TIMEOUT, PLACE_NONE,
+    PLACE_SCHEDULED, QUEUE_OUT_OF_SYNC, STATE_COMPLETED, STATE_FAILED, STATE_LEASED, STATE_NEW,
+    STATE_PENDING, WAIT_RUN, attempts_remain, dead_enter, dead_leave, dead_next, engine_due_ns,
+    engine_t, extras_end, key_check, key_take, kind_t, object_of, outcome_t, queue_add,
+    queue_awake, queue_due_ns, queue_find, queue_pop, queue_postpone, queue_remove,
+    queue_schedule, queue_t, record_processed, record_t, registry_add, registry_find,
+    registry_prefetch, registry_remove, scheduled_end, state_set, status_t, timer_end, ttl_arm,
+    ttl_start_ns, view_end, wait_end, wait_t, waits_end,
 )
 
 cdef enum:

@@ -19,29 +19,7 @@ from libc.string cimport memcpy, memmove
 
 from jobqueue._types cimport slab_give, slab_t, slab_take, sortkey_t, tie_of_t, tie_t
 
-cdef extern from *:
-    """
-    #ifndef JQ_BLOCK       /* LEAF_MIN times a power of two */
-    #ifdef JQ_DEBUG
-    #define JQ_BLOCK 8     /* few entries reach all levels */
-    #else
-    #define JQ_BLOCK 64    /* fastest of 16, 32, 64, 128 from 10^3 to 10^7 entries */
-    #endif
-    #endif
-
-    #ifdef JQ_DEBUG
-    static Py_ssize_t jq_allocations_left = -1;   /* until they fail; -1: they do not */
-    static Py_ssize_t jq_blocks_live = 0;
-    #define JQ_ALLOCATION_FAILS() (jq_allocations_left >= 0 && jq_allocations_left-- == 0)
-    #define JQ_COUNT_BLOCKS(n) (jq_blocks_live += (n))
-    #define JQ_IS_DEBUG 1
-    #else
-    static Py_ssize_t jq_allocations_left, jq_blocks_live;
-    #define JQ_ALLOCATION_FAILS() 0
-    #define JQ_COUNT_BLOCKS(n) ((void) 0)
-    #define JQ_IS_DEBUG 0
-    #endif
-    """
+cdef extern from "_skiplist.h":
     enum:
         JQ_BLOCK                  # entries in a full leaf, slots in a branch
         JQ_IS_DEBUG
@@ -761,11 +739,8 @@ cdef Py_ssize_t audit_block(
         count = audit_block(audit, branch.links[index].child, level - 1, leads, ends)
         leaf = list.first if leaf is NULL else leaf.next
         if index:
-            audit_expect(
-                audit,
-                not entry_precedes(list, &leaf_entries(leaf)[leaf.begin], &separator),
-                b"entry not after separator",
-            )
+            audit_expect(audit, not entry_precedes(list, &leaf_entries(leaf)[leaf.begin], &separator),
+                         b"entry not after separator")
         recorded = branch.links[index].count
         recorded += (list.head_lag if leads else 0) + (list.tail_lag if ends else 0)
         audit_expect(audit, recorded == count, b"count of a slot")

@@ -9,7 +9,7 @@ COUNT = 100
 
 
 def rounds(controller: Controller) -> list[int]:
-    """Reference counts of jobs that only a list holds, after each round of lives in reused memory."""
+    """Reference counts of jobs that only a list holds, after each round in reused memory."""
     counts = []
     for _ in range(ROUNDS):
         jobs = [Job("a") for _ in range(COUNT)]
