@@ -16,7 +16,10 @@
 #include <string.h>
 
 #if defined(_WIN32)
-#include <malloc.h>
+#ifndef WIN32_LEAN_AND_MEAN
+#define WIN32_LEAN_AND_MEAN
+#endif
+#include <windows.h>
 #else
 #include <sys/mman.h>
 #endif
@@ -60,7 +63,14 @@ typedef struct {
 static inline void *jq_chunk_map(void)
 {
 #if defined(_WIN32)
-    return _aligned_malloc(JQ_CHUNK_SIZE, JQ_CHUNK_SIZE);
+    /* Twice the addresses, which cost nothing; memory for the aligned half of them. */
+    char *p = (char *)VirtualAlloc(NULL, 2 * JQ_CHUNK_SIZE, MEM_RESERVE, PAGE_NOACCESS);
+    char *aligned = (char *)(((uintptr_t)p + JQ_CHUNK_SIZE - 1) & ~(uintptr_t)(JQ_CHUNK_SIZE - 1));
+    if (p != NULL && VirtualAlloc(aligned, JQ_CHUNK_SIZE, MEM_COMMIT, PAGE_READWRITE) == NULL) {
+        VirtualFree(p, 0, MEM_RELEASE);
+        return NULL;
+    }
+    return p == NULL ? NULL : aligned;
 #else
     const int mode = PROT_READ | PROT_WRITE, kind = MAP_PRIVATE | MAP_ANONYMOUS;
     char *p = (char *)mmap(NULL, JQ_CHUNK_SIZE, mode, kind, -1, 0);
@@ -88,7 +98,9 @@ static inline void *jq_chunk_map(void)
 static inline void jq_chunk_unmap(jq_chunk_t *chunk)
 {
 #if defined(_WIN32)
-    _aligned_free(chunk);
+    MEMORY_BASIC_INFORMATION info; /* what was reserved begins before the chunk */
+    if (VirtualQuery(chunk, &info, sizeof(info)) != 0)
+        VirtualFree(info.AllocationBase, 0, MEM_RELEASE);
 #else
     munmap(chunk, JQ_CHUNK_SIZE);
 #endif

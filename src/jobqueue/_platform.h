@@ -8,6 +8,9 @@
 
 /* ---- clocks: int64 nanoseconds ---- */
 #ifdef _WIN32
+#ifndef WIN32_LEAN_AND_MEAN
+#define WIN32_LEAN_AND_MEAN
+#endif
 #include <windows.h>
 static inline int64_t jq_wall_ns(void)
 {
@@ -125,6 +128,15 @@ static inline void jq_unlock(jq_lock_t *lock) { (void)lock; }
 #define JQ_HAS_GIL 0
 #else
 #define JQ_HAS_GIL 1
+#endif
+
+/* ---- longest sleep on a lock that Ctrl-C does not end (us); -1: it does end it ---- */
+#ifndef JQ_SLEEP_MAX_US
+#ifdef _WIN32
+#define JQ_SLEEP_MAX_US 50000
+#else
+#define JQ_SLEEP_MAX_US -1
+#endif
 #endif
 
 /* ---- hint that memory will be read soon ---- */

@@ -11,7 +11,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from jobqueue._types cimport (
-    HAS_GIL, NEVER_NS, NS_PER_MS, TIMER_ARMED, TIMER_CANCELLED, TIMER_IDLE, clock_mono_ns,
+    HAS_GIL, NEVER_NS, NS_PER_MS, SLEEP_MAX_US, TIMER_ARMED, TIMER_CANCELLED, TIMER_IDLE, clock_mono_ns,
     clock_wall_ns, count_by, lock_acquire, lock_release, pool_give, pool_take, pool_take_raw,
     ref_drop, ref_take, slab_t, timer_t, type_set,
 )
@@ -393,14 +393,18 @@ cdef int waiter_sleep(Waiter waiter, int64_t timeout_ms) except -1:
     Handlers of signals run meanwhile, in the main thread; what they raise ends the sleep.
     """
     cdef PY_TIMEOUT_T left_us = timeout_ms * 1000 if timeout_ms >= 0 else -1
+    cdef PY_TIMEOUT_T sleep_us
     cdef int64_t until_ns = 0
     cdef PyLockStatus status
     if timeout_ms >= 0:
         until_ns = clock_mono_ns() + timeout_ms * NS_PER_MS
     while True:
+        sleep_us = left_us
+        if SLEEP_MAX_US >= 0 and (left_us < 0 or left_us > SLEEP_MAX_US):
+            sleep_us = SLEEP_MAX_US  # Windows: a signal waits until the lock lets go
         with nogil:
-            status = PyThread_acquire_lock_timed(waiter.signal, left_us, 1)
-        if status != PY_LOCK_INTR:
+            status = PyThread_acquire_lock_timed(waiter.signal, sleep_us, 1)
+        if status == PY_LOCK_ACQUIRED or (status == PY_LOCK_FAILURE and sleep_us == left_us):
             return status == PY_LOCK_ACQUIRED
         PyErr_CheckSignals()
         if timeout_ms >= 0:

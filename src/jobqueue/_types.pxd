@@ -115,6 +115,7 @@ cdef extern from "_platform.h":
         pass
     void lock_acquire "jq_lock" (lock_t *lock) noexcept nogil
     void lock_release "jq_unlock" (lock_t *lock) noexcept nogil
+    const int64_t SLEEP_MAX_US "JQ_SLEEP_MAX_US"
     int64_t clock_wall_ns "jq_wall_ns" () noexcept nogil
     int64_t clock_mono_ns "jq_mono_ns" () noexcept nogil
     void prefetch "jq_prefetch" (const void *address) noexcept nogil
