@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV ?= .venv
 DEBUG_VENV ?= .venv-debug
 WHEEL_VENV ?= .venv-wheel
+SANITIZE_VENV ?= .venv-sanitize
 # More arguments for pytest: make test ARGS="-k lease -x"
 ARGS ?=
 # More arguments for the demo: make demo LIMIT=300 WORKERS=8 SEED=2
@@ -22,7 +23,7 @@ STRICT := -X dev -W error
 COVERAGE = PYTHONPATH=src:$(ROOT) $(ROOT)/$(VENV)/bin/python -m coverage
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test debug-test wheel-test coverage lint format bench bench-compare bench-targets build clean
+.PHONY: help demo test debug-test sanitize-test wheel-test wheel portable coverage lint format bench bench-compare bench-targets sdist build clean
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -41,8 +42,21 @@ test: $(VENV)/.built $(VENV)/.group-test ## run the test suite, warnings are err
 debug-test: $(DEBUG_VENV)/.built $(DEBUG_VENV)/.group-test ## the suite on a build that checks every index and live object
 	$(DEBUG_VENV)/bin/python $(STRICT) -m pytest -p no:cacheprovider $(ARGS)
 
+# The runtime of the sanitizers must be loaded before Python is. Tests that leave a process by a crash
+# or a fork, or count memory, mean nothing under them.
+sanitize-test: $(SANITIZE_VENV)/.built $(SANITIZE_VENV)/.group-test ## the suite under AddressSanitizer and UBSan
+	ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+	PYTHONMALLOC=malloc LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
+		$(SANITIZE_VENV)/bin/python $(STRICT) -m pytest -p no:cacheprovider -m "not stress" $(ARGS)
+
 wheel-test: $(WHEEL_VENV)/.built $(WHEEL_VENV)/.group-test ## the suite on the wheel as users get it
 	$(WHEEL_VENV)/bin/python $(STRICT) -m pytest -p no:cacheprovider $(ARGS)
+
+wheel: $(VENV)/.group-wheel ## build, repair, inspect and test a wheel for each CPython found here
+	$(VENV)/bin/python .ci/wheels.py $(ARGS)
+
+portable: $(VENV)/.built $(VENV)/.group-portable ## compile the core for every platform of a wheel, warnings are errors
+	$(VENV)/bin/python .ci/portable/check.py
 
 # Races are left out: a tracer lets go of the GIL within what is atomic without it.
 coverage: build/coverage/.built $(VENV)/.group-test ## branches of the Python code, lines of the Cython code
@@ -52,13 +66,16 @@ coverage: build/coverage/.built $(VENV)/.group-test ## branches of the Python co
 	cd build/coverage && $(COVERAGE) html --quiet --directory html
 	cd build/coverage && $(COVERAGE) report
 
-lint: $(VENV)/.built $(VENV)/.group-lint ## ruff, mypy --strict, stubtest, cython-lint
+lint: $(VENV)/.built $(VENV)/.group-lint ## ruff, mypy --strict, stubtest, cython-lint, zizmor
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 	$(VENV)/bin/python -m mypy.stubtest jobqueue --mypy-config-file pyproject.toml \
 		--allowlist tests/typing/stubtest_allowlist.txt
 	PATH="$(ROOT)/$(VENV)/bin:$$PATH" cython-lint src/jobqueue
+	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(VENV)/bin/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(VENV)/bin/zizmor --offline --no-progress --quiet --pedantic .github
 
 format: $(VENV)/.group-lint ## rewrite the Python files in the house's format
 	$(VENV)/bin/ruff check --fix-only --exit-zero
@@ -73,12 +90,17 @@ bench-compare: $(VENV)/.built $(VENV)/.group-bench ## two commits in turn: make 
 bench-targets: $(VENV)/.built $(VENV)/.group-bench ## measure the figures that have a target
 	$(VENV)/bin/python -m benchmarks.targets
 
+sdist: $(VENV)/.group-wheel ## source distribution, in dist/
+	rm -rf dist
+	$(VENV)/bin/python -m build --sdist --outdir dist
+	$(VENV)/bin/twine check --strict dist/*
+
 build: $(VENV)/.group-build ## source distribution and wheel, in dist/
 	rm -rf dist
 	$(VENV)/bin/python -m build --outdir dist
 
 clean: ## remove everything that was built, the environments too
-	rm -rf build dist $(VENV) $(DEBUG_VENV) $(WHEEL_VENV) src/*.egg-info .coverage
+	rm -rf build dist $(VENV) $(DEBUG_VENV) $(SANITIZE_VENV) $(WHEEL_VENV) src/*.egg-info .coverage
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests benchmarks -name '*.so' -delete -o -name '*.pyc' -delete
 
@@ -117,6 +139,10 @@ $(DEBUG_VENV)/.group-%: pyproject.toml $(DEBUG_VENV)/.made
 	$(DEBUG_VENV)/bin/python $(PIP_INSTALL) --group $*
 	@touch $@
 
+$(SANITIZE_VENV)/.group-%: pyproject.toml $(SANITIZE_VENV)/.made
+	$(SANITIZE_VENV)/bin/python $(PIP_INSTALL) --group $*
+	@touch $@
+
 $(WHEEL_VENV)/.group-%: pyproject.toml $(WHEEL_VENV)/.made
 	$(WHEEL_VENV)/bin/python $(PIP_INSTALL) --group $*
 	@touch $@
@@ -140,6 +166,12 @@ endef
 $(DEBUG_VENV)/.built: $(NATIVE) $(PURE) $(METADATA) $(DEBUG_VENV)/.group-build
 	$(call COPY_TREE,debug)
 	cd build/debug && DEBUG=1 $(ROOT)/$(DEBUG_VENV)/bin/python $(PIP_INSTALL) \
+		--no-build-isolation --force-reinstall '.[demo]'
+	@touch $@
+
+$(SANITIZE_VENV)/.built: $(NATIVE) $(PURE) $(METADATA) $(SANITIZE_VENV)/.group-build
+	$(call COPY_TREE,sanitize)
+	cd build/sanitize && SANITIZE=1 $(ROOT)/$(SANITIZE_VENV)/bin/python $(PIP_INSTALL) \
 		--no-build-isolation --force-reinstall '.[demo]'
 	@touch $@
 
