@@ -1,8 +1,8 @@
 """A wheel for each CPython on this machine: built from the sdist, repaired, inspected, and tested.
 
-What is tested is what a user gets: a fresh environment with the wheel and the test suite, in the unpacked
-sdist from which src was removed. PYTHONS="/path/to/python3.12 …" names interpreters; without it, those of
-PATH and of pyenv are used, the newest of each version.
+What is tested is what a user gets: a fresh environment with the wheel and the test suite, in the
+unpacked sdist from which src was removed. PYTHONS="/path/to/python3.12 …" names interpreters;
+without it, those of PATH and of pyenv are used, the newest of each version.
 """
 
 import os
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -32,9 +33,9 @@ if sys.implementation.name == "cpython" and os.path.exists(header):
 """
 
 
-def run(*command: str | Path, **options: object) -> None:
+def run(*command: str | Path, cwd: Path = ROOT, env: Mapping[str, str] = os.environ) -> None:
     """Run a command; end with its exit status if it fails."""
-    done = subprocess.run([str(part) for part in command], check=False, **options)
+    done = subprocess.run([str(part) for part in command], check=False, cwd=cwd, env=env)
     if done.returncode:
         sys.exit(done.returncode)
 

@@ -1,8 +1,9 @@
 """Compile the native core as C for each platform that gets a wheel, with warnings as errors.
 
-The C files are those of the last build (build/cython). gcc and clang compile them for this machine, as
-a release, debug and free-threaded build; zig, which PyPI has and which carries the headers of other
-systems, compiles them for those. Then probe.c is run: here, and for Windows under wine if there is one.
+The C files are those of the last build (build/cython). gcc and clang compile them for this machine,
+as a release, debug and free-threaded build; zig, which PyPI has and which carries the headers of
+other systems, compiles them for those. Then probe.c is run: here, and for Windows under wine if
+there is one.
 
 What a compiler cannot show, the workflow on the real systems does: .github/workflows/wheels.yml.
 """
@@ -14,6 +15,7 @@ import sys
 import sysconfig
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -93,7 +95,7 @@ def main() -> int:
     good = True
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for label, command in compilers():
-            results = list(pool.map(lambda source: compiled(label, command, source), SOURCES))
+            results = list(pool.map(partial(compiled, label, command), SOURCES))
             print(f"{label:28} {sum(results)} of {len(SOURCES)} modules", flush=True)
             good = good and all(results)
     good = probe("here", ["cc", *STRICT, f"-I{INCLUDE}"], []) and good
