@@ -23,7 +23,7 @@ STRICT := -X dev -W error
 COVERAGE = PYTHONPATH=src:$(ROOT) $(ROOT)/$(VENV)/bin/python -m coverage
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test debug-test sanitize-test wheel-test wheel portable coverage lint format bench bench-compare bench-targets sdist build clean
+.PHONY: help demo test debug-test sanitize-test wheel-test wheel portable coverage lint format bench bench-compare bench-micro bench-targets sdist build clean
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -86,6 +86,9 @@ bench: $(VENV)/.built $(VENV)/.group-bench ## measure, and write docs/performanc
 
 bench-compare: $(VENV)/.built $(VENV)/.group-bench ## two commits in turn: make bench-compare BASE=main~1
 	$(VENV)/bin/python -m benchmarks.compare $(BASE)
+
+bench-micro: $(VENV)/.built $(VENV)/.group-bench ## the small benchmarks under pytest-benchmark
+	$(VENV)/bin/python -m pytest benchmarks/micro --benchmark-only $(ARGS)
 
 bench-targets: $(VENV)/.built $(VENV)/.group-bench ## measure the figures that have a target
 	$(VENV)/bin/python -m benchmarks.targets

@@ -31,6 +31,8 @@ def test_workflows_trust_nothing_that_moves(workflow: Path) -> None:
         assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action), f"{action} is not pinned by commit"
         assert re.fullmatch(r" # v\d+\.\d+\.\d+", comment), f"{action} does not say its version"
     assert "\npermissions: {}\n" in text
+    rules = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    assert set(re.findall(r"run: make (?:--silent )?([a-z-]+)", text)) <= set(rules)
     jobs = text[text.index("\njobs:") :]
     assert jobs.count("runs-on:") == jobs.count("timeout-minutes:") == jobs.count("\n    perm")
     # One version of an action in all workflows: one pin to move.
