@@ -23,7 +23,7 @@ STRICT := -X dev -W error
 COVERAGE = PYTHONPATH=src:$(ROOT) $(ROOT)/$(VENV)/bin/python -m coverage
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test debug-test sanitize-test wheel-test wheel portable coverage lint format bench bench-compare bench-micro bench-targets sdist build clean
+.PHONY: help demo test debug-test sanitize-test wheel-test wheel portable coverage lint docs format bench bench-compare bench-micro bench-targets sdist build clean
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -76,6 +76,10 @@ lint: $(VENV)/.built $(VENV)/.group-lint ## ruff, mypy --strict, stubtest, cytho
 	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(VENV)/bin/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(VENV)/bin/zizmor --offline --no-progress --quiet --pedantic .github
+
+docs: $(VENV)/.built $(VENV)/.group-docs ## the documentation as HTML, in build/docs; warnings are errors
+	$(VENV)/bin/python -m sphinx -W --keep-going -n -q -b html -d build/doctrees docs build/docs
+	@echo "build/docs/index.html"
 
 format: $(VENV)/.group-lint ## rewrite the Python files in the house's format
 	$(VENV)/bin/ruff check --fix-only --exit-zero

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
-RUNNABLE = [README, *sorted((ROOT / "docs").glob("*.md"))]
+RUNNABLE = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 """Pages whose examples run."""
 
 
