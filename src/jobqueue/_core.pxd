@@ -23,7 +23,7 @@ cdef class Engine(EngineBase):
     cdef int undo_fresh(self, Job job) except -1
     cdef record_t *take_any(self, list queues, int64_t now_ns, uint8_t *prior_state) except? NULL
     cdef Py_ssize_t choose(self, Py_ssize_t n) except -1
-    cdef object lease_any(self, object names, object timeout, bint detailed)
+    cdef object lease_any(self, object names, object timeout, bint detailed, bint may_wait)
     cdef int undo(self, RunRecord record, uint8_t prior_state) except -1
     cdef object lease_wait(self, object names, int64_t timeout_ms, bint detailed)
 

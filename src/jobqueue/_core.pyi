@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from typing_extensions import Buffer
 
@@ -16,6 +17,9 @@ class Engine(EngineBase):
     def lease(self, names: str | Sequence[str], timeout: Duration) -> Job: ...
     def lease_many(self, names: str | Sequence[str], n: int, timeout: Duration) -> list[Job]: ...
     def start_attempt(self, id: IDLike) -> None: ...
+    def _lease_now(
+        self, names: str | Sequence[str], timeout: Duration, detailed: bool = False
+    ) -> Any: ...  # a Job, (Job, number, deadline ns) or None
     def _lease_attempt(
         self, names: str | Sequence[str], timeout: Duration
     ) -> tuple[Job, int, int]: ...

@@ -371,13 +371,17 @@ cdef class Engine(EngineBase):
         Traceback (most recent call last):
         jobqueue.errors.WaitTimeoutError: no job of 'mail', 'sms' within 0 ms
         """
-        return self.lease_any(names, timeout, False)
+        return self.lease_any(names, timeout, False, True)
+
+    def _lease_now(self, names, timeout, bint detailed=False):
+        """As lease, but None where that would wait; _lease_begin is how to."""
+        return self.lease_any(names, timeout, detailed, False)
 
     def _lease_attempt(self, names, timeout):
         """As lease, but (job, number of the attempt, monotonic ns of its deadline). For Attempt."""
-        return self.lease_any(names, timeout, True)
+        return self.lease_any(names, timeout, True, True)
 
-    cdef object lease_any(self, object names, object timeout, bint detailed):
+    cdef object lease_any(self, object names, object timeout, bint detailed, bint may_wait):
         cdef int64_t timeout_ms
         cdef int64_t now_ns
         cdef record_t *record = NULL
@@ -407,6 +411,8 @@ cdef class Engine(EngineBase):
                     raise
             return leased
         verb_leave(self, OK, NULL)
+        if timeout_ms > 0 and not may_wait:
+            return None
         return self.lease_wait(names, timeout_ms, detailed)
 
     cdef int undo(self, RunRecord record, uint8_t prior_state) except -1:

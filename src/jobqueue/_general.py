@@ -86,7 +86,11 @@ class GeneralController(Controller):
                 self._offer(name)
 
     def _run_begin(
-        self, job: Job, timeout: Duration, wake: Callable[[], object] | None, lapse: bool = True
+        self,
+        job: Job,
+        timeout: Duration,
+        wake: Callable[[Waiter], object] | None,
+        lapse: bool = True,
     ) -> Waiter:
         with self._lock:
             created_ns = getattr(job, "created_ns", 0)
@@ -101,9 +105,12 @@ class GeneralController(Controller):
         try:
             return super()._run(job, timeout)
         finally:
-            if type(job) is Job:
-                with self._lock:
-                    self._settle(self._job(job) or job)
+            self._run_over(job)
+
+    def _run_over(self, job: Job) -> None:
+        if type(job) is Job:
+            with self._lock:
+                self._settle(self._job(job) or job)
 
     # ------------------------------------------------------------ leasing
 
@@ -135,18 +142,45 @@ class GeneralController(Controller):
             if not self._hand(name, job) and not self._waited_for(name):
                 self._settle(job)  # who waited has left meanwhile
 
-    def _lease_general(self, names: str | Sequence[str], timeout: Duration, detailed: bool) -> Any:
+    def _lease_now(
+        self, names: str | Sequence[str], timeout: Duration, detailed: bool = False
+    ) -> Any:
         distinct, timeout_ms = self._lease_arguments(names, timeout)
         with self._lock:
             self._lease_arguments(distinct, timeout)  # nobody closes it from here on
             job = self._take(distinct)
             if job is not None:
                 return self._leased(job) if detailed else job
-            if timeout_ms:
-                waiter = self._lease_begin(distinct, timeout_ms, None, detailed)
         if not timeout_ms:
             return super().lease(distinct, 0)  # nothing is there natively: its error is ours
-        return self._wait(waiter, distinct, timeout_ms)
+        return None
+
+    def _lease_begin(
+        self,
+        names: str | Sequence[str],
+        timeout_ms: int,
+        wake: Callable[[Waiter], object] | None,
+        detailed: bool = False,
+    ) -> Waiter:
+        distinct, _ = self._lease_arguments(names, timeout_ms)
+        with self._lock:
+            waiter = super()._lease_begin(distinct, timeout_ms, wake, detailed)
+            try:
+                for name in distinct:  # a job may have come since the look before
+                    self._offer(name)
+            except BaseException:
+                self._abandon(waiter)
+                raise
+            return waiter
+
+    def _lease_general(self, names: str | Sequence[str], timeout: Duration, detailed: bool) -> Any:
+        leased = self._lease_now(names, timeout, detailed)
+        if leased is not None:
+            return leased
+        distinct, timeout_ms = self._lease_arguments(names, timeout)
+        return self._wait(
+            self._lease_begin(distinct, timeout_ms, None, detailed), distinct, timeout_ms
+        )
 
     def _leased(self, job: Job) -> tuple[Job, int, int]:
         record = self.registry.record(job)
@@ -163,10 +197,13 @@ class GeneralController(Controller):
 
     def lease_many(self, names: str | Sequence[str], n: int, timeout: Duration) -> list[Job]:
         super()._check_count(n)
-        jobs = [self.lease(names, timeout)]
-        distinct, _ = self._lease_arguments(names, timeout)
+        distinct, timeout_ms = self._lease_arguments(names, timeout)
+        return [self.lease(distinct, timeout_ms), *self._take_many(distinct, n - 1)]
+
+    def _take_many(self, names: list[str], most: int) -> list[Job]:
+        jobs: list[Job] = []
         with self._lock:
-            while len(jobs) < n and not self.closed and (job := self._take(distinct)) is not None:
+            while len(jobs) < most and not self.closed and (job := self._take(names)) is not None:
                 jobs.append(job)
         return jobs
 

@@ -12,7 +12,7 @@ cdef class Registry
 cdef class Waiter:
     cdef wait_t c                 # first field: a wait_t finds its Waiter (object_of)
     cdef wait_link_t link         # c.links, if it waits for one name
-    cdef object wake              # called once, without arguments, when the wait has ended; or None,
+    cdef object wake              # called once, with this Waiter, when the wait has ended; or None,
     cdef void *signal             # and a lock that is held, and released then; else NULL
     cdef object queues            # QueueController in whose lines it stands; keeps them alive
     cdef Registry registry        # whose engine it waits in; keeps that alive

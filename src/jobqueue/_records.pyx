@@ -315,9 +315,12 @@ cdef object record_timer(RunRecord self, kind_t kind):
 # ---------------------------------------------------------------- Waiter
 
 @cython.final
-@cython.no_gc
+@cython.no_gc_clear  # its registry is needed to the last
 cdef class Waiter:
-    """A blocked caller: what it waits for, and how to wake it. Internal."""
+    """A blocked caller: what it waits for, and how to wake it. Internal.
+
+    The collector sees it: a task that nobody will ever run again waits for itself in a cycle.
+    """
 
     def __cinit__(self):
         count_by(live_waiters, 1)
@@ -429,7 +432,7 @@ cdef int wake_all(engine_t *engine) except -1:
             PyThread_release_lock(waiter.signal)
             continue
         try:
-            waiter.wake()
+            waiter.wake(waiter)
         except Exception as error:
             report_unraisable(error, waiter.wake)
     return 0

@@ -126,7 +126,7 @@ cdef struct wait_t:               # a blocked caller; lives inside a Waiter obje
     uint8_t prior_state           # of the job it was handed, should the hand-off be undone
     uint8_t lapsed                # run: its time-out is over, only the lease keeps it going
     uint64_t attempt              # number of the attempt it was handed
-    timer_t timer                 # its time-out, on clocks that are moved by hand
+    timer_t timer                 # its time-out, unless a thread sleeps that long
 
 cdef struct queue_t:              # one named queue; lives inside a WorkQueue object
     skiplist_t ready              # (-priority, created)

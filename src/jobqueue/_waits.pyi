@@ -28,16 +28,20 @@ class WaitingEngine(Engine):
         self,
         names: str | Sequence[str],
         timeout_ms: int,
-        wake: Callable[[], object] | None,
+        wake: Callable[[Waiter], object] | None,
         detailed: bool = False,
     ) -> Waiter: ...
     def _result(self, id: IDLike, timeout: Duration) -> tuple[bool, bytes]: ...
     def _run(self, job: Job, timeout: Duration) -> tuple[bool, bytes]: ...
     def _result_begin(
-        self, id: IDLike, timeout: Duration, wake: Callable[[], object] | None
+        self, id: IDLike, timeout: Duration, wake: Callable[[Waiter], object] | None
     ) -> Waiter | tuple[bool, bytes]: ...
     def _run_begin(
-        self, job: Job, timeout: Duration, wake: Callable[[], object] | None, lapse: bool = True
+        self,
+        job: Job,
+        timeout: Duration,
+        wake: Callable[[Waiter], object] | None,
+        lapse: bool = True,
     ) -> Waiter: ...
     def _lapse(self, waiter: Waiter) -> None: ...
     def _abandon(self, waiter: Waiter) -> Job | None: ...

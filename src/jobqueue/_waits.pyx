@@ -222,7 +222,6 @@ cdef class WaitingEngine(Engine):
         signal handler strikes where it is caught, and nothing is lost.
         """
         try:
-            # On a clock that somebody advances, the time-out is a timer of the wheel.
             if not waiter_sleep(waiter, -1 if self.by_hand else timeout_ms):
                 self._lapse(waiter)
                 if waiter.c.outcome == OUTCOME_NONE:  # a run whose job is leased
@@ -233,6 +232,10 @@ cdef class WaitingEngine(Engine):
             self._abandon(waiter)
             raise
 
+    cdef bint times_out(self, object wake):
+        """Whether the engine itself ends a wait in time: unless a thread sleeps that long."""
+        return self.by_hand or wake is not None
+
     def _wait(self, Waiter waiter not None, what, int64_t timeout_ms):
         """Block the calling thread until a wait that was begun with ``wake=None`` ends."""
         return self.wait(waiter, what, timeout_ms)
@@ -240,9 +243,9 @@ cdef class WaitingEngine(Engine):
     def _lease_begin(self, names, int64_t timeout_ms, wake, bint detailed=False):
         """Stand in line for a job. Returns a Waiter, whose ``wake`` is called when its wait ends.
 
-        Who waits calls _finish when woken, or _lapse when the time is over (then it may still be
-        pending, if it is a run), and _abandon if it leaves by an exception. A thread gives None for
-        ``wake``, and calls _wait, which does all that.
+        Its time-out is a timer of the wheel. Who waits calls _finish when woken, and _abandon if it
+        leaves by an exception. A thread gives None for ``wake``, and calls _wait, which does all
+        that and sees to the time-out itself.
         """
         return self.lease_begin(names, timeout_ms, wake, detailed)
 
@@ -254,7 +257,7 @@ cdef class WaitingEngine(Engine):
         self.lock_open()
         waiter.c.link_count = count
         wait_for_lease(self.e, &waiter.c)
-        if self.by_hand:
+        if self.times_out(wake):
             wheel_arm(&self.e.wheel, &waiter.c.timer, now_ns + timeout_ms * NS_PER_MS)
         for i in range(count):  # a job may have come since the look before
             if waiter.c.outcome == OUTCOME_NONE:
@@ -314,7 +317,7 @@ cdef class WaitingEngine(Engine):
                 answer = record_answer(record)
             elif timeout_ms > 0:
                 wait_for_record(self.e, &waiter.c, record)
-                if self.by_hand:
+                if self.times_out(wake):
                     wheel_arm(&self.e.wheel, &waiter.c.timer, now_ns + timeout_ms * NS_PER_MS)
         lock_release(&self.e.lock)
         verb_leave(self, NOT_FOUND if record == NULL else OK, data)
@@ -344,7 +347,7 @@ cdef class WaitingEngine(Engine):
         why = self.e.refusal
         if status == OK:
             wait_for_record(self.e, &waiter.c, c)
-            if self.by_hand and timeout_ms > 0:
+            if timeout_ms > 0 and self.times_out(wake):
                 wheel_arm(&self.e.wheel, &waiter.c.timer, now_ns + timeout_ms * NS_PER_MS)
             queue_offer(self.e, c.queue, now_ns)
             if timeout_ms == 0 and lapse:

@@ -146,6 +146,9 @@ class Controller(WaitingEngine):
         state = "closed" if self.closed else f"{len(self.registry)} records"
         return f"<{type(self).__name__} {state}>"
 
+    def _run_over(self, job: Job) -> None:
+        """A run has ended: nothing is left of its job. Over foreign queues that takes more."""
+
     # ------------------------------------------------------------ what the engine calls
 
     def _poke(self) -> None:
@@ -222,10 +225,12 @@ class Attempt:
         self._answered = True
 
     def __enter__(self) -> Self:
-        leased = self._controller._lease_attempt(self._names, self._timeout)
+        self._begun(self._controller._lease_attempt(self._names, self._timeout))
+        return self
+
+    def _begun(self, leased: tuple[Job, int, int]) -> None:
         self.job, self.number, self._deadline_ns = leased
         self._answered = False
-        return self
 
     def __exit__(
         self,

@@ -1,29 +1,35 @@
 """The engines under test, all on a clock that is moved by hand.
 
 `embedded` is the real one on its fast path, `custom` the real one over queues written in Python,
-`model` the slow reference: a test that fails on the model is a wrong test.
+`model` the slow reference: a test that fails on the model is a wrong test. `asyncio` and `uvloop`
+are the one for asyncio: under `uvloop` every call is made in the loop, under `asyncio` only those
+that wait, the others come from the thread of the test.
 """
 
+import importlib.util
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from jobqueue import Controller, Job, RunRecord
+from jobqueue import Controller, Job, RunRecord, aio
 from jobqueue.testing import ManualClock
+from tests.loops import AwaitedEngine, LoopThread
 from tests.model import ModelController
 from tests.plain import Queues, Record
 from tests.waiting import Call, wait_until
 
-ENGINES = ("embedded", "custom", "model")
+ENGINES = ("embedded", "custom", "model", "asyncio", "uvloop")
+LOOPS = ("asyncio", "uvloop")
 
 
 class EngineMaker:
     """Makes engines of one kind on one clock; checks and closes them at the end of the test."""
 
-    def __init__(self, kind: str, clock: ManualClock) -> None:
+    def __init__(self, kind: str, clock: ManualClock, thread: LoopThread | None) -> None:
         self.kind = kind
         self.clock = clock
+        self._thread = thread
         self._made: list[Any] = []
 
     def __call__(self, **options: Any) -> Any:
@@ -31,6 +37,9 @@ class EngineMaker:
             options.setdefault("queues", Queues())
         make = ModelController if self.kind == "model" else Controller
         engine = make(clock=self.clock, **options)
+        if self._thread is not None:
+            shared = self.kind == "asyncio"
+            engine = AwaitedEngine(self._thread, aio.Controller(engine), shared=shared)
         self._made.append(engine)
         return engine
 
@@ -43,6 +52,8 @@ class EngineMaker:
             if hasattr(engine, "_check"):
                 engine._check()
             engine.close()
+        if self._thread is not None:
+            self._thread.rest()
 
 
 @pytest.fixture
@@ -50,9 +61,24 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
+@pytest.fixture(scope="session")
+def loops() -> Iterator[dict[str, LoopThread]]:
+    """Event loops by the module that they are from; they run before the first test does."""
+    found = [name for name in LOOPS if importlib.util.find_spec(name)]
+    threads = {name: LoopThread(importlib.import_module(name).new_event_loop) for name in found}
+    yield threads
+    for thread in threads.values():
+        thread.close()
+
+
 @pytest.fixture(params=ENGINES)
-def make_engine(request: pytest.FixtureRequest, clock: ManualClock) -> Iterator[EngineMaker]:
-    maker = EngineMaker(request.param, clock)
+def make_engine(
+    request: pytest.FixtureRequest, clock: ManualClock, loops: dict[str, LoopThread]
+) -> Iterator[EngineMaker]:
+    kind: str = request.param
+    if kind in LOOPS and kind not in loops:
+        pytest.skip("uvloop has no build for this interpreter")
+    maker = EngineMaker(kind, clock, loops.get(kind))
     yield maker
     maker.finish()
 

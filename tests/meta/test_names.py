@@ -176,7 +176,7 @@ def test_every_name_is_there(name: str) -> None:
 
 
 def test_no_other_public_name() -> None:
-    modules = {"cli", "controller", "errors", "interfaces", "testing", "validation"}
+    modules = {"aio", "cli", "controller", "errors", "interfaces", "testing", "validation"}
     extra = {name for name in vars(jobqueue) if not name.startswith("_")} - set(jobqueue.__all__)
     assert extra <= modules, extra - modules
 

@@ -1,0 +1,220 @@
+"""Controller and Attempt for asyncio.
+
+Locking: none. Several event loops and any number of threads may share one engine; each wait knows
+the loop that it belongs to (see _sleep).
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from types import TracebackType
+from typing import TYPE_CHECKING, Never, Self, TypedDict, Unpack
+
+from .. import controller as _threads
+from .._clock import Clock
+from .._job import Job
+from .._records import Registry, report_error
+from ..interfaces import Duration, IDLike, QueueControllerInterface, RunResult
+from ._sleep import sleep_begin, waited
+from ._verbs import Verbs
+
+if TYPE_CHECKING:
+    import random
+
+__all__ = ["Attempt", "Controller"]
+
+
+class Options(TypedDict, total=False):
+    """What jobqueue.Controller takes."""
+
+    registry: Registry | None
+    queues: QueueControllerInterface | None
+    clock: Clock | None
+    rng: "random.Random | None"
+    result_ttl: Duration | None
+
+
+class Controller(Verbs):
+    """A job queue engine whose waiting calls (lease, lease_many, run, result, attempt) are awaited.
+
+    controller: the jobqueue.Controller whose engine it shares; a fresh one when None, made with
+    ``options``. A thread may add to that one what a task leases from this one, and the reverse.
+
+    Everything else is called as it is there: nothing else ever waits. Calls are safe from any
+    thread, and any number of event loops may share one engine.
+
+    A task that is cancelled while it waits leaves nothing behind: no place in line, and no job,
+    even if one was handed to it in the same moment.
+
+    As a context manager (``async with`` or ``with``) it closes the engine that it made; an engine
+    that it was given stays open.
+
+    >>> import asyncio
+    >>> async def main():
+    ...     async with aio.Controller() as c:
+    ...         waiting = asyncio.ensure_future(c.lease("mail", 1000))
+    ...         c.add(Job("mail", b"to: you"))
+    ...         return (await waiting).payload
+    >>> asyncio.run(main())
+    b'to: you'
+    """
+
+    def __init__(
+        self, controller: _threads.Controller | None = None, **options: Unpack[Options]
+    ) -> None:
+        if controller is not None and options:
+            raise TypeError("options are for the controller that is made when none is given")
+        self._owner = controller is None
+        super().__init__(_threads.Controller(**options) if controller is None else controller)
+        self._lease_now = self._engine._lease_now
+        self._lease_begin = self._engine._lease_begin
+        self._finish = self._engine._finish
+
+    # ------------------------------------------------------------ what waits
+
+    async def lease(self, names: str | Sequence[str], timeout: Duration) -> Job:
+        """Take a job of one of ``names``, waiting up to ``timeout`` (ms or timedelta). O(log n).
+
+        Raises WaitTimeoutError, InvalidNameError, InvalidTimeoutError, ClosedError.
+        """
+        if type(names) is not str:
+            names, timeout = self._engine._lease_arguments(names, timeout)
+        job: Job | None = self._lease_now(names, timeout)
+        if job is not None:
+            return job
+        # As waited does, but with one coroutine less: this is the way of every hand-off.
+        future, wake = sleep_begin(self._engine)
+        timeout_ms = _ms(timeout)
+        waiter = self._lease_begin(names, timeout_ms, wake)
+        try:
+            await future
+            return self._finish(waiter, names, timeout_ms)  # type: ignore[no-any-return]
+        except BaseException:
+            self._engine._abandon(waiter)
+            raise
+
+    async def _lease_attempt(
+        self, names: str | Sequence[str], timeout: Duration
+    ) -> tuple[Job, int, int]:
+        """As lease, but (job, number of the attempt, monotonic ns of its deadline)."""
+        if type(names) is not str:
+            names, timeout = self._engine._lease_arguments(names, timeout)
+        leased: tuple[Job, int, int] | None = self._lease_now(names, timeout, True)
+        if leased is None:
+            future, wake = sleep_begin(self._engine)
+            waiter = self._lease_begin(names, _ms(timeout), wake, True)
+            leased = await waited(self._engine, waiter, future, names, _ms(timeout))
+        return leased
+
+    async def lease_many(self, names: str | Sequence[str], n: int, timeout: Duration) -> list[Job]:
+        """Lease up to ``n`` jobs; waits, up to ``timeout``, only for the first. O(n log m).
+
+        Returns a list of 1 to n Jobs. Raises as lease.
+        """
+        self._engine._check_count(n)
+        distinct, timeout_ms = self._engine._lease_arguments(names, timeout)
+        first = await self.lease(distinct, timeout_ms)
+        if n == 1 or self._engine.closed:
+            return [first]
+        try:
+            return [first, *self._engine._take_many(distinct, n - 1)]
+        except Exception as error:  # noqa: BLE001 - the first is leased all the same
+            report_error(error, self.lease_many)
+            return [first]
+
+    async def run(self, job: Job, timeout: Duration) -> RunResult:
+        """Add a job without TTL and wait for its result; see jobqueue.Controller.run.
+
+        Whatever happens, cancellation included, the job is gone afterwards.
+
+        Raises WaitTimeoutError, DuplicateJobError, NotFoundError (deleted meanwhile), ClosedError.
+        """
+        future, wake = sleep_begin(self._engine)
+        waiter = self._engine._run_begin(job, timeout, wake)
+        try:
+            return RunResult(*await waited(self._engine, waiter, future, None, _ms(timeout)))
+        finally:
+            self._engine._run_over(job)
+
+    async def result(self, id: IDLike, timeout: Duration) -> RunResult:
+        """Wait up to ``timeout`` (ms or timedelta) for a job's result. O(1) once it is there.
+
+        Raises NotFoundError (also when the job is deleted or expires meanwhile), WaitTimeoutError,
+        ClosedError.
+        """
+        future, wake = sleep_begin(self._engine)
+        begun = self._engine._result_begin(id, timeout, wake)
+        if isinstance(begun, tuple):
+            return RunResult(*begun)
+        return RunResult(*await waited(self._engine, begun, future, None, _ms(timeout)))
+
+    def attempt(self, names: str | Sequence[str], timeout: Duration) -> "Attempt":
+        """An asynchronous context manager round lease: see Attempt.
+
+        >>> import asyncio
+        >>> async def main():
+        ...     async with aio.Controller() as c:
+        ...         c.add(Job("mail", b"hello"))
+        ...         async with c.attempt("mail", 0) as attempt:
+        ...             attempt.complete(attempt.job.payload.upper())
+        ...         return (await c.result(attempt.job, 0)).result
+        >>> asyncio.run(main())
+        b'HELLO'
+        """
+        return Attempt(self, names, timeout)
+
+    # ------------------------------------------------------------ closing
+
+    def __enter__(self) -> Self:
+        self._engine._enter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._owner:
+            self.close()
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(self, *_: object) -> None:
+        self.__exit__()
+
+    def __repr__(self) -> str:
+        return f"<aio.{type(self).__name__} over {self._engine!r}>"
+
+
+class Attempt(_threads.Attempt):
+    """A lease as an asynchronous context manager; its answers are plain calls.
+
+    Leaving the block without an answer completes the job with ``b""``; leaving it by an exception
+    fails the job with the exception's text, or releases it if its task was cancelled.
+
+    Entering raises as Controller.lease. Each answer raises LeaseExpiredError if the lease is over.
+    """
+
+    __slots__ = ("_leaser",)
+
+    def __init__(
+        self, controller: Controller, names: str | Sequence[str], timeout: Duration
+    ) -> None:
+        super().__init__(controller.controller, names, timeout)
+        self._leaser = controller
+
+    def __enter__(self) -> Never:
+        raise TypeError("the attempt of an aio.Controller is entered by `async with`")
+
+    async def __aenter__(self) -> Self:
+        self._begun(await self._leaser._lease_attempt(self._names, self._timeout))
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
+
+def _ms(timeout: Duration) -> int:
+    """A valid time-out in ms."""
+    return timeout if isinstance(timeout, int) else timeout // timedelta(milliseconds=1)

@@ -1,0 +1,51 @@
+"""The sleep of a coroutine, which any thread or another coroutine may end.
+
+Invariant: a wait that was begun is finished or abandoned, whatever happens to its task. So a job
+that was handed to a task that is cancelled goes back as if it had never been leased.
+"""
+
+from asyncio import Future, _get_running_loop, get_running_loop
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from .._records import Waiter
+from .._waits import WaitingEngine
+
+__all__ = ["sleep_begin", "waited"]
+
+
+def sleep_begin(engine: WaitingEngine) -> tuple[Future[None], Callable[[Waiter], None]]:
+    """A future to await, and what the engine is to call when the wait has ended."""
+    future = get_running_loop().create_future()
+    return future, partial(_wake, engine, future)
+
+
+async def waited(
+    engine: WaitingEngine, waiter: Waiter, future: Future[None], what: object, timeout_ms: int
+) -> Any:
+    """Sleep until the wait ends, and return what it came to."""
+    try:
+        await future
+        return engine._finish(waiter, what, timeout_ms)
+    except BaseException:
+        engine._abandon(waiter)
+        raise
+
+
+def _wake(engine: WaitingEngine, future: Future[None], waiter: Waiter) -> None:
+    """From any thread."""
+    loop = future.get_loop()
+    if _get_running_loop() is loop:
+        if not future.done():  # else its task is cancelled, and about to abandon the wait
+            future.set_result(None)
+        return
+    try:
+        loop.call_soon_threadsafe(_ring, future)
+    except RuntimeError:  # the loop is closed: nobody will ever come for the job
+        engine._abandon(waiter)
+
+
+def _ring(future: Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

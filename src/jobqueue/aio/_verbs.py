@@ -1,0 +1,187 @@
+"""Verbs: the calls of a Controller that do not wait, under the same names.
+
+Each passes on to the engine. For speed a controller binds the engine's own methods instead, where
+no subclass has its own (see Verbs.__init__).
+"""
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Final
+
+from .. import controller
+from .._clock import Clock
+from .._job import ID, Job
+from .._queues import QueueController
+from .._records import Registry
+from ..interfaces import Duration, IDLike, QueueControllerInterface, Stats
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+__all__ = ["Verbs"]
+
+
+class Verbs:
+    """What is plain to call, since it never waits. Each: see jobqueue.Controller."""
+
+    def __init__(self, engine: controller.Controller) -> None:
+        self._engine: Final = engine
+        for name, passed_on in vars(Verbs).items():
+            own = getattr(type(self), name) is not passed_on
+            if callable(passed_on) and not name.startswith("_") and not own:
+                setattr(self, name, getattr(engine, name))
+
+    @property
+    def controller(self) -> controller.Controller:
+        """The controller for threads over the same engine."""
+        return self._engine
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has been closed."""
+        return self._engine.closed
+
+    @property
+    def clock(self) -> Clock:
+        """Where its time comes from."""
+        return self._engine.clock
+
+    @property
+    def registry(self) -> Registry:
+        """All records by id."""
+        return self._engine.registry
+
+    @property
+    def queues(self) -> QueueController | QueueControllerInterface:
+        """All queues by name."""
+        return self._engine.queues
+
+    # ------------------------------------------------------------ adding
+
+    def add(self, job: Job) -> None:
+        """Put a job in line."""
+        self._engine.add(job)
+
+    def schedule(self, job: Job) -> None:
+        """Put a job in line at its time."""
+        self._engine.schedule(job)
+
+    def add_many(self, jobs: Iterable[Job]) -> None:
+        """Put jobs in line: all of them, or none."""
+        self._engine.add_many(jobs)
+
+    # ------------------------------------------------------------ answering
+
+    def start_attempt(self, id: IDLike) -> None:
+        """The second half of lease."""
+        self._engine.start_attempt(id)
+
+    def complete(self, id: IDLike, result: "Buffer" = b"", *, attempt: int | None = None) -> None:
+        """End a job COMPLETED, with its result."""
+        self._engine.complete(id, result, attempt=attempt)
+
+    def complete_many(self, pairs: "Iterable[tuple[IDLike, Buffer]]") -> None:
+        """End jobs COMPLETED: all of them, or none."""
+        self._engine.complete_many(pairs)
+
+    def fail(
+        self,
+        id: IDLike,
+        result: "Buffer" = b"",
+        *,
+        attempt: int | None = None,
+        delay: Duration = 0,
+    ) -> None:
+        """Count a failure: back in line, after ``delay``, or FAILED."""
+        self._engine.fail(id, result, attempt=attempt, delay=delay)
+
+    def touch(self, id: IDLike, ttr: Duration | None = None, *, attempt: int | None = None) -> None:
+        """Start the TTR of a leased job again."""
+        self._engine.touch(id, ttr, attempt=attempt)
+
+    def release(self, id: IDLike, delay: Duration = 0, *, attempt: int | None = None) -> None:
+        """Give a leased job back."""
+        self._engine.release(id, delay, attempt=attempt)
+
+    # ------------------------------------------------------------ ending
+
+    def delete(self, id: IDLike) -> None:
+        """Forget a job, whatever its state."""
+        self._engine.delete(id)
+
+    def delete_many(self, ids: Iterable[IDLike]) -> int:
+        """Forget jobs; how many there were."""
+        return self._engine.delete_many(ids)
+
+    def kick(self, id: IDLike) -> None:
+        """Put a dead job back."""
+        self._engine.kick(id)
+
+    def expire(self, id: IDLike) -> None:
+        """What the TTL timer calls."""
+        self._engine.expire(id)
+
+    def timeout_attempt(self, id: IDLike) -> None:
+        """What the TTR timer calls."""
+        self._engine.timeout_attempt(id)
+
+    def handle_expire(self, f: Callable[[ID], object] | None) -> None:
+        """Let the TTL timers call another function."""
+        self._engine.handle_expire(f)
+
+    def expire_func(self) -> Callable[[ID], object]:
+        """The function that TTL timers call."""
+        return self._engine.expire_func()
+
+    def handle_timeout_attempt(self, f: Callable[[ID], object] | None) -> None:
+        """Let the TTR timers call another function."""
+        self._engine.handle_timeout_attempt(f)
+
+    def timeout_attempt_func(self) -> Callable[[ID], object]:
+        """The function that TTR timers call."""
+        return self._engine.timeout_attempt_func()
+
+    # ------------------------------------------------------------ looking
+
+    def peek(self, name: str) -> Job | None:
+        """The job that would be leased next."""
+        return self._engine.peek(name)
+
+    def jobs(self, name: str, offset: int = 0, limit: int | None = None) -> list[Job]:
+        """Ready jobs in order."""
+        return self._engine.jobs(name, offset, limit)
+
+    def scheduled_jobs(self, name: str, offset: int = 0, limit: int | None = None) -> list[Job]:
+        """Scheduled jobs in the order of their times."""
+        return self._engine.scheduled_jobs(name, offset, limit)
+
+    def dead(self, name: str, offset: int = 0, limit: int | None = None) -> list[Job]:
+        """Jobs that ended FAILED, in the order of failing."""
+        return self._engine.dead(name, offset, limit)
+
+    def names(self) -> list[str]:
+        """The names of all queues, sorted."""
+        return self._engine.names()
+
+    def pause(self, name: str) -> None:
+        """Let a queue accept jobs and give none."""
+        self._engine.pause(name)
+
+    def resume(self, name: str) -> None:
+        """Let a paused queue give jobs again."""
+        self._engine.resume(name)
+
+    def stats(self) -> Stats:
+        """Counters and gauges."""
+        return self._engine.stats()
+
+    def next_deadline_ns(self) -> int | None:
+        """Monotonic ns of the earliest deadline, or None."""
+        return self._engine.next_deadline_ns()
+
+    def fire_due(self) -> None:
+        """Do all that is due now."""
+        self._engine.fire_due()
+
+    def close(self) -> None:
+        """Close the engine: every waiting call, of a thread or a task, ends with ClosedError."""
+        self._engine.close()
