@@ -49,6 +49,7 @@ class Controller(Verbs):
     that it was given stays open.
 
     >>> import asyncio
+    >>> from jobqueue import aio
     >>> async def main():
     ...     async with aio.Controller() as c:
     ...         waiting = asyncio.ensure_future(c.lease("mail", 1000))
@@ -151,6 +152,7 @@ class Controller(Verbs):
         """An asynchronous context manager round lease: see Attempt.
 
         >>> import asyncio
+        >>> from jobqueue import aio
         >>> async def main():
         ...     async with aio.Controller() as c:
         ...         c.add(Job("mail", b"hello"))
