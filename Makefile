@@ -66,12 +66,13 @@ coverage: build/coverage/.built $(VENV)/.group-test ## branches of the Python co
 	cd build/coverage && $(COVERAGE) html --quiet --directory html
 	cd build/coverage && $(COVERAGE) report
 
-lint: $(VENV)/.built $(VENV)/.group-lint ## ruff, mypy --strict, stubtest, cython-lint, zizmor
+lint: $(VENV)/.built $(VENV)/.group-lint ## ruff, mypy --strict, stubtest, pyright, cython-lint, zizmor
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 	$(VENV)/bin/python -m mypy.stubtest jobqueue --mypy-config-file pyproject.toml \
 		--allowlist tests/typing/stubtest_allowlist.txt
+	$(VENV)/bin/basedpyright --pythonpath $(VENV)/bin/python
 	PATH="$(ROOT)/$(VENV)/bin:$$PATH" cython-lint src/jobqueue
 	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(VENV)/bin/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml

@@ -87,15 +87,24 @@ def inspect(wheel: Path) -> None:
     run(TOOLS / "twine", "check", "--strict", wheel)
 
 
+def environment(python: Path, *name: str) -> Path:
+    """An empty virtual environment with a pip that knows dependency groups; its interpreter."""
+    room = BUILD.joinpath(*name)
+    run(python, "-m", "venv", "--clear", room)
+    run(room / "bin/python", *PIP, "install", "--upgrade", "pip>=25.1")
+    return room / "bin/python"
+
+
 def wheel(version: str, python: Path, source: Path) -> Path:
-    """Build in an environment that pip makes for it, and repair."""
+    """Build where nothing is installed but what pip fetches for it, and repair."""
     raw = BUILD / "raw" / version
-    run(python, *PIP, "wheel", "--no-deps", "--wheel-dir", raw, source)
+    empty = environment(python, "empty", version)
+    run(empty, *PIP, "wheel", "--no-deps", "--wheel-dir", raw, source)
     (built,) = raw.glob("*.whl")
     target = BUILD / "dist" / version
     if sys.platform == "linux":
-        environment = os.environ | {"PATH": f"{TOOLS}{os.pathsep}{os.environ['PATH']}"}
-        run(TOOLS / "auditwheel", "repair", "--wheel-dir", target, built, env=environment)
+        path = {"PATH": f"{TOOLS}{os.pathsep}{os.environ['PATH']}"}
+        run(TOOLS / "auditwheel", "repair", "-w", target, built, env=os.environ | path)
     else:
         shutil.copytree(raw, target)
     (repaired,) = target.glob("*.whl")
@@ -105,10 +114,7 @@ def wheel(version: str, python: Path, source: Path) -> Path:
 
 def test(version: str, python: Path, made: Path) -> None:
     """Install the wheel into a fresh environment, and run the suite there."""
-    room = BUILD / "room" / version
-    run(python, "-m", "venv", "--clear", room)
-    inside = room / "bin/python"
-    run(inside, *PIP, "install", "--upgrade", "pip>=25.1")
+    inside = environment(python, "room", version)
     run(inside, *PIP, "install", f"{made}[demo]")
     run(inside, *PIP, "install", "--group", "test", cwd=TREE)
     options = ["-q", "-p", "no:cacheprovider", "-m", "not stress", *sys.argv[1:]]
