@@ -42,12 +42,12 @@ test: $(VENV)/.built $(VENV)/.group-test ## run the test suite, warnings are err
 debug-test: $(DEBUG_VENV)/.built $(DEBUG_VENV)/.group-test ## the suite on a build that checks every index and live object
 	$(DEBUG_VENV)/bin/python $(STRICT) -m pytest -p no:cacheprovider $(ARGS)
 
-# The runtime of the sanitizers must be loaded before Python is. Tests that leave a process by a crash
-# or a fork, or count memory, mean nothing under them.
+# The runtime of the sanitizers must be loaded before Python is. Left out: what says nothing of native code.
 sanitize-test: $(SANITIZE_VENV)/.built $(SANITIZE_VENV)/.group-test ## the suite under AddressSanitizer and UBSan
 	ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	PYTHONMALLOC=malloc LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
-		$(SANITIZE_VENV)/bin/python $(STRICT) -m pytest -p no:cacheprovider -m "not stress" $(ARGS)
+		$(SANITIZE_VENV)/bin/python $(STRICT) -m pytest -p no:cacheprovider -m "not stress" \
+		tests/conformance tests/property tests/unit $(ARGS)
 
 wheel-test: $(WHEEL_VENV)/.built $(WHEEL_VENV)/.group-test ## the suite on the wheel as users get it
 	$(WHEEL_VENV)/bin/python $(STRICT) -m pytest -p no:cacheprovider $(ARGS)
