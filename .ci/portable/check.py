@@ -50,7 +50,10 @@ def headers(target: str) -> Path:
 
 def compilers() -> Iterator[tuple[str, list[str]]]:
     """What to compile with: a label, and a command that lacks the source and the object."""
-    builds = {"release": ["-O3", "-DNDEBUG"], "debug": ["-O1", "-DJQ_DEBUG=1"]}
+    builds: dict[str, list[str]] = {
+        "release": ["-O3", "-DNDEBUG"],
+        "debug": ["-O1", "-DJQ_DEBUG=1"],
+    }
     if sys.version_info >= (3, 13):
         builds["free-threaded"] = ["-O1", "-DPy_GIL_DISABLED=1"]
     for compiler in ("gcc", "clang"):
@@ -58,6 +61,9 @@ def compilers() -> Iterator[tuple[str, list[str]]]:
             print(f"{compiler:8} is not here: left out")
             continue
         for build, flags in builds.items():
+            if compiler == "gcc" and build == "free-threaded":
+                # The cache of names is never filled there: an atomic count at NULL, in dead code.
+                flags.append("-Wno-stringop-overflow")
             yield f"{compiler} {build}", [compiler, *STRICT, *flags, f"-I{INCLUDE}", "-fPIC"]
     for target in ELSEWHERE:
         yield f"zig {target}", [*ZIG, "-target", target, *STRICT, f"-I{headers(target)}"]
