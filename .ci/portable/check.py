@@ -50,21 +50,19 @@ def headers(target: str) -> Path:
 
 def compilers() -> Iterator[tuple[str, list[str]]]:
     """What to compile with: a label, and a command that lacks the source and the object."""
-    builds: dict[str, list[str]] = {
-        "release": ["-O3", "-DNDEBUG"],
-        "debug": ["-O1", "-DJQ_DEBUG=1"],
-    }
+    builds = {"release": "-O3 -DNDEBUG", "debug": "-O1 -DJQ_DEBUG=1"}
     if sys.version_info >= (3, 13):
-        builds["free-threaded"] = ["-O1", "-DPy_GIL_DISABLED=1"]
+        builds["free-threaded"] = "-O1 -DPy_GIL_DISABLED=1"
     for compiler in ("gcc", "clang"):
         if shutil.which(compiler) is None:
             print(f"{compiler:8} is not here: left out")
             continue
         for build, flags in builds.items():
+            command = [compiler, *STRICT, *flags.split(), f"-I{INCLUDE}", "-fPIC"]
             if compiler == "gcc" and build == "free-threaded":
                 # The cache of names is never filled there: an atomic count at NULL, in dead code.
-                flags.append("-Wno-stringop-overflow")
-            yield f"{compiler} {build}", [compiler, *STRICT, *flags, f"-I{INCLUDE}", "-fPIC"]
+                command.append("-Wno-stringop-overflow")
+            yield f"{compiler} {build}", command
     for target in ELSEWHERE:
         yield f"zig {target}", [*ZIG, "-target", target, *STRICT, f"-I{headers(target)}"]
 
