@@ -11,6 +11,7 @@
 #define JQ_MEMORY_H
 
 #include "Python.h"
+#include "_references.h"
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -3,6 +3,7 @@
 #define JQ_PLATFORM_H
 
 #include "Python.h"
+#include "_references.h"
 #include <stdint.h>
 #include <string.h>
 
