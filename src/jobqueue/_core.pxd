@@ -17,7 +17,7 @@ cdef class Engine(EngineBase):
             self, Job job, bint scheduled, bint is_run, int64_t now_ns) except NULL
     cdef int enqueue(self, object job, bint scheduled) except -1
     cdef record_t *entrant_new(self, object job, Py_ssize_t index) except NULL
-    cdef int queues_make(self, list jobs, entrant_t *entrants, int64_t now_ns) except -1
+    cdef int queues_make(self, entrant_t *entrants, Py_ssize_t count, int64_t now_ns) except -1
     cdef int take_from_one(
             self, WorkQueue queue, Py_ssize_t most, int64_t now_ns, list leased) except -1
     cdef int undo_fresh(self, Job job) except -1

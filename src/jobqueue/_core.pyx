@@ -11,7 +11,7 @@ from jobqueue._types cimport (
 )
 from jobqueue._skiplist cimport skiplist_len
 from jobqueue._job cimport (
-    ID, Job, id_object, id_read, job_object, result_read, timeout_read, ttr_read,
+    ID, Job, id_object, id_read, job_object, result_plain, result_read, timeout_read, ttr_read,
 )
 from jobqueue._state cimport (
     ANY_ATTEMPT, DUPLICATE_JOB, DUPLICATE_KEY, DUPLICATE_RESULT, NOT_FOUND, OK, STATE_NEW,
@@ -23,7 +23,7 @@ from jobqueue._life cimport (
     job_finish, job_lease, job_release, job_schedule, job_start, job_timeout, job_touch, job_unadd,
     lease_undo, queue_offer,
 )
-from jobqueue._records cimport RunRecord, record_new, record_object, report_unraisable, wake_all
+from jobqueue._records cimport RunRecord, record_make, record_new, record_object, report_unraisable, wake_all
 from jobqueue._queues cimport WorkQueue, queue_get
 from jobqueue._base cimport (
     SHUT_OPEN, EngineBase, at_index, count_read, queue_for, raise_refused, raise_refused_at,
@@ -45,9 +45,14 @@ cdef uint64_t attempt_read_other(object value) except? 12345:
     return value
 
 
-cdef Job job_read(object value):
+cdef inline int job_check(object value) except -1:
     if type(value) is not Job:
         raise TypeError(f"a Job is wanted, not {_errors.shown(value)}")
+    return 0
+
+
+cdef Job job_read(object value):
+    job_check(value)
     return <Job> value
 
 
@@ -191,18 +196,18 @@ cdef class Engine(EngineBase):
         return &queue_get(self.own_queues, <str> <PyObject *> job.c.name).c
 
     cdef int enqueue(self, object job, bint scheduled) except -1:
-        cdef Job taken = job_read(job)
-        cdef RunRecord record = record_new(taken)
+        job_check(job)
+        cdef RunRecord record = record_new(job)
         cdef record_t *c = &record.c
         cdef status_t status
         cdef refusal_t why
         cdef int64_t now_ns
         verb_enter(self)
-        registry_prefetch(self.e, taken.c.tie.id)
+        registry_prefetch(self.e, (<Job> job).c.tie.id)
         now_ns = verb_now(self)
-        c.queue = queue_for(self, taken)
+        c.queue = queue_for(self, <Job> job)
         if c.queue == NULL:
-            c.queue = self.queue_make(taken, scheduled, False, now_ns)
+            c.queue = self.queue_make(<Job> job, scheduled, False, now_ns)
         lock_acquire(&self.e.lock)
         status = job_schedule(self.e, c, now_ns) if scheduled else job_add(self.e, c, now_ns)
         if status == OK:
@@ -213,7 +218,7 @@ cdef class Engine(EngineBase):
         lock_release(&self.e.lock)
         verb_leave(self, OK, NULL)
         if status != OK:
-            raise_refused(status, taken, &why)
+            raise_refused(status, <Job> job, &why)
         return 0
 
     def add(self, job):
@@ -243,11 +248,13 @@ cdef class Engine(EngineBase):
         Raises as add, the error naming the index (``error.index``); then nothing is applied.
         O(k log n).
         """
-        cdef list taken = list(jobs)
+        # With the GIL nobody can change the list of somebody else while it is read.
+        cdef list taken = <list> jobs if HAS_GIL and type(jobs) is list else list(jobs)
         cdef Py_ssize_t count = len(taken)
         cdef Py_ssize_t made = 0
         cdef Py_ssize_t at = 0
         cdef entrant_t *entrants = <entrant_t *> malloc(<size_t> (count + 1) * sizeof(entrant_t))
+        cdef Job refused = None
         cdef status_t status
         cdef refusal_t why
         cdef int64_t now_ns
@@ -259,11 +266,13 @@ cdef class Engine(EngineBase):
                 made += 1
             verb_enter(self)
             now_ns = verb_now(self)
-            self.queues_make(taken, entrants, now_ns)
+            self.queues_make(entrants, count, now_ns)
             lock_acquire(&self.e.lock)
             status = entrants_add(self.e, entrants, count, now_ns, &at)
             why = self.e.refusal
             lock_release(&self.e.lock)
+            if status != OK:
+                refused = job_object(entrants[at].record.job)
         finally:
             while made > 0:
                 made -= 1
@@ -271,23 +280,22 @@ cdef class Engine(EngineBase):
             free(entrants)
         verb_leave(self, OK, NULL)
         if status != OK:
-            raise_refused_at(status, <Job> taken[at], &why, at)
+            raise_refused_at(status, refused, &why, at)
 
     cdef record_t *entrant_new(self, object job, Py_ssize_t index) except NULL:
         """The record, with a reference to it, of a job in a batch."""
-        cdef RunRecord record
+        cdef record_t *record
         if type(job) is not Job:
             raise at_index(TypeError(f"a Job is wanted, not {_errors.shown(job)}"), index)
-        record = record_new(job)
-        record.c.queue = queue_for(self, <Job> job)
-        ref_take(<PyObject *> record)
-        return &record.c
+        record = record_make(<PyObject *> job)
+        record.queue = queue_for(self, <Job> job)
+        return record
 
-    cdef int queues_make(self, list jobs, entrant_t *entrants, int64_t now_ns) except -1:
+    cdef int queues_make(
+            self, entrant_t *entrants, Py_ssize_t count, int64_t now_ns) except -1:
         """Make the queues that a batch needs, but only if all of it will be taken."""
         cdef Job job
         cdef Py_ssize_t i
-        cdef Py_ssize_t count = len(jobs)
         cdef status_t status
         cdef refusal_t why
         cdef dict keys = {}
@@ -299,7 +307,7 @@ cdef class Engine(EngineBase):
             return 0
         ids = set()
         for i in range(count):
-            job = <Job> jobs[i]
+            job = job_object(entrants[i].record.job)
             lock_acquire(&self.e.lock)
             status = job_check_new(self.e, &job.c, False, False, now_ns)
             why = self.e.refusal
@@ -315,9 +323,8 @@ cdef class Engine(EngineBase):
                 raise_refused_at(status, job, &why, i)
             ids.add(job)
         for i in range(count):
-            job = <Job> jobs[i]
             entrants[i].record.queue = &queue_get(
-                self.own_queues, <str> <PyObject *> job.c.name).c
+                self.own_queues, <str> <PyObject *> entrants[i].record.job.name).c
         return 0
 
     # ------------------------------------------------------------ leasing
@@ -538,7 +545,11 @@ cdef class Engine(EngineBase):
         cdef status_t status = NOT_FOUND
         cdef int64_t now_ns = 0
         id_read(id, data)
-        cdef bytes answer = result_read(result)
+        cdef bytes read = None
+        cdef void *answer = result_plain(result)
+        if answer == NULL:
+            read = result_read(result)
+            answer = <PyObject *> read
         cdef uint64_t fence = attempt_read(attempt)
         verb_enter(self)
         if self.e.result_ttl_ns != NEVER_NS:
@@ -546,7 +557,7 @@ cdef class Engine(EngineBase):
         lock_acquire(&self.e.lock)
         record = record_find(self, id, data)
         if record != NULL:
-            status = job_complete(self.e, record, <PyObject *> answer, fence, now_ns)
+            status = job_complete(self.e, record, answer, fence, now_ns)
         lock_release(&self.e.lock)
         verb_leave(self, status, data)
 
@@ -565,7 +576,11 @@ cdef class Engine(EngineBase):
         cdef record_t *record
         cdef status_t status = NOT_FOUND
         id_read(id, data)
-        cdef bytes answer = result_read(result)
+        cdef bytes read = None
+        cdef void *answer = result_plain(result)
+        if answer == NULL:
+            read = result_read(result)
+            answer = <PyObject *> read
         cdef uint64_t fence = attempt_read(attempt)
         cdef int64_t delay_ms = timeout_read(delay, "delay")
         verb_enter(self)
@@ -573,7 +588,7 @@ cdef class Engine(EngineBase):
         lock_acquire(&self.e.lock)
         record = record_find(self, id, data)
         if record != NULL:
-            status = job_fail(self.e, record, <PyObject *> answer, delay_ms, fence, now_ns)
+            status = job_fail(self.e, record, answer, delay_ms, fence, now_ns)
         lock_release(&self.e.lock)
         verb_leave(self, status, data)
 

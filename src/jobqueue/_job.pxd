@@ -1,6 +1,7 @@
 """ID, Job and the context-free rules: see _job.pyx."""
 
 from cpython.bytes cimport PyBytes_CheckExact, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy
 
@@ -32,9 +33,15 @@ cdef inline int id_read(object value, uint8_t *out) except -1:
         return 0
     return id_read_other(value, out)
 
+cdef inline void *result_plain(object value) noexcept:
+    """A result that is what the rule of results wants, borrowed; NULL: result_read has to see it."""
+    if PyBytes_CheckExact(value) and PyBytes_GET_SIZE(value) <= RESULT_MAX_SIZE:
+        return <PyObject *> value
+    return NULL
+
 cdef inline bytes result_read(object value):
     """The rule of results, as exact bytes."""
-    if PyBytes_CheckExact(value) and PyBytes_GET_SIZE(value) <= RESULT_MAX_SIZE:
+    if result_plain(value) != NULL:
         return <bytes> value
     return result_read_other(value)
 

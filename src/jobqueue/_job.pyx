@@ -10,13 +10,13 @@ from cpython.long cimport PyLong_AsLongLongAndOverflow
 from cpython.object cimport Py_EQ, Py_GT, Py_LE, Py_LT, Py_NE, PyObject
 from cpython.unicode cimport PyUnicode_Check
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcmp, memcpy
 
 from jobqueue._types cimport (
     ATTEMPTS_MAX, FAILS_MAX, HAS_GIL, ID_SIZE, JOB_CREATED_GIVEN, JOB_UNIQUE, NAME_MAX_LEN,
     NEVER_NS, NS_PER_MS, PAYLOAD_MAX_SIZE, RESULT_MAX_SIZE, TIMEOUT_MAX_MS, TTL_MAX_MS, TTR_MAX_MS,
     UNIQUE_MAX_SIZE, id_hash, job_t, job_unique, long_give, long_take, pool_give, pool_take,
-    ref_drop, ref_take, slab_t, small_int, type_set, unique_t,
+    ref_drop, ref_take, slab_t, small_int, struct_clear, type_set, unique_t,
 )
 from jobqueue._system cimport random_fill, stamp_next
 from jobqueue._state cimport OBJECT_HEAD
@@ -553,7 +553,7 @@ cdef Job job_take_unique(object value):
     """A blank Job with a key, for which there is room behind it."""
     cdef bytes key = unique_read(value)
     cdef Job job = <Job> long_take(Job, sizeof(unique_t))
-    memset(&job.c, 0, sizeof(job_t))
+    struct_clear(&job.c, sizeof(job_t))
     ref_take(<PyObject *> key)
     job_unique(&job.c).key = <PyObject *> key
     job.c.flags = JOB_UNIQUE
@@ -576,7 +576,7 @@ cdef Job job_build(PyObject **slots):
     if slots[10] == NULL or <object> slots[10] is None:
         job = <Job> pool_take(&job_pool, Job)
         c = &job.c
-        memset(c, 0, sizeof(job_t))
+        struct_clear(c, sizeof(job_t))
     else:
         job = job_take_unique(<object> slots[10])
         c = &job.c

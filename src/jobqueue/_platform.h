@@ -216,6 +216,15 @@ static inline void jq_type_set(PyObject *type, void *call, void *make, void *all
 #define JQ_COUNT(counter, by) ((void)0)
 #endif
 
+/* ---- zeros for a struct, in stores: compilers make one long memset a slow loop instead ---- */
+static inline void jq_clear(void *start, size_t size)
+{
+    char *p = (char *)start;
+    for (; size > 64; size -= 64, p += 64)
+        memset(p, 0, 64);
+    memset(p, 0, size);
+}
+
 /* ---- references held by plain C structs ---- */
 static inline void jq_incref(void *o) { Py_INCREF((PyObject *)o); }
 static inline void jq_decref(void *o) { Py_DECREF((PyObject *)o); }

@@ -30,6 +30,7 @@ cdef class Registry:
 cdef Waiter waiter_new(Registry registry, object wake, bint detailed)
 cdef int waiter_sleep(Waiter waiter, int64_t timeout_ms) except -1
 cdef RunRecord record_object(record_t *record)
+cdef record_t *record_make(void *job) except NULL
 cdef RunRecord record_new(object job)
 cdef int64_t registry_now(Registry registry) except? -1
 cdef int wake_all(engine_t *engine) except -1

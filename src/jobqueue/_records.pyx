@@ -12,7 +12,7 @@ from libc.string cimport memset
 
 from jobqueue._types cimport (
     HAS_GIL, NEVER_NS, NS_PER_MS, SLEEP_MAX_US, TIMER_ARMED, TIMER_CANCELLED, TIMER_IDLE, clock_mono_ns,
-    clock_wall_ns, count_by, lock_acquire, lock_release, pool_give, pool_take, pool_take_raw,
+    clock_wall_ns, count_by, job_t, lock_acquire, lock_release, pool_give, pool_take, pool_take_raw,
     ref_drop, ref_take, slab_t, timer_t, type_set,
 )
 from jobqueue._wheel cimport Timer
@@ -109,13 +109,25 @@ cdef void record_dealloc(PyObject *self) noexcept:
     pool_give(&record_pool, self)
 
 
+cdef record_t *record_make(void *job) except NULL:
+    """A fresh record of a Job; the reference to it is the caller's."""
+    cdef void *made = pool_take_raw(&record_pool, <PyObject *> RunRecord)
+    cdef record_t *record
+    if made == NULL:
+        raise MemoryError
+    record = <record_t *> (<char *> made + OBJECT_HEAD)
+    count_by(live_records, 1)
+    record_init(record)
+    ref_take(job)
+    record.job = <job_t *> (<char *> job + OBJECT_HEAD)
+    return record
+
+
 cdef RunRecord record_new(object job):
     """A fresh record of a job."""
-    cdef RunRecord made = <RunRecord> pool_take(&record_pool, RunRecord)
-    count_by(live_records, 1)
-    record_init(&made.c)
-    ref_take(<PyObject *> job)
-    made.c.job = &(<Job> job).c
+    cdef record_t *record = record_make(<PyObject *> job)
+    cdef RunRecord made = record_object(record)
+    ref_drop(<PyObject *> made)
     return made
 
 

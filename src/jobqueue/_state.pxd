@@ -1,11 +1,10 @@
 """The structs of a job's life, and what keeps them whole: see _state.pyx; _life has the transitions."""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
-from libc.string cimport memset
 
 from jobqueue._types cimport (
     HARD_ATTEMPTS_MAX, NEVER_NS, TIMER_ARMED, TIMER_CANCELLED, id_hash, job_t, lock_t, prefetch,
-    timer_t,
+    struct_clear, timer_t,
 )
 from jobqueue._skiplist cimport skiplist_first_a, skiplist_len, skiplist_t
 from jobqueue._wheel cimport wheel_cancel, wheel_next_wake, wheel_t
@@ -179,7 +178,7 @@ cdef inline void *object_of(void *c) noexcept nogil:
     return <char *> c - OBJECT_HEAD
 
 cdef inline void record_init(record_t *record) noexcept nogil:
-    memset(record, 0, sizeof(record_t))
+    struct_clear(record, sizeof(record_t))
     record.ttl.kind = KIND_TTL
     record.ttr.kind = KIND_TTR
 
