@@ -142,7 +142,11 @@ static inline void jq_unlock(jq_lock_t *lock) { (void)lock; }
 
 /* ---- hint that memory will be read soon ---- */
 #if defined(__GNUC__) || defined(__clang__)
-#define jq_prefetch(p) __builtin_prefetch(p)
+static inline void jq_prefetch(const void *p)
+{
+    __builtin_prefetch(p);
+    __asm__ volatile(""); /* else GCC takes a function that only fetches ahead for one without effect */
+}
 #else
 #define jq_prefetch(p) ((void)(p))
 #endif
