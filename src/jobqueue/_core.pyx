@@ -11,12 +11,12 @@ from jobqueue._types cimport (
 )
 from jobqueue._skiplist cimport skiplist_len
 from jobqueue._job cimport (
-    ID, Job, id_object, id_read, job_object, result_plain, result_read, timeout_read, ttr_read,
+    ID, Job, id_object, id_read, ids_ahead, job_object, result_plain, result_read, timeout_read, ttr_read,
 )
 from jobqueue._state cimport (
-    ANY_ATTEMPT, DUPLICATE_JOB, DUPLICATE_KEY, DUPLICATE_RESULT, NOT_FOUND, OK, STATE_NEW,
+    ANY_ATTEMPT, DUPLICATE_JOB, DUPLICATE_KEY, DUPLICATE_RESULT, NOT_FOUND, OK, SLOTS_FAR, STATE_NEW,
     STATE_PENDING, engine_t, engine_wake_ns, object_of, queue_t, record_t, refusal_t, registry_find,
-    registry_prefetch, status_t, wait_t,
+    slot_t, status_t, wait_t,
 )
 from jobqueue._life cimport (
     answer_check, job_add, job_check_new, job_complete, job_delete, job_expire, job_fail,
@@ -54,6 +54,15 @@ cdef inline int job_check(object value) except -1:
 cdef Job job_read(object value):
     job_check(value)
     return <Job> value
+
+
+cdef void ids_follow(const engine_t *engine) noexcept:
+    """Let the next Job that is built ask for the memory where its id will be looked for."""
+    ids_ahead.slots = engine.slots if engine.slot_mask >= SLOTS_FAR else NULL
+    ids_ahead.mask = engine.slot_mask
+    ids_ahead.slot_size = sizeof(slot_t)
+    ids_ahead.seed[0] = engine.seed[0]
+    ids_ahead.seed[1] = engine.seed[1]
 
 
 # ---------------------------------------------------------------- batches
@@ -203,7 +212,8 @@ cdef class Engine(EngineBase):
         cdef refusal_t why
         cdef int64_t now_ns
         verb_enter(self)
-        registry_prefetch(self.e, (<Job> job).c.tie.id)
+        if HAS_GIL and (self.e.slot_mask >= SLOTS_FAR or ids_ahead.slots != NULL):
+            ids_follow(self.e)
         now_ns = verb_now(self)
         c.queue = queue_for(self, <Job> job)
         if c.queue == NULL:

@@ -5,13 +5,15 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy
 
-from jobqueue._types cimport ID_SIZE, RESULT_MAX_SIZE, TIMEOUT_MAX_MS, job_t, small_int
+from jobqueue._types cimport ID_SIZE, RESULT_MAX_SIZE, TIMEOUT_MAX_MS, ahead_t, job_t, small_int
 
 cdef class ID:
     cdef uint8_t data[16]
 
 cdef class Job:
     cdef job_t c                  # first and only field: a job_t finds its Job (job_object)
+
+cdef ahead_t ids_ahead            # of the engine that took the last job; a hint, with the GIL only
 
 cdef object job_object(const job_t *job)
 cdef object id_object(const uint8_t *data)

@@ -15,7 +15,7 @@ from libc.string cimport memcmp, memcpy
 from jobqueue._types cimport (
     ATTEMPTS_MAX, FAILS_MAX, HAS_GIL, ID_SIZE, JOB_CREATED_GIVEN, JOB_UNIQUE, NAME_MAX_LEN,
     NEVER_NS, NS_PER_MS, PAYLOAD_MAX_SIZE, RESULT_MAX_SIZE, TIMEOUT_MAX_MS, TTL_MAX_MS, TTR_MAX_MS,
-    UNIQUE_MAX_SIZE, id_hash, job_t, job_unique, long_give, long_take, pool_give, pool_take,
+    UNIQUE_MAX_SIZE, ahead_fetch, id_hash, job_t, job_unique, long_give, long_take, pool_give, pool_take,
     ref_drop, ref_take, slab_t, small_int, struct_clear, type_set, unique_t,
 )
 from jobqueue._system cimport random_fill, stamp_next
@@ -590,6 +590,7 @@ cdef Job job_build(PyObject **slots):
         id_make(c.tie.id)
     else:
         id_read(<object> slots[2], c.tie.id)
+    ahead_fetch(&ids_ahead, c.tie.id)
     c.priority = 0
     if slots[3] != NULL:
         c.priority = <int32_t> int_read(

@@ -86,7 +86,7 @@ cdef void queue_offer(engine_t *engine, queue_t *queue, int64_t now_ns) noexcept
         wait_end(engine, wait, OUTCOME_LEASED)
 
 
-cdef inline void look_ahead(const queue_t *queue) noexcept nogil:
+cdef inline void look_ahead(const engine_t *engine, const queue_t *queue) noexcept nogil:
     """Ask for the memory of the next jobs in line, each step a lease before it is read.
 
     With millions of jobs each would else be waited for: the record, then its job and the timers
@@ -106,6 +106,7 @@ cdef inline void look_ahead(const queue_t *queue) noexcept nogil:
         prefetch(near.ttl.next)
     if next != NULL:
         prefetch(next.job.payload)
+        registry_prefetch(engine, next.job.tie.id)  # for its delete
 
 
 cdef record_t *job_lease(
@@ -117,7 +118,7 @@ cdef record_t *job_lease(
         record = queue_pop(queue)
         if record == NULL:
             return NULL
-        look_ahead(queue)
+        look_ahead(engine, queue)
         prior_state[0] = record.state
         status = NOT_FOUND
         if record.home == engine:
@@ -433,7 +434,6 @@ cdef status_t job_start(engine_t *engine, record_t *record, int64_t now_ns) noex
     record.attempts += 1
     engine.leased_count += 1
     wheel_arm(&engine.wheel, &record.ttr, now_ns + <int64_t> record.job.ttr_ms * NS_PER_MS)
-    registry_prefetch(engine, record.job.tie.id)  # for delete
     return OK
 
 
