@@ -57,7 +57,7 @@ cdef Job job_read(object value):
 
 
 cdef void ids_follow(const engine_t *engine) noexcept:
-    """Let the next Job that is built ask for the memory where its id will be looked for."""
+    """Let Jobs that are built ask for the memory where their ids will be looked for."""
     ids_ahead.slots = engine.slots if engine.slot_mask >= SLOTS_FAR else NULL
     ids_ahead.mask = engine.slot_mask
     ids_ahead.slot_size = sizeof(slot_t)

@@ -4,3 +4,4 @@ from libc.stdint cimport int64_t, uint8_t
 
 cdef int64_t stamp_next() noexcept
 cdef int random_fill(uint8_t *out, Py_ssize_t size) except -1
+cdef bint random_foresee(uint8_t *out, Py_ssize_t size) noexcept

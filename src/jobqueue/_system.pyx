@@ -75,6 +75,14 @@ cdef int random_fill(uint8_t *out, Py_ssize_t size) except -1:
     return 0
 
 
+cdef bint random_foresee(uint8_t *out, Py_ssize_t size) noexcept:
+    """Copy the bytes that the next random_fill will give, if the block has them: 16 at most."""
+    if random_used + size > RANDOM_BLOCK:
+        return False
+    memcpy(out, random_block + random_used, size)
+    return True
+
+
 def _forget_random():
     """Drop the block of random bytes: a forked child must not repeat its parent's ids."""
     global random_used
