@@ -35,6 +35,7 @@ cdef enum:
     LEAF_MIN = 4                  # entries in the first leaf; it doubles until it is full size
     HEIGHT_MAX = 32               # a level more needs JQ_BLOCK / 2 times as many inserts
     LINE_SIZE = 64                # bytes fetched at once; only a hint
+    LINKS_NEAR = 6                # links that lie in two lines, mostly
 
 cdef struct link_t:
     void *child                   # leaf_t below level 1, else branch_t
@@ -186,6 +187,9 @@ cdef Py_ssize_t branch_find(const branch_t *branch, const sortkey_t *key) noexce
         half = n >> 1
         index += half & (<Py_ssize_t> separator_follows(branch, index + half, key) - 1)
         n -= half
+        if n <= LINKS_NEAR < n + half:               # the link stands here or a line on
+            jq_prefetch(&branch.links[index])
+            jq_prefetch(&branch.links[index + n - 1])
     return index
 
 
