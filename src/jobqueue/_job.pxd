@@ -5,7 +5,8 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy
 
-from jobqueue._types cimport ID_SIZE, RESULT_MAX_SIZE, TIMEOUT_MAX_MS, ahead_t, job_t, small_int
+from jobqueue._types cimport ID_SIZE, RESULT_MAX_SIZE, TIMEOUT_MAX_MS, ahead_fetch, ahead_t, job_t, small_int
+from jobqueue._system cimport random_foresee
 
 cdef class ID:
     cdef uint8_t data[16]
@@ -14,6 +15,18 @@ cdef class Job:
     cdef job_t c                  # first and only field: a job_t finds its Job (job_object)
 
 cdef ahead_t ids_ahead            # of the engine that took the last job; a hint, with the GIL only
+
+cdef inline void id_stamp(uint8_t *out) noexcept:
+    """Make 16 random bytes a UUID of version 4."""
+    out[6] = (out[6] & 0x0F) | 0x40
+    out[8] = (out[8] & 0x3F) | 0x80
+
+cdef inline void id_foresee() noexcept:
+    """Ask for the memory where the id of the next Job will be looked for, a job's life from now."""
+    cdef uint8_t id[ID_SIZE]
+    if random_foresee(id, ID_SIZE):
+        id_stamp(id)
+        ahead_fetch(&ids_ahead, id)
 
 cdef object job_object(const job_t *job)
 cdef object id_object(const uint8_t *data)

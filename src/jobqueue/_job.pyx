@@ -18,7 +18,7 @@ from jobqueue._types cimport (
     UNIQUE_MAX_SIZE, ahead_fetch, id_hash, job_t, job_unique, long_give, long_take, pool_give, pool_take,
     ref_drop, ref_take, slab_t, small_int, struct_clear, type_set, unique_t,
 )
-from jobqueue._system cimport random_fill, random_foresee, stamp_next
+from jobqueue._system cimport random_fill, stamp_next
 from jobqueue._state cimport OBJECT_HEAD
 
 import sys
@@ -166,24 +166,10 @@ cdef int id_read_other(object value, uint8_t *out) except -1:
     return id_read_slow(value, out)
 
 
-cdef inline void id_stamp(uint8_t *out) noexcept:
-    """Make 16 random bytes a UUID of version 4."""
-    out[6] = (out[6] & 0x0F) | 0x40
-    out[8] = (out[8] & 0x3F) | 0x80
-
-
 cdef int id_make(uint8_t *out) except -1:
     random_fill(out, ID_SIZE)
     id_stamp(out)
     return 0
-
-
-cdef void id_foresee() noexcept:
-    """Ask for the memory where the id of the next Job will be looked for; a job's life from now."""
-    cdef uint8_t id[ID_SIZE]
-    if random_foresee(id, ID_SIZE):
-        id_stamp(id)
-        ahead_fetch(&ids_ahead, id)
 
 
 cdef object id_object(const uint8_t *data):
