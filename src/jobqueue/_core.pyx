@@ -7,7 +7,7 @@ from libc.stdlib cimport free, malloc
 
 from jobqueue._types cimport (
     HAS_GIL, ID_SIZE, JOB_UNIQUE, NEVER_NS, RESULT_MAX_SIZE, job_t, lock_acquire, lock_release,
-    ref_drop, ref_take,
+    ref_drop,
 )
 from jobqueue._skiplist cimport skiplist_len
 from jobqueue._job cimport (

@@ -19,7 +19,7 @@ from jobqueue._types cimport (
     ref_drop, ref_take, slab_t, small_int, struct_clear, type_set, unique_t,
 )
 from jobqueue._system cimport random_fill, stamp_next
-from jobqueue._state cimport OBJECT_HEAD
+from jobqueue._state cimport OBJECT_HEAD, record_room
 
 import sys
 from datetime import datetime, timedelta, timezone
@@ -173,7 +173,7 @@ cdef int id_make(uint8_t *out) except -1:
 
 
 cdef object id_object(const uint8_t *data):
-    cdef ID made = <ID> pool_take(&id_pool, ID)
+    cdef ID made = <ID> pool_take(&id_pool, ID, 0)
     memcpy(made.data, data, ID_SIZE)
     return made
 
@@ -182,7 +182,7 @@ cdef slab_t id_pool
 
 
 cdef void id_dealloc(PyObject *self) noexcept:
-    pool_give(&id_pool, self)
+    pool_give(&id_pool, self, 0)
 
 
 cdef object id_new(PyObject *cls, PyObject *args, PyObject *kwargs):
@@ -537,7 +537,7 @@ cdef void job_dealloc(PyObject *self) noexcept:
         ref_drop(job_unique(c).key)
         long_give(self)
     else:
-        pool_give(&job_pool, self)
+        pool_give(&job_pool, self, record_room())
 
 
 cdef bytes unique_read(object value):
@@ -573,7 +573,7 @@ cdef Job job_build(PyObject **slots):
     if slots[0] == NULL:
         raise TypeError("Job() missing 1 required positional argument: 'name'")
     if slots[10] == NULL or <object> slots[10] is None:
-        job = <Job> pool_take(&job_pool, Job)
+        job = <Job> pool_take(&job_pool, Job, record_room())
         c = &job.c
         struct_clear(c, sizeof(job_t))
     else:

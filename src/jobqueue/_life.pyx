@@ -22,7 +22,7 @@ from jobqueue._unique cimport uniques_find
 from jobqueue._state cimport (
     ALREADY_LEASED, ALREADY_PROCESSED, ANY_ATTEMPT, DUPLICATE_JOB, DUPLICATE_RESULT, EXPIRED,
     EXTRA_DEAD, EXTRA_KEY, EXTRA_KICKED, KIND_SCHEDULED, KIND_TTL, KIND_TTR, KIND_WAIT,
-    LEASE_EXPIRED, MAX_ATTEMPTS_REACHED, NOT_DEAD, NOT_FOUND, NO_MEMORY, NO_TIME, OK,
+    LEASE_EXPIRED, MAX_ATTEMPTS_REACHED, NOT_DEAD, NOT_FOUND, NO_MEMORY, NO_TIME, OBJECT_HEAD, OK,
     OUTCOME_GONE, OUTCOME_LEASED, OUTCOME_NONE, OUTCOME_PROCESSED, OUTCOME_TIMEOUT, PLACE_NONE,
     PLACE_SCHEDULED, QUEUE_OUT_OF_SYNC, STATE_COMPLETED, STATE_FAILED, STATE_LEASED, STATE_NEW,
     STATE_PENDING, WAIT_RUN, attempts_remain, dead_enter, dead_leave, dead_next, engine_due_ns,
@@ -96,12 +96,13 @@ cdef inline void look_ahead(const engine_t *engine, const queue_t *queue) noexce
     cdef const record_t *near = <const record_t *> skiplist_ahead(&queue.ready, 3)
     cdef const record_t *next = <const record_t *> skiplist_ahead(&queue.ready, 1)
     if far != NULL:
+        prefetch(<const char *> far - sizeof(job_t) - 2 * OBJECT_HEAD)  # its job
+        prefetch(<const char *> far - sizeof(job_t) - 2 * OBJECT_HEAD + 64)
         prefetch(far)
         prefetch(<const char *> far + 64)
         prefetch(<const char *> far + 128)
     if near != NULL:
         prefetch(near.job)
-        prefetch(<const char *> near.job + 64)
         prefetch(near.ttl.prev)
         prefetch(near.ttl.next)
     if next != NULL:

@@ -197,15 +197,13 @@ static inline void jq_slab_give(jq_slab_t *slab, void *slot, size_t size)
         jq_chunk_give(slab, chunk);
 }
 
-/* ---- objects without cycle collection, of one type a pool ---- */
+/* ---- objects without cycle collection ---- */
 #define JQ_OBJECT_SIZE(type) (((size_t)((PyTypeObject *)(type))->tp_basicsize + 15) & ~(size_t)15)
 
-static inline PyObject *jq_pool_take(jq_slab_t *pool, PyObject *type)
+/* A new object of a type in memory of its size. */
+static inline PyObject *jq_object_begin(void *memory, PyObject *type)
 {
-    PyObject *o = (PyObject *)(JQ_SLABS ? jq_slab_take(pool, JQ_OBJECT_SIZE(type))
-                                        : PyObject_Malloc(JQ_OBJECT_SIZE(type)));
-    if (o == NULL)
-        return PyErr_NoMemory();
+    PyObject *o = (PyObject *)memory;
 #if JQ_SLABS && !defined(Py_REF_DEBUG) && !defined(Py_TRACE_REFS)
     /* What PyObject_Init does, without the call. Old contents might look like an immortal count. */
     memset(o, 0, sizeof(PyObject));
@@ -219,15 +217,30 @@ static inline PyObject *jq_pool_take(jq_slab_t *pool, PyObject *type)
 #endif
 }
 
-static inline void jq_pool_give(jq_slab_t *pool, PyObject *o)
+/* The end of an object, whose memory is then the caller's again. */
+static inline void jq_object_end(PyObject *o)
 {
     PyTypeObject *type = Py_TYPE(o);
-    if (JQ_SLABS)
-        jq_slab_give(pool, o, JQ_OBJECT_SIZE(type));
-    else
-        PyObject_Free(o);
     if (type->tp_flags & Py_TPFLAGS_HEAPTYPE)
         Py_DECREF(type);
+}
+
+/* The same in a pool of objects of one type, with room for more behind each of them. */
+static inline PyObject *jq_pool_take(jq_slab_t *pool, PyObject *type, size_t more)
+{
+    size_t size = JQ_OBJECT_SIZE(type) + more;
+    void *memory = JQ_SLABS ? jq_slab_take(pool, size) : PyObject_Malloc(size);
+    return memory == NULL ? PyErr_NoMemory() : jq_object_begin(memory, type);
+}
+
+static inline void jq_pool_give(jq_slab_t *pool, PyObject *o, size_t more)
+{
+    size_t size = JQ_OBJECT_SIZE(Py_TYPE(o)) + more;
+    jq_object_end(o);
+    if (JQ_SLABS)
+        jq_slab_give(pool, o, size);
+    else
+        PyObject_Free(o);
 }
 
 #endif

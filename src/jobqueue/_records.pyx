@@ -11,16 +11,17 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from jobqueue._types cimport (
-    HAS_GIL, NEVER_NS, NS_PER_MS, SLEEP_MAX_US, TIMER_ARMED, TIMER_CANCELLED, TIMER_IDLE, clock_mono_ns,
-    clock_wall_ns, count_by, job_t, lock_acquire, lock_release, pool_give, pool_take, pool_take_raw,
-    ref_drop, ref_take, slab_t, timer_t, type_set,
+    HAS_GIL, HAS_SLABS, JOB_HOUSES, JOB_UNIQUE, NEVER_NS, NS_PER_MS, SLEEP_MAX_US, TIMER_ARMED,
+    TIMER_CANCELLED, TIMER_IDLE, clock_mono_ns, clock_wall_ns, count_by, job_t, lock_acquire,
+    lock_release, object_begin, object_end, pool_give, pool_take_raw, ref_drop, ref_take, slab_t,
+    timer_t, type_set,
 )
 from jobqueue._wheel cimport Timer
 from jobqueue._system cimport random_fill
 from jobqueue._job cimport Job, id_read, job_object, result_read
 from jobqueue._state cimport (
     KIND_SCHEDULED, KIND_TTL, KIND_TTR, KIND_WAIT, OBJECT_HEAD, OUTCOME_NONE, PLACE_SCHEDULED,
-    STATE_COMPLETED, STATE_LEASED, engine_clear, engine_init, engine_t, kind_t, object_of,
+    STATE_COMPLETED, STATE_LEASED, engine_clear, engine_init, engine_t, job_room, kind_t, object_of,
     queue_remove, queue_schedule, record_init, record_processed, record_t, registry_add_by_hand,
     registry_find, scheduled_end, timer_end, views_t, wait_forget, wait_t, woken_take,
 )
@@ -91,7 +92,7 @@ cdef slab_t record_pool
 
 
 cdef void *record_alloc(void *cls, Py_ssize_t items) noexcept:
-    cdef void *made = pool_take_raw(&record_pool, cls)
+    cdef void *made = pool_take_raw(&record_pool, cls, 0)
     if made != NULL:
         memset(<char *> made + OBJECT_HEAD, 0, sizeof(record_t))
     return made
@@ -99,27 +100,38 @@ cdef void *record_alloc(void *cls, Py_ssize_t items) noexcept:
 
 cdef void record_dealloc(PyObject *self) noexcept:
     cdef record_t *record = <record_t *> (<char *> self + OBJECT_HEAD)
+    cdef job_t *job = record.job
     count_by(live_records, -1)
-    if record.job != NULL:
-        ref_drop(object_of(record.job))
     if record.result != NULL:
         ref_drop(record.result)
     if record.views != NULL:
         free(record.views)
-    pool_give(&record_pool, self)
+    if job != NULL and job.flags & JOB_HOUSES and <void *> self == job_room(job):
+        object_end(self)
+        job.flags &= ~JOB_HOUSES
+    else:
+        pool_give(&record_pool, self, 0)
+    if job != NULL:
+        ref_drop(object_of(job))
 
 
 cdef record_t *record_make(void *job) except NULL:
-    """A fresh record of a Job; the reference to it is the caller's."""
-    cdef void *made = pool_take_raw(&record_pool, <PyObject *> RunRecord)
+    """A fresh record of a Job, in its slot if there is room; the reference to it is the caller's."""
+    cdef job_t *c = <job_t *> (<char *> job + OBJECT_HEAD)
+    cdef void *made
     cdef record_t *record
-    if made == NULL:
-        raise MemoryError
+    if HAS_SLABS and not c.flags & (JOB_UNIQUE | JOB_HOUSES):
+        made = object_begin(job_room(c), <PyObject *> RunRecord)
+        c.flags |= JOB_HOUSES
+    else:
+        made = pool_take_raw(&record_pool, <PyObject *> RunRecord, 0)
+        if made == NULL:
+            raise MemoryError
     record = <record_t *> (<char *> made + OBJECT_HEAD)
     count_by(live_records, 1)
     record_init(record)
     ref_take(job)
-    record.job = <job_t *> (<char *> job + OBJECT_HEAD)
+    record.job = c
     return record
 
 

@@ -3,7 +3,7 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
 
 from jobqueue._types cimport (
-    HARD_ATTEMPTS_MAX, NEVER_NS, TIMER_ARMED, TIMER_CANCELLED, id_hash, job_t, lock_t, prefetch,
+    HARD_ATTEMPTS_MAX, HAS_SLABS, NEVER_NS, TIMER_ARMED, TIMER_CANCELLED, id_hash, job_t, lock_t, prefetch,
     struct_clear, timer_t,
 )
 from jobqueue._skiplist cimport skiplist_first_a, skiplist_len, skiplist_t
@@ -176,6 +176,15 @@ cdef struct engine_t:             # all that a state machine works on; lives ins
 cdef inline void *object_of(void *c) noexcept nogil:
     """The object whose first field is the struct."""
     return <char *> c - OBJECT_HEAD
+
+cdef inline size_t record_room() noexcept nogil:
+    """Bytes behind a job_t for its record: a job and its record are used together, so that they
+    should be found together. 0: there is none. A unique job has its key there instead."""
+    return (<size_t> OBJECT_HEAD + sizeof(record_t) + 15) & ~<size_t> 15 if HAS_SLABS else 0
+
+cdef inline void *job_room(const job_t *job) noexcept nogil:
+    """Where the room for the record of a job begins."""
+    return <char *> job - OBJECT_HEAD + ((<size_t> OBJECT_HEAD + sizeof(job_t) + 15) & ~<size_t> 15)
 
 cdef inline void record_init(record_t *record) noexcept nogil:
     struct_clear(record, sizeof(record_t))

@@ -64,6 +64,7 @@ cdef struct timer_t:              # one timer; lives inside its owner, so arming
 cdef enum job_flag_t:
     JOB_CREATED_GIVEN = 1         # the caller chose created: never stamped again
     JOB_UNIQUE = 2                # a unique_t stands behind the job_t
+    JOB_HOUSES = 4                # a record of it stands behind the job_t, and needs no memory of its own
 
 cdef struct job_t:                # the immutable half of a job; lives inside a Job object
     tie_t tie                     # created_ns and id
@@ -102,9 +103,13 @@ cdef extern from "_memory.h":
         pass
     void *slab_take "jq_slab_take" (slab_t *slab, size_t size) noexcept nogil
     void slab_give "jq_slab_give" (slab_t *slab, void *slot, size_t size) noexcept nogil
-    object pool_take "jq_pool_take" (slab_t *pool, object type)             # objects of one type
-    void *pool_take_raw "jq_pool_take" (slab_t *pool, void *type) noexcept  # NULL: exception set
-    void pool_give "jq_pool_give" (slab_t *pool, void *obj) noexcept
+    const bint HAS_SLABS "JQ_SLABS"         # else each object has memory of its own
+    void *object_begin "jq_object_begin" (void *memory, void *type) noexcept
+    void object_end "jq_object_end" (void *obj) noexcept
+    object pool_take "jq_pool_take" (slab_t *pool, object type, size_t more)    # objects of one type
+    void *pool_take_raw "jq_pool_take" (                                        # NULL: exception set
+        slab_t *pool, void *type, size_t more) noexcept
+    void pool_give "jq_pool_give" (slab_t *pool, void *obj, size_t more) noexcept
     void huge_pages "jq_huge_pages" (void *start, size_t size) noexcept nogil
 
 cdef extern from "_platform.h":
