@@ -14,7 +14,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from jobqueue._types cimport (
     JOB_CREATED_GIVEN, JOB_UNIQUE, NEVER_NS, NS_PER_MS, TIMER_ARMED, TIMER_CANCELLED, TIMER_FIRED,
-    TIMER_IDLE, job_t, prefetch, ref_drop, ref_take, timer_t,
+    TIMER_IDLE, job_t, object_books, prefetch, ref_drop, ref_take, slot_books, timer_t,
 )
 from jobqueue._skiplist cimport skiplist_ahead, skiplist_first
 from jobqueue._wheel cimport wheel_arm, wheel_cancel, wheel_check, wheel_pop_due
@@ -105,9 +105,11 @@ cdef inline void look_ahead(const engine_t *engine, const queue_t *queue) noexce
         prefetch(near.job)
         prefetch(near.ttl.prev)
         prefetch(near.ttl.next)
-    if next != NULL:
+    if next != NULL:  # for its delete
         prefetch(next.job.payload)
-        registry_prefetch(engine, next.job.tie.id)  # for its delete
+        prefetch(object_books(next.job.payload))
+        prefetch(slot_books(next.job))
+        registry_prefetch(engine, next.job.tie.id)
 
 
 cdef record_t *job_lease(

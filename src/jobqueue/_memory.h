@@ -197,6 +197,18 @@ static inline void jq_slab_give(jq_slab_t *slab, void *slot, size_t size)
         jq_chunk_give(slab, chunk);
 }
 
+/* Where the books are kept that the end of a slot changes, and that of a small object of Python's: CPython
+ * has them at the start of pools of 16 KiB. Only to fetch them ahead: nothing is read there. */
+static inline const void *jq_slot_books(const void *slot)
+{
+    return (const void *)((uintptr_t)slot & ~(uintptr_t)(JQ_CHUNK_SIZE - 1));
+}
+
+static inline const void *jq_object_books(const void *object)
+{
+    return (const void *)((uintptr_t)object & ~(uintptr_t)((1 << 14) - 1));
+}
+
 /* ---- objects without cycle collection ---- */
 #define JQ_OBJECT_SIZE(type) (((size_t)((PyTypeObject *)(type))->tp_basicsize + 15) & ~(size_t)15)
 

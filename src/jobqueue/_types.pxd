@@ -103,6 +103,8 @@ cdef extern from "_memory.h":
         pass
     void *slab_take "jq_slab_take" (slab_t *slab, size_t size) noexcept nogil
     void slab_give "jq_slab_give" (slab_t *slab, void *slot, size_t size) noexcept nogil
+    const void *slot_books "jq_slot_books" (const void *slot) noexcept nogil
+    const void *object_books "jq_object_books" (const void *obj) noexcept nogil
     const bint HAS_SLABS "JQ_SLABS"         # else each object has memory of its own
     void *object_begin "jq_object_begin" (void *memory, void *type) noexcept
     void object_end "jq_object_end" (void *obj) noexcept
