@@ -1,8 +1,9 @@
 """Memory: what has come and gone leaves nothing behind, in slots that were used before too."""
 
+import gc
 import sys
 
-from jobqueue import Controller, Job
+from jobqueue import Controller, Job, RunRecord
 
 ROUNDS = 30
 COUNT = 100
@@ -29,3 +30,66 @@ def test_objects_in_reused_memory_count_their_references():
         assert len(set(counts)) == 1, sorted(set(counts))
         rounds(controller)
         assert abs(sys.getrefcount(Job) - records) < COUNT
+
+
+def test_a_record_outlives_its_engine_and_every_other_reference_to_its_job():
+    with Controller() as controller:
+        controller.add(Job("a", b"payload", priority=3))
+        record = controller.registry.record(controller.peek("a"))
+        controller.delete(record.job)
+    del controller
+    gc.collect()
+    others = [Job("b", b"other") for _ in range(1000)]  # would take the slot, were it free
+    assert (record.job.name, record.job.payload, record.job.priority) == ("a", b"payload", 3)
+    assert len(others) == 1000
+
+
+def test_a_job_in_several_engines_has_a_record_in_each():
+    job = Job("a")
+    controllers = [Controller() for _ in range(3)]
+    for controller in controllers:
+        controller.add(job)
+    records = [controller.registry.record(job) for controller in controllers]
+    assert len({id(record) for record in records}) == 3
+    controllers[0].delete(job)
+    del records
+    controllers[1].complete(controllers[1].lease("a", 0), b"done")
+    assert controllers[1].result(job, 0).result == b"done"
+    assert controllers[2].lease("a", 0) is job
+    for controller in controllers:
+        controller._check()
+        controller.close()
+
+
+def test_a_job_that_comes_back_gets_a_fresh_record():
+    job = Job("a", max_fails=1)
+    with Controller() as controller:
+        for _ in range(3):
+            controller.add(job)
+            controller.fail(controller.lease("a", 0), b"no")
+            assert controller.registry.record(job).fails == 1
+            controller.delete(job)
+
+
+def test_a_record_made_by_hand_and_one_of_an_engine_share_a_job():
+    job = Job("a")
+    by_hand = RunRecord(job, attempts=7)
+    with Controller() as controller:
+        controller.add(job)
+        theirs = controller.registry.record(job)
+        del by_hand
+        assert (theirs.attempts, theirs.job) == (0, job)
+    del controller, theirs
+    gc.collect()
+    assert sys.getrefcount(job) == 2
+
+
+def test_a_list_that_add_many_was_given_is_as_it_was():
+    jobs = [Job("a") for _ in range(10)]
+    before = list(jobs)
+    with Controller() as controller:
+        controller.add_many(jobs)
+        assert controller.jobs("a") == before == jobs
+    del controller, before
+    gc.collect()
+    assert {sys.getrefcount(job) for job in jobs} == {3}
