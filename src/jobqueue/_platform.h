@@ -32,6 +32,11 @@ static inline int64_t jq_mono_ns(void)
 }
 #else
 #include <time.h>
+#ifdef __APPLE__
+#define JQ_MONOTONIC CLOCK_UPTIME_RAW /* CLOCK_MONOTONIC is the wall clock less that of booting */
+#else
+#define JQ_MONOTONIC CLOCK_MONOTONIC
+#endif
 static inline int64_t jq_clock_ns(clockid_t clock)
 {
     struct timespec t;
@@ -107,10 +112,10 @@ static inline int64_t jq_clock_carry(jq_clock_t *clock, clockid_t id)
 
 static jq_clock_t jq_wall_clock, jq_mono_clock; /* of this module; the GIL guards them */
 static inline int64_t jq_wall_ns(void) { return jq_clock_carry(&jq_wall_clock, CLOCK_REALTIME); }
-static inline int64_t jq_mono_ns(void) { return jq_clock_carry(&jq_mono_clock, CLOCK_MONOTONIC); }
+static inline int64_t jq_mono_ns(void) { return jq_clock_carry(&jq_mono_clock, JQ_MONOTONIC); }
 #else
 static inline int64_t jq_wall_ns(void) { return jq_clock_ns(CLOCK_REALTIME); }
-static inline int64_t jq_mono_ns(void) { return jq_clock_ns(CLOCK_MONOTONIC); }
+static inline int64_t jq_mono_ns(void) { return jq_clock_ns(JQ_MONOTONIC); }
 #endif
 #endif
 

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,12 @@ def test_the_version_is_the_distributions() -> None:
 
 def test_types_are_marked() -> None:
     assert (Path(jobqueue.__file__).parent / "py.typed").exists()
+
+
+def test_wheels_are_tested_with_all_that_the_suite_reads() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["cibuildwheel"]
+    assert {page.name for page in ROOT.glob("*.md")} <= set(settings["test-sources"])
+    assert {"tests", "docs", "pyproject.toml", "Makefile"} <= set(settings["test-sources"])
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
