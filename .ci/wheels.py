@@ -116,7 +116,7 @@ def test(version: str, python: Path, made: Path) -> None:
     """Install the wheel into a fresh environment, and run the suite there."""
     inside = environment(python, "room", version)
     run(inside, *PIP, "install", f"{made}[demo]")
-    run(inside, *PIP, "install", "--group", "test", cwd=TREE)
+    run(inside, *PIP, "install", "--prefer-binary", "--group", "test", cwd=TREE)
     options = ["-q", "-p", "no:cacheprovider", "-m", "not stress", *sys.argv[1:]]
     run(inside, *STRICT, "-m", "pytest", *options, cwd=TREE)
 
