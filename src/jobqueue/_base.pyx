@@ -16,7 +16,7 @@ from jobqueue._wheel cimport wheel_arm, wheel_cancel, wheel_init, wheel_next_dea
 from jobqueue._system cimport random_fill
 from jobqueue._job cimport Job, id_object, name_read, ttl_read
 from jobqueue._state cimport (
-    DUPLICATE_JOB, DUPLICATE_KEY, KIND_SCHEDULED, KIND_TTL, KIND_TTR, OUTCOME_CLOSED,
+    DUPLICATE_JOB, DUPLICATE_KEY, EXPIRED, KIND_SCHEDULED, KIND_TTL, KIND_TTR, OUTCOME_CLOSED,
     OUTCOME_LEASED, engine_due_ns, engine_end_waits, engine_reserve_queues, engine_wake_ns, kind_t,
     object_of, queue_remove, queue_t, record_t, refusal_t, scheduled_end, status_t, wait_end,
     wait_forget, wait_t,
@@ -67,6 +67,9 @@ cdef object refusal_error(status_t status, Job job, const refusal_t *why):
             " which is not processed")
         error.first = first
         return error
+    if status == EXPIRED:
+        return _errors.InvalidTimeError(
+            f"job {job.id} must not have expired, but did so at {job.expiration.isoformat()}")
     return status_error(status, job.id)
 
 

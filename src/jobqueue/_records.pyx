@@ -213,7 +213,10 @@ cdef class RunRecord:
 
     @property
     def timers(self):
-        """A tuple by TimerKind: each a Timer, or None if that one never ran."""
+        """A tuple by TimerKind: each a Timer, or None if that one never ran.
+
+        A job that goes back to scheduled has no TTR until its next lease.
+        """
         return (record_timer(self, KIND_TTR), record_timer(self, KIND_TTL),
                 record_timer(self, KIND_SCHEDULED))
 
@@ -318,8 +321,7 @@ cdef object record_timer(RunRecord self, kind_t kind):
     if record.views != NULL and record.views.timer[<int> kind] != NULL:
         return <object> <PyObject *> record.views.timer[<int> kind]
     if kind != KIND_SCHEDULED:
-        deadline_ns += record.home.wall_offset_ns if record.home != NULL else (
-            clock_wall_ns() - clock_mono_ns())
+        deadline_ns += record.home.wall_offset_ns if record.home != NULL else 0
     elif record.place != PLACE_SCHEDULED or deadline_ns == NEVER_NS:
         deadline_ns = record.job.time_ns if record.job.time_ns != NEVER_NS else record.job.tie.created_ns
     view = Timer.__new__(Timer)

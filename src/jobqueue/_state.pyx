@@ -54,7 +54,15 @@ cdef sortkey_t key_scheduled(const job_t *job, int64_t due_ns) noexcept nogil:
     return key
 
 
+cdef inline void deadlines_shift(record_t *record, int64_t by_ns) noexcept nogil:
+    """Ended timers are mono time within an engine, wall time outside, where no clock tells mono."""
+    record.ttl.deadline_ns += by_ns
+    if record.place != PLACE_SCHEDULED:
+        record.ttr.deadline_ns += by_ns
+
+
 cdef inline void record_leave(record_t *record) noexcept nogil:
+    deadlines_shift(record, record.home.wall_offset_ns)
     record.home = NULL
     if record.job.record == record:
         record.job.record = NULL
@@ -202,6 +210,8 @@ cdef int registry_add_by_hand(engine_t *engine, record_t *record) noexcept nogil
     if status != OK:
         return -1 if status == NO_MEMORY else 0
     done = registry_add(engine, record)
+    if done == 1:
+        deadlines_shift(record, -engine.wall_offset_ns)
     if done == 1 and keyed:
         key_take(engine, record)
     if done == 1 and record.state == STATE_FAILED:
@@ -370,14 +380,20 @@ cdef int queue_add(queue_t *queue, record_t *record) noexcept nogil:
     return done
 
 
+cdef void scheduled_begin(queue_t *queue, record_t *record, int64_t due_ns) noexcept nogil:
+    """Bookkeeping of a record that came into scheduled; what TTR it had is forgotten."""
+    record.ttr.deadline_ns = due_ns
+    record.ttr.state = TIMER_IDLE
+    placed(queue, record, PLACE_SCHEDULED)
+    due_update(queue)
+
+
 cdef int queue_schedule(queue_t *queue, record_t *record, int64_t due_ns) noexcept nogil:
     """Put a record that stands nowhere, its TTR idle, into scheduled. Returns as queue_add."""
     cdef sortkey_t key = key_scheduled(record.job, due_ns)
     cdef int done = skiplist_insert(&queue.scheduled, &key, record)
     if done == 1:
-        record.ttr.deadline_ns = due_ns
-        placed(queue, record, PLACE_SCHEDULED)
-        due_update(queue)
+        scheduled_begin(queue, record, due_ns)
     return done
 
 
@@ -393,9 +409,7 @@ cdef int queue_postpone(queue_t *queue, record_t *record, int64_t due_ns) noexce
         return -1
     ref_take(object_of(record))
     queue_remove(record)
-    record.ttr.deadline_ns = due_ns
-    placed(queue, record, PLACE_SCHEDULED)
-    due_update(queue)
+    scheduled_begin(queue, record, due_ns)
     ref_drop(object_of(record))
     return 1
 

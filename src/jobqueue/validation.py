@@ -83,13 +83,13 @@ def validate_time(time: object) -> None:
     Traceback (most recent call last):
     jobqueue.errors.InvalidTimeError: time must have a timezone, but ... is naive
     """
-    _check_not_past(_job.check_time(time), cast("datetime", time))
+    _check_not_past(_job.check_time(time), cast("datetime", time), "time")
 
 
 def validate_add_job(job: object) -> None:
     """A Job that would not be expired at once. Raises InvalidTimeError, or TypeError."""
     expiration = _job_of(job).expiration
-    _check_not_past(_job.check_time(expiration), expiration)
+    _check_not_past(_job.check_time(expiration), expiration, "expiration")
 
 
 def validate_schedule_job(job: object) -> None:
@@ -110,7 +110,7 @@ def _job_of(value: object) -> Job:
     return value
 
 
-def _check_not_past(time_ns: int, time: datetime) -> None:
+def _check_not_past(time_ns: int, time: datetime, what: str) -> None:
     # A datetime has microseconds: a time of this very microsecond is not past.
     if time_ns + 1000 <= _system.wall_ns():
-        raise errors.InvalidTimeError(f"time must not be past, but {time.isoformat()} is")
+        raise errors.InvalidTimeError(f"{what} must not be past, but {time.isoformat()} is")

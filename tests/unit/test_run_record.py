@@ -1,7 +1,7 @@
 """RunRecord: the mutable half of a job, alone and in a registry."""
 
 import gc
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -327,6 +327,48 @@ def test_timers_outlive_their_records() -> None:
     assert timer.deadline == job.created + timedelta(days=1)
     timer.cancel()
     repr(timer)
+
+
+@pytest.mark.parametrize("clock", [None, ManualClock()], ids=["system clock", "manual clock"])
+def test_deadlines_after_the_record_has_left(clock: ManualClock | None) -> None:
+    with Controller(clock=clock) as c:
+        job = Job("a", ttr=2000)
+        c.add(job)
+        record = c.registry.record(job)
+        c.lease("a", 0)
+        within = [timer.deadline for timer in record.timers[:2]]
+        c.delete(job)
+        assert_near([timer.deadline for timer in record.timers[:2]], within)
+        assert c.registry.add(record)
+        assert_near([timer.deadline for timer in record.timers[:2]], within)
+    del c
+    gc.collect()
+    assert_near([timer.deadline for timer in record.timers[:2]], within)
+
+
+def assert_near(times: list[datetime], expected: list[datetime]) -> None:
+    """Within a second: the offset between the clocks is measured now and then."""
+    assert len(times) == len(expected)
+    for time, near in zip(times, expected, strict=True):
+        assert abs(time - near) < timedelta(seconds=1)
+
+
+def test_a_job_back_in_scheduled_has_no_ttr() -> None:
+    with Controller() as c:
+        job = Job("a")
+        c.add(job)
+        record = c.registry.record(job)
+        c.lease("a", 0)
+        before = record.timers[TimerKind.TTR]
+        c.release(job, delay=50_000)
+        assert before.cancelled
+        assert record.timers[TimerKind.TTR] is None
+        assert not record.timers[TimerKind.SCHEDULED].fired
+        c.queues.awake(job)
+        assert record.timers[TimerKind.TTR] is None
+        c.lease("a", 0)
+        assert_near([record.timers[TimerKind.TTR].deadline], [before.deadline])
+        c._check()
 
 
 # ---------------------------------------------------------------- odds and ends
