@@ -19,8 +19,7 @@ PURE := $(shell find src -name '*.py' -o -name '*.pyi')
 METADATA := README.md LICENSE
 PIP_INSTALL := -m pip --disable-pip-version-check install --quiet
 STRICT := -X dev -W error
-# In build/coverage, where the paths within the C files lead to the sources.
-COVERAGE = PYTHONPATH=src:$(ROOT) $(ROOT)/$(VENV)/bin/python -m coverage
+COVERAGE = PYTHONPATH=$(ROOT)/build/coverage/src:$(ROOT) $(ROOT)/$(VENV)/bin/python -m coverage
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test debug-test sanitize-test wheel-test wheel portable coverage lint docs format bench bench-compare bench-micro bench-targets sdist build clean
@@ -58,13 +57,16 @@ wheel: $(VENV)/.group-wheel ## build, repair, inspect and test a wheel for each 
 portable: $(VENV)/.built $(VENV)/.group-portable ## compile the core for every platform of a wheel, warnings are errors
 	$(VENV)/bin/python .ci/portable/check.py
 
-# Races are left out: a tracer lets go of the GIL within what is atomic without it.
-coverage: build/coverage/.built $(VENV)/.group-test ## branches of the Python code, lines of the Cython code
+# The stress tests are left out: they take long without optimisation, and reach no more.
+coverage: build/coverage/.built $(VENV)/.group-test ## branches of the Python code, lines of the native code
+	@find build/coverage \( -name '*.gcda' -o -name '.coverage*' \) -delete
 	cd build/coverage && $(COVERAGE) run -m pytest --config-file $(ROOT)/pyproject.toml \
 		--rootdir $(ROOT) -p no:cacheprovider -m "not stress" \
-		--ignore $(ROOT)/tests/stress $(ROOT)/tests $(ARGS)
+		$(ROOT)/tests $(ARGS)
+	cd build/coverage && $(COVERAGE) combine --quiet
 	cd build/coverage && $(COVERAGE) html --quiet --directory html
 	cd build/coverage && $(COVERAGE) report
+	$(VENV)/bin/python -m tests.native_coverage build/coverage
 
 lint: $(VENV)/.built $(VENV)/.group-lint ## ruff, mypy --strict, stubtest, pyright, cython-lint, zizmor
 	$(VENV)/bin/ruff check
@@ -185,9 +187,8 @@ $(SANITIZE_VENV)/.built: $(NATIVE) $(PURE) $(METADATA) $(SANITIZE_VENV)/.group-b
 
 build/coverage/.built: $(NATIVE) $(PURE) $(VENV)/.built
 	$(call COPY_TREE,coverage)
-	cd build/coverage && TRACE=1 CFLAGS="$(CFLAGS) -DCYTHON_TRACE_NOGIL=1" \
+	cd build/coverage && DEBUG=1 COVERAGE=1 \
 		$(ROOT)/$(VENV)/bin/python setup.py --quiet build_ext --inplace
-	@cp build/coverage/build/cython/src/jobqueue/*.c build/coverage/src/jobqueue/
 	@touch $@
 
 $(WHEEL_VENV)/.built: $(NATIVE) $(PURE) $(METADATA) $(WHEEL_VENV)/.made

@@ -1,7 +1,8 @@
 """Build of the native core. Metadata and tool configuration live in pyproject.toml.
 
 Switches (environment variables): DEBUG=1 checks every index and counts live objects, TRACE=1 adds
-line tracing for coverage, SANITIZE=1 builds with AddressSanitizer and UndefinedBehaviorSanitizer.
+line tracing for profilers and debuggers, COVERAGE=1 counts executed lines with gcov, SANITIZE=1
+builds with AddressSanitizer and UndefinedBehaviorSanitizer.
 """
 
 import os
@@ -13,6 +14,7 @@ from setuptools import Extension, setup
 
 DEBUG = os.environ.get("DEBUG") == "1"
 TRACE = os.environ.get("TRACE") == "1"
+COVERAGE = os.environ.get("COVERAGE") == "1"
 SANITIZE = os.environ.get("SANITIZE") == "1"
 
 DIRECTIVES = {
@@ -54,11 +56,15 @@ link_args: list[str] = []
 if DEBUG:
     macros.append(("JQ_DEBUG", "1"))
 if TRACE:
+    # Not CYTHON_TRACE_NOGIL: a tracer would let go of the GIL within what is atomic without it.
     macros.append(("CYTHON_TRACE", "1"))
     # Cython traces through sys.monitoring from 3.13 on, which coverage.py cannot read from C yet.
     macros.append(("CYTHON_USE_SYS_MONITORING", "0"))
 if sys.platform != "win32":
-    compile_args += ["-O1", "-g"] if DEBUG or SANITIZE else ["-O3", "-g0"]
+    compile_args += ["-O1", "-g"] if DEBUG or SANITIZE or COVERAGE else ["-O3", "-g0"]
+if COVERAGE:
+    compile_args += ["-O0", "--coverage"]
+    link_args += ["--coverage"]
 if SANITIZE:
     macros.append(("JQ_SANITIZE", "1"))
     flags = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"]
@@ -84,5 +90,6 @@ setup(
         compiler_directives=DIRECTIVES,
         build_dir="build/cython",
         include_path=["src"],
+        emit_linenums=COVERAGE,
     )
 )

@@ -76,7 +76,7 @@ def install(
     environment = {
         key: value
         for key, value in os.environ.items()
-        if key not in ("DEBUG", "TRACE", "SANITIZE", "PYTHONPATH", "PYTHONHOME")
+        if key not in ("DEBUG", "TRACE", "COVERAGE", "SANITIZE", "PYTHONPATH", "PYTHONHOME")
     }
     environment[COMMIT_VARIABLE] = name
 
