@@ -115,12 +115,10 @@ cdef Py_ssize_t count_read(object value, str what, Py_ssize_t low) except -1:
 cdef int clock_change(Registry registry, object clock) except -1:
     """Let a registry follow a clock. What its timers have left, they keep."""
     cdef RunRecord record
-    cdef int64_t past_ns = registry.e.wheel.now_ns
+    cdef int64_t past_ns = registry_now(registry)  # by the clock of before
     cdef int64_t now_ns
     cdef list armed = []
     if registry.clock is None and clock is None:
-        registry.offset_until_ns = INT64_MIN
-        registry_now(registry)
         return 0
     for record in registry:
         if record.c.ttl.state == TIMER_ARMED:
