@@ -14,7 +14,8 @@ DEMO_OPTIONS = $(strip $(if $(LIMIT),--limit $(LIMIT)) $(if $(WORKERS),--workers
 	$(if $(SEED),--seed $(SEED)))
 
 ROOT := $(CURDIR)
-NATIVE := $(wildcard src/jobqueue/*.pyx src/jobqueue/*.pxd src/jobqueue/*.h) setup.py pyproject.toml
+NATIVE := $(wildcard src/jobqueue/*.pyx src/jobqueue/*.pxd src/jobqueue/*.h src/jobqueue/*/*.pyx \
+	src/jobqueue/*/*.pxd src/jobqueue/*/*.h) setup.py pyproject.toml
 PURE := $(shell find src -name '*.py' -o -name '*.pyi')
 METADATA := README.md LICENSE
 PIP_INSTALL := -m pip --disable-pip-version-check install --quiet

@@ -48,6 +48,9 @@ MODULES = (
     "_base",
     "_core",
     "_waits",
+    "cmdlog._format",
+    "cmdlog._journal",
+    "cmdlog._replay",
 )
 
 macros: list[tuple[str, str | None]] = []
@@ -75,9 +78,9 @@ if SANITIZE:
 def extension(name: str) -> Extension:
     return Extension(
         f"jobqueue.{name}",
-        [f"src/jobqueue/{name}.pyx"],
+        [f"src/jobqueue/{name.replace('.', '/')}.pyx"],
         include_dirs=["src/jobqueue"],
-        depends=[str(header) for header in Path("src/jobqueue").glob("*.h")],
+        depends=[str(header) for header in Path("src/jobqueue").rglob("*.h")],
         define_macros=macros,
         extra_compile_args=compile_args,
         extra_link_args=link_args,

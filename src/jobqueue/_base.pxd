@@ -45,6 +45,7 @@ cdef class EngineBase:
     cdef int enter_slow(self) except -1
     cdef int lock_open(self) except -1
     cdef int leave_slow(self) except -1
+    cdef int leave_waking(self) except -1
     cdef int fire(self, int64_t now_ns) except -1
     cdef int call_hook(self, RunRecord record, kind_t kind) except -1
     cdef int forget_woken(self) except -1
@@ -77,6 +78,13 @@ cdef inline int verb_enter(EngineBase self) except -1:
         self.enter_slow()
     return 0
 
+cdef inline int verb_change(EngineBase self, Py_ssize_t size) except -1:
+    """verb_enter, of a verb that changes something: so many bytes more than usual can be noted."""
+    verb_enter(self)
+    if self.e.room < size:
+        self._note_reserve(size)
+    return 0
+
 cdef inline int64_t verb_fired_now(EngineBase self) except? -1:
     """The time, with all that is due at it done."""
     cdef int64_t now_ns = verb_now(self)
@@ -85,12 +93,23 @@ cdef inline int64_t verb_fired_now(EngineBase self) except? -1:
         verb_enter(self)  # a hook may have closed it
     return now_ns
 
+cdef inline bint verb_is_watched(EngineBase self) noexcept:
+    """Whether somebody must be told of what a verb did."""
+    return (self.e.woken_first != NULL or engine_wake_ns(self.e) < self.thread_wake_ns
+            or self.e.unsettled)
+
 cdef inline int verb_leave(EngineBase self, status_t status, const uint8_t *id) except -1:
     """What each verb does last, without the lock."""
-    if self.e.woken_first != NULL or engine_wake_ns(self.e) < self.thread_wake_ns:
+    if verb_is_watched(self):
         self.leave_slow()
     if status != OK:
         raise_status(status, id)
+    return 0
+
+cdef inline int look_leave(EngineBase self) except -1:
+    """verb_leave, of a verb that only looks: what it saw may still be on its way to a journal."""
+    if self.e.woken_first != NULL or engine_wake_ns(self.e) < self.thread_wake_ns:
+        self.leave_waking()
     return 0
 
 cdef inline record_t *record_find(EngineBase self, object id, const uint8_t *data) noexcept:

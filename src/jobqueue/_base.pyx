@@ -243,6 +243,14 @@ cdef class EngineBase:
         return 0
 
     cdef int leave_slow(self) except -1:
+        try:
+            if self.e.unsettled:
+                self._note_settle()
+        finally:
+            self.leave_waking()
+        return 0
+
+    cdef int leave_waking(self) except -1:
         wake_all(self.e)
         if engine_wake_ns(self.e) < self.thread_wake_ns:
             try:
@@ -318,6 +326,12 @@ cdef class EngineBase:
     def _poked(self, int64_t wake_ns):
         """Note that the timer thread has been told to look by then."""
         self.thread_wake_ns = wake_ns
+
+    def _note_reserve(self, Py_ssize_t size):
+        """Make room for what is to be noted, or raise; whoever keeps a journal has it."""
+
+    def _note_settle(self):
+        """See that what was noted lasts, or raise; whoever keeps a journal has it."""
 
     def _poke(self):
         """Make the timer thread look; the subclass has it."""

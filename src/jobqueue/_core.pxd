@@ -1,7 +1,10 @@
 """The non-blocking verbs: see _core.pyx."""
 
+from cpython.bytes cimport PyBytes_GET_SIZE
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
+from jobqueue._types cimport ID_SIZE, job_t
 from jobqueue._job cimport Job
 from jobqueue._state cimport queue_t, record_t
 from jobqueue._records cimport RunRecord
@@ -11,6 +14,32 @@ from jobqueue._base cimport EngineBase
 cdef struct entrant_t:            # one job of add_many
     record_t *record              # owned
     int64_t created_ns            # its stamp from before
+
+cdef struct answer_t:             # one pair of complete_many
+    const job_t *job              # NULL: the id is not that of a Job at hand
+    void *result                  # exact bytes, borrowed
+    record_t *record
+    uint8_t id[ID_SIZE]
+
+cdef enum:
+    NOTE_SIZE = 1024              # bytes that the note of one record takes, beside payload and result
+    LEASES_NOTED = 4096           # leases of one call for whose notes room is made beforehand
+
+cdef inline Py_ssize_t entrants_size(entrant_t *entrants, Py_ssize_t count) noexcept:
+    """Bytes to be noted of jobs in a batch."""
+    cdef Py_ssize_t size = count * NOTE_SIZE
+    cdef Py_ssize_t i
+    for i in range(count):
+        size += PyBytes_GET_SIZE(<bytes> <PyObject *> entrants[i].record.job.payload)
+    return size
+
+cdef inline Py_ssize_t answers_size(answer_t *answers, Py_ssize_t count) noexcept:
+    """Bytes to be noted of answers in a batch."""
+    cdef Py_ssize_t size = count * NOTE_SIZE
+    cdef Py_ssize_t i
+    for i in range(count):
+        size += PyBytes_GET_SIZE(<bytes> answers[i].result)
+    return size
 
 cdef class Engine(EngineBase):
     cdef queue_t *queue_make(

@@ -6,7 +6,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
 
 from jobqueue._types cimport (
-    HAS_GIL, ID_SIZE, JOB_UNIQUE, NEVER_NS, RESULT_MAX_SIZE, job_t, lock_acquire, lock_release,
+    HAS_GIL, JOB_UNIQUE, NEVER_NS, RESULT_MAX_SIZE, lock_acquire, lock_release,
     ref_drop,
 )
 from jobqueue._skiplist cimport skiplist_len
@@ -14,9 +14,9 @@ from jobqueue._job cimport (
     ID, Job, id_object, id_read, ids_ahead, job_object, result_plain, result_read, timeout_read, ttr_read,
 )
 from jobqueue._state cimport (
-    ANY_ATTEMPT, DUPLICATE_JOB, DUPLICATE_KEY, DUPLICATE_RESULT, NOT_FOUND, OK, SLOTS_FAR, STATE_NEW,
-    STATE_PENDING, engine_t, engine_wake_ns, object_of, queue_t, record_t, refusal_t, registry_find,
-    slot_t, status_t, wait_t,
+    ANY_ATTEMPT, DUPLICATE_JOB, DUPLICATE_KEY, DUPLICATE_RESULT, NOTE_BATCH, NOTE_BATCH_END, NOT_FOUND,
+    OK, SLOTS_FAR, STATE_NEW, STATE_PENDING, engine_t, note, object_of, queue_t, record_t, refusal_t,
+    registry_find, slot_t, status_t, wait_t,
 )
 from jobqueue._life cimport (
     answer_check, job_add, job_check_new, job_complete, job_delete, job_expire, job_fail,
@@ -27,7 +27,8 @@ from jobqueue._records cimport RunRecord, record_make, record_new, record_object
 from jobqueue._queues cimport WorkQueue, queue_get
 from jobqueue._base cimport (
     SHUT_OPEN, EngineBase, at_index, count_read, queue_for, raise_refused, raise_refused_at,
-    raise_status_at, record_find, verb_enter, verb_fired_now, verb_leave, verb_now,
+    raise_status_at, record_find, verb_change, verb_enter, verb_fired_now, verb_is_watched, verb_leave,
+    verb_now,
 )
 
 from . import errors as _errors
@@ -67,13 +68,6 @@ cdef void ids_follow(const engine_t *engine) noexcept:
 
 # ---------------------------------------------------------------- batches
 
-cdef struct answer_t:             # one pair of complete_many
-    const job_t *job              # NULL: the id is not that of a Job at hand
-    void *result                  # exact bytes, borrowed
-    record_t *record
-    uint8_t id[ID_SIZE]
-
-
 cdef status_t entrants_add(
         engine_t *engine, entrant_t *entrants, Py_ssize_t count, int64_t now_ns,
         Py_ssize_t *at) noexcept nogil:
@@ -83,6 +77,7 @@ cdef status_t entrants_add(
     cdef bint waited_for = False
     cdef record_t *record
     cdef Py_ssize_t i
+    note(engine, NULL, NOTE_BATCH)
     for i in range(count):
         record = entrants[i].record
         entrants[i].created_ns = record.job.tie.created_ns
@@ -93,8 +88,10 @@ cdef status_t entrants_add(
                 i -= 1
                 job_unadd(engine, entrants[i].record, entrants[i].created_ns)
             engine.created_last_ns = created_last_ns
+            note(engine, NULL, NOTE_BATCH_END)
             return status
         waited_for |= record.queue.first_link != NULL
+    note(engine, NULL, NOTE_BATCH_END)
     if waited_for:
         for i in range(count):
             queue_offer(engine, entrants[i].record.queue, now_ns)
@@ -167,10 +164,12 @@ cdef status_t answers_apply(
     """Complete jobs, all or none; ``at`` is the first that cannot be completed."""
     cdef status_t status = answers_check(engine, answers, count, at)
     cdef Py_ssize_t i
+    note(engine, NULL, NOTE_BATCH)
     for i in range(count if status == OK else at[0]):
         answers[i].record.marked = False
         if status == OK:
             job_finish(engine, answers[i].record, True, answers[i].result, now_ns)
+    note(engine, NULL, NOTE_BATCH_END)
     return status
 
 # ---------------------------------------------------------------- verbs
@@ -211,7 +210,7 @@ cdef class Engine(EngineBase):
         cdef status_t status
         cdef refusal_t why
         cdef int64_t now_ns
-        verb_enter(self)
+        verb_change(self, PyBytes_GET_SIZE(<bytes> <PyObject *> (<Job> job).c.payload))
         if HAS_GIL and (self.e.slot_mask >= SLOTS_FAR or ids_ahead.slots != NULL):
             ids_follow(self.e)
         now_ns = verb_now(self)
@@ -274,7 +273,7 @@ cdef class Engine(EngineBase):
             while made < count:
                 entrants[made].record = self.entrant_new(taken[made], made)
                 made += 1
-            verb_enter(self)
+            verb_change(self, entrants_size(entrants, count))
             now_ns = verb_now(self)
             self.queues_make(entrants, count, now_ns)
             lock_acquire(&self.e.lock)
@@ -408,19 +407,19 @@ cdef class Engine(EngineBase):
         if type(names) is str:
             queue = self.queue_known(names)
             timeout_ms = timeout_read(timeout, "timeout")
-            verb_enter(self)
+            verb_change(self, 0)
             now_ns = verb_fired_now(self)
             if queue != NULL:
                 record = queue_take(self, queue, now_ns, &prior_state)
         else:
             names = self.names_read(names)
             timeout_ms = timeout_read(timeout, "timeout")
-            verb_enter(self)
+            verb_change(self, 0)
             now_ns = verb_fired_now(self)
             record = self.take_any(self.queues_known(names), now_ns, &prior_state)
         if record != NULL:
             leased = lease_object(record, record.attempts, detailed)
-            if self.e.woken_first != NULL or engine_wake_ns(self.e) < self.thread_wake_ns:
+            if verb_is_watched(self):
                 try:
                     self.leave_slow()
                 except BaseException:  # Ctrl-C while the timer thread was told
@@ -456,7 +455,7 @@ cdef class Engine(EngineBase):
         cdef list read = self.names_read(names)
         cdef Py_ssize_t most = count_read(n, "n", 1)
         cdef int64_t timeout_ms = timeout_read(timeout, "timeout")
-        verb_enter(self)
+        verb_change(self, min(most, LEASES_NOTED) * NOTE_SIZE)
         cdef list leased = self._take_many(read, most)
         if leased:
             return leased
@@ -524,7 +523,7 @@ cdef class Engine(EngineBase):
         cdef record_t *record
         cdef status_t status = NOT_FOUND
         id_read(id, data)
-        verb_enter(self)
+        verb_change(self, 0)
         cdef int64_t now_ns = verb_now(self)
         lock_acquire(&self.e.lock)
         record = record_find(self, id, data)
@@ -561,7 +560,7 @@ cdef class Engine(EngineBase):
             read = result_read(result)
             answer = <PyObject *> read
         cdef uint64_t fence = attempt_read(attempt)
-        verb_enter(self)
+        verb_change(self, PyBytes_GET_SIZE(<bytes> <PyObject *> answer))
         if self.e.result_ttl_ns != NEVER_NS:
             now_ns = verb_now(self)
         lock_acquire(&self.e.lock)
@@ -593,7 +592,7 @@ cdef class Engine(EngineBase):
             answer = <PyObject *> read
         cdef uint64_t fence = attempt_read(attempt)
         cdef int64_t delay_ms = timeout_read(delay, "delay")
-        verb_enter(self)
+        verb_change(self, PyBytes_GET_SIZE(<bytes> <PyObject *> answer))
         cdef int64_t now_ns = verb_now(self)
         lock_acquire(&self.e.lock)
         record = record_find(self, id, data)
@@ -623,7 +622,7 @@ cdef class Engine(EngineBase):
                     if kept is None:
                         kept = []
                     kept.append(pair_read_other(taken[i], &answers[i], i))
-            verb_enter(self)
+            verb_change(self, answers_size(answers, count))
             now_ns = verb_now(self)
             lock_acquire(&self.e.lock)
             status = answers_apply(self.e, answers, count, now_ns, &at)
@@ -645,7 +644,7 @@ cdef class Engine(EngineBase):
         id_read(id, data)
         cdef int64_t ttr_ms = -1 if ttr is None else ttr_read(ttr)
         cdef uint64_t fence = attempt_read(attempt)
-        verb_enter(self)
+        verb_change(self, 0)
         cdef int64_t now_ns = verb_now(self)
         lock_acquire(&self.e.lock)
         record = record_find(self, id, data)
@@ -665,7 +664,7 @@ cdef class Engine(EngineBase):
         id_read(id, data)
         cdef int64_t delay_ms = timeout_read(delay, "delay")
         cdef uint64_t fence = attempt_read(attempt)
-        verb_enter(self)
+        verb_change(self, 0)
         cdef int64_t now_ns = verb_now(self)
         lock_acquire(&self.e.lock)
         record = record_find(self, id, data)
@@ -684,7 +683,7 @@ cdef class Engine(EngineBase):
         cdef uint8_t data[16]
         cdef record_t *record
         id_read(id, data)
-        verb_enter(self)
+        verb_change(self, 0)
         lock_acquire(&self.e.lock)
         record = record_find(self, id, data)
         if record != NULL:
@@ -704,13 +703,15 @@ cdef class Engine(EngineBase):
             except _errors.ValidationError as error:
                 raise at_index(error, i) from None
             read.append(id_object(data))
-        verb_enter(self)
+        verb_change(self, len(read) * NOTE_SIZE)
         lock_acquire(&self.e.lock)
+        note(self.e, NULL, NOTE_BATCH)
         for i in range(len(read)):
             record = registry_find(self.e, (<ID> read[i]).data)
             if record != NULL:
                 job_delete(self.e, record)
                 deleted += 1
+        note(self.e, NULL, NOTE_BATCH_END)
         lock_release(&self.e.lock)
         verb_leave(self, OK, NULL)
         return deleted
@@ -723,7 +724,7 @@ cdef class Engine(EngineBase):
         cdef uint8_t data[16]
         cdef record_t *record
         id_read(id, data)
-        verb_enter(self)
+        verb_change(self, 0)
         lock_acquire(&self.e.lock)
         record = record_find(self, id, data)
         if record != NULL:
@@ -739,7 +740,7 @@ cdef class Engine(EngineBase):
         cdef record_t *record
         cdef status_t status = OK
         id_read(id, data)
-        verb_enter(self)
+        verb_change(self, 0)
         cdef int64_t now_ns = verb_now(self)
         lock_acquire(&self.e.lock)
         record = record_find(self, id, data)

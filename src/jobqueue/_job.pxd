@@ -2,7 +2,7 @@
 
 from cpython.bytes cimport PyBytes_CheckExact, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
 
 from jobqueue._types cimport ID_SIZE, RESULT_MAX_SIZE, TIMEOUT_MAX_MS, ahead_fetch, ahead_t, job_t, small_int
@@ -29,6 +29,8 @@ cdef inline void id_foresee() noexcept:
         ahead_fetch(&ids_ahead, id)
 
 cdef object job_object(const job_t *job)
+cdef Job job_take(object value)
+cdef uint64_t key_hash(object name, object key) except? 0
 cdef object id_object(const uint8_t *data)
 cdef int id_read_other(object value, uint8_t *out) except -1
 

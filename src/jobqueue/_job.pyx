@@ -548,10 +548,16 @@ cdef bytes unique_read(object value):
     return key
 
 
-cdef Job job_take_unique(object value):
-    """A blank Job with a key, for which there is room behind it."""
-    cdef bytes key = unique_read(value)
-    cdef Job job = <Job> long_take(Job, sizeof(unique_t))
+cdef Job job_take(object value):
+    """A blank Job, with its key if it has one."""
+    cdef bytes key
+    cdef Job job
+    if value is None:
+        job = <Job> pool_take(&job_pool, Job, record_room())
+        struct_clear(&job.c, sizeof(job_t))
+        return job
+    key = unique_read(value)
+    job = <Job> long_take(Job, sizeof(unique_t))
     struct_clear(&job.c, sizeof(job_t))
     ref_take(<PyObject *> key)
     job_unique(&job.c).key = <PyObject *> key
@@ -572,13 +578,8 @@ cdef Job job_build(PyObject **slots):
     cdef object value
     if slots[0] == NULL:
         raise TypeError("Job() missing 1 required positional argument: 'name'")
-    if slots[10] == NULL or <object> slots[10] is None:
-        job = <Job> pool_take(&job_pool, Job, record_room())
-        c = &job.c
-        struct_clear(c, sizeof(job_t))
-    else:
-        job = job_take_unique(<object> slots[10])
-        c = &job.c
+    job = job_take(None if slots[10] == NULL else <object> slots[10])
+    c = &job.c
     value = name_read_known(<object> slots[0])
     ref_take(<PyObject *> value)
     c.name = <PyObject *> value

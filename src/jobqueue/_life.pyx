@@ -22,11 +22,12 @@ from jobqueue._unique cimport uniques_find
 from jobqueue._state cimport (
     ALREADY_LEASED, ALREADY_PROCESSED, ANY_ATTEMPT, DUPLICATE_JOB, DUPLICATE_RESULT, EXPIRED,
     EXTRA_DEAD, EXTRA_KEY, EXTRA_KICKED, KIND_SCHEDULED, KIND_TTL, KIND_TTR, KIND_WAIT,
-    LEASE_EXPIRED, MAX_ATTEMPTS_REACHED, NOT_DEAD, NOT_FOUND, NO_MEMORY, NO_TIME, OBJECT_HEAD, OK,
+    LEASE_EXPIRED, MAX_ATTEMPTS_REACHED, NOTE_ADDED, NOTE_CHANGED, NOTE_GONE, NOT_DEAD, NOT_FOUND,
+    NO_MEMORY, NO_TIME, OBJECT_HEAD, OK,
     OUTCOME_GONE, OUTCOME_LEASED, OUTCOME_NONE, OUTCOME_PROCESSED, OUTCOME_TIMEOUT, PLACE_NONE,
     PLACE_SCHEDULED, QUEUE_OUT_OF_SYNC, STATE_COMPLETED, STATE_FAILED, STATE_LEASED, STATE_NEW,
     STATE_PENDING, WAIT_RUN, attempts_remain, dead_enter, dead_leave, dead_next, engine_due_ns,
-    engine_t, extras_end, key_check, key_take, kind_t, object_of, outcome_t, queue_add,
+    engine_t, extras_end, key_check, key_take, kind_t, note, object_of, outcome_t, queue_add,
     queue_awake, queue_due_ns, queue_find, queue_pop, queue_postpone, queue_remove,
     queue_schedule, queue_t, record_processed, record_t, registry_add, registry_find,
     registry_prefetch, registry_remove, scheduled_end, state_set, status_t, timer_end, ttl_arm,
@@ -145,6 +146,7 @@ cdef bint lease_undo(engine_t *engine, wait_t *wait, int64_t now_ns) noexcept no
     state_set(record, wait.prior_state)
     record.attempts -= 1
     engine.leased_count -= 1
+    note(engine, record, NOTE_CHANGED)
     queue_offer(engine, record.queue, now_ns)
     return True
 
@@ -219,6 +221,7 @@ cdef status_t job_add(engine_t *engine, record_t *record, int64_t now_ns) noexce
     if status == OK:
         # A stamp may be ahead of the clock, to keep the order of adding; TTL runs from now.
         ttl_arm(engine, record, wall_ns if stamped else job.tie.created_ns)
+        note(engine, record, NOTE_ADDED)
     return status
 
 
@@ -236,6 +239,7 @@ cdef status_t job_schedule(engine_t *engine, record_t *record, int64_t now_ns) n
         ttl_arm(engine, record, time_ns)
     else:
         record.scheduled = TIMER_ARMED
+    note(engine, record, NOTE_ADDED)
     return OK
 
 
@@ -250,6 +254,7 @@ cdef void job_unadd(engine_t *engine, record_t *record, int64_t created_ns) noex
 
 cdef void job_drop(engine_t *engine, record_t *record, outcome_t run_outcome) noexcept nogil:
     """Out of everything. The record may be freed."""
+    note(engine, record, NOTE_GONE)
     scheduled_end(record, TIMER_CANCELLED)
     queue_remove(record)
     if record.waits != NULL:
@@ -290,15 +295,16 @@ cdef void job_finish(
     if not success:
         dead_enter(engine, record)
     ttl_arm(engine, record, ttl_start_ns(record))  # if it ends before its time
-    if engine.result_ttl_ns == NEVER_NS:
-        return
     if engine.result_ttl_ns == 0:
+        note(engine, record, NOTE_GONE)
         registry_remove(engine, record)
         return
-    latest_ns = now_ns + engine.result_ttl_ns
-    if record.ttl.state != TIMER_ARMED or latest_ns < record.ttl.deadline_ns:
-        timer_end(engine, record, KIND_TTL)
-        wheel_arm(&engine.wheel, &record.ttl, latest_ns)
+    if engine.result_ttl_ns != NEVER_NS:
+        latest_ns = now_ns + engine.result_ttl_ns
+        if record.ttl.state != TIMER_ARMED or latest_ns < record.ttl.deadline_ns:
+            timer_end(engine, record, KIND_TTL)
+            wheel_arm(&engine.wheel, &record.ttl, latest_ns)
+    note(engine, record, NOTE_CHANGED)
 
 
 cdef status_t answer_check(const record_t *record, uint64_t attempt) noexcept nogil:
@@ -366,6 +372,7 @@ cdef status_t job_kick(engine_t *engine, record_t *record, int64_t now_ns) noexc
     record.ttl.state = record.ttr.state = record.scheduled = TIMER_IDLE
     ttl_arm(engine, record, now_ns + engine.wall_offset_ns)
     engine.kicked_count += 1
+    note(engine, record, NOTE_CHANGED)
     queue_offer(engine, record.queue, now_ns)
     return OK
 
@@ -396,6 +403,7 @@ cdef status_t job_back(
     timer_end(engine, record, KIND_TTR)
     state_set(record, STATE_PENDING)
     ttl_arm(engine, record, ttl_start_ns(record))
+    note(engine, record, NOTE_CHANGED)
     queue_offer(engine, record.queue, now_ns)
     return OK
 
@@ -416,6 +424,7 @@ cdef status_t job_back_later(engine_t *engine, record_t *record, int64_t due_ns)
     record.scheduled = TIMER_ARMED
     state_set(record, STATE_PENDING)
     ttl_arm(engine, record, ttl_start_ns(record))
+    note(engine, record, NOTE_CHANGED)
     return OK
 
 
@@ -437,6 +446,7 @@ cdef status_t job_start(engine_t *engine, record_t *record, int64_t now_ns) noex
     record.attempts += 1
     engine.leased_count += 1
     wheel_arm(&engine.wheel, &record.ttr, now_ns + <int64_t> record.job.ttr_ms * NS_PER_MS)
+    note(engine, record, NOTE_CHANGED)
     return OK
 
 
@@ -469,6 +479,7 @@ cdef status_t job_touch(
         timer_end(engine, record, KIND_TTR)
         wheel_arm(&engine.wheel, &record.ttr,
                   now_ns + (ttr_ms if ttr_ms >= 0 else <int64_t> record.job.ttr_ms) * NS_PER_MS)
+        note(engine, record, NOTE_CHANGED)
     return status
 
 
@@ -492,6 +503,7 @@ cdef status_t job_awake(engine_t *engine, record_t *record, int64_t now_ns) noex
     scheduled_end(record, TIMER_FIRED)
     if record.home == engine:
         ttl_arm(engine, record, ttl_start_ns(record))
+        note(engine, record, NOTE_CHANGED)
     queue_offer(engine, queue, now_ns)
     return OK
 

@@ -15,6 +15,7 @@ cdef extern from *:
     #define JQ_OBJECT_HEAD ((Py_ssize_t)sizeof(PyObject))
     """
     Py_ssize_t OBJECT_HEAD "JQ_OBJECT_HEAD"   # from an object to its first field
+    const Py_ssize_t ROOM_ENDLESS "PY_SSIZE_T_MAX"
 
 cdef enum state_t:                # as the IntEnum State
     STATE_NEW = 0
@@ -76,6 +77,13 @@ cdef enum extra_t:                # what else the engine keeps of a record
 
 cdef struct refusal_t:            # why the last job was refused, beyond its status
     uint8_t first[16]             # id of the job that holds the key
+
+cdef enum note_kind_t:            # what note tells of a record
+    NOTE_ADDED = 0                # it was registered, with all it has
+    NOTE_CHANGED = 1              # state, place, counts, deadlines or result are others
+    NOTE_GONE = 2                 # it is about to be let go
+    NOTE_BATCH = 3                # no record: what follows belongs together,
+    NOTE_BATCH_END = 4            # up to here
 
 cdef struct engine_t
 cdef struct queue_t
@@ -171,6 +179,10 @@ cdef struct engine_t:             # all that a state machine works on; lives ins
     Py_ssize_t waiting_count      # leasers blocked
     uint8_t expire_hooked         # timers call a function of the user's instead
     uint8_t timeout_hooked
+    uint8_t unsettled             # what was noted must be settled before a verb returns
+    Py_ssize_t room               # bytes that can be noted; the most there are while nobody notes
+    void (*note)(engine_t *engine, const record_t *record, note_kind_t kind) noexcept nogil
+    void *journal                 # of whoever notes
 
 # objects round the structs
 cdef inline void *object_of(void *c) noexcept nogil:
@@ -199,6 +211,11 @@ cdef inline bint attempts_remain(const record_t *record) noexcept nogil:
     if record.job.max_attempts:
         most = record.job.max_attempts
     return record.attempts - record.ttr.own < most
+
+cdef inline void note(engine_t *engine, const record_t *record, note_kind_t kind) noexcept nogil:
+    """Tell whoever keeps a journal, once a transition is done. Runs add nothing to it."""
+    if engine.note != NULL and not (record != NULL and record.is_run):
+        engine.note(engine, record, kind)
 
 cdef inline void state_set(record_t *record, uint8_t state) noexcept nogil:
     if record.home != NULL:

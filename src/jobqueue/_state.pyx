@@ -97,6 +97,7 @@ cdef void engine_init(engine_t *engine, int64_t now_ns) noexcept nogil:
     engine.slot_mask = -1
     uniques_init(&engine.uniques)
     engine.result_ttl_ns = NEVER_NS
+    engine.room = ROOM_ENDLESS
 
 
 cdef void engine_clear(engine_t *engine) noexcept nogil:

@@ -25,8 +25,8 @@ from jobqueue._life cimport (
 from jobqueue._records cimport RunRecord, Waiter, record_new, waiter_new, waiter_sleep, wake_all
 from jobqueue._queues cimport WorkQueue, queue_get
 from jobqueue._base cimport (
-    count_read, queue_for, raise_refused, record_find, verb_enter, verb_fired_now, verb_leave,
-    verb_now,
+    count_read, look_leave, queue_for, raise_refused, record_find, verb_change, verb_enter,
+    verb_fired_now, verb_leave, verb_now,
 )
 from jobqueue._core cimport Engine, job_read, lease_object, lease_timeout
 
@@ -76,7 +76,7 @@ cdef class WaitingEngine(Engine):
                 i += 1
         finally:
             lock_release(&self.e.lock)
-        verb_leave(self, OK, NULL)
+        look_leave(self)
         return found
 
     def dead(self, name, offset=0, limit=None):
@@ -104,7 +104,7 @@ cdef class WaitingEngine(Engine):
                 record = dead_next(record)
         finally:
             lock_release(&self.e.lock)
-        verb_leave(self, OK, NULL)
+        look_leave(self)
         return found
 
     def kick(self, id):
@@ -131,7 +131,7 @@ cdef class WaitingEngine(Engine):
         cdef Job job = None
         cdef status_t status = NOT_FOUND
         id_read(id, data)
-        verb_enter(self)
+        verb_change(self, 0)
         cdef int64_t now_ns = verb_fired_now(self)
         lock_acquire(&self.e.lock)
         record = record_find(self, id, data)
@@ -148,7 +148,7 @@ cdef class WaitingEngine(Engine):
         """The names of all queues, sorted. O(queues log queues)."""
         verb_enter(self)
         verb_fired_now(self)
-        verb_leave(self, OK, NULL)
+        look_leave(self)
         return sorted([name for name, queue in list(self.by_name.items()) if named(queue)])
 
     def pause(self, name):
@@ -177,7 +177,7 @@ cdef class WaitingEngine(Engine):
         cdef WorkQueue queue
         verb_enter(self)
         verb_fired_now(self)
-        verb_leave(self, OK, NULL)
+        look_leave(self)
         for queue in list(self.own_queues._by_name.values()):
             ready += skiplist_len(&queue.c.ready)
             scheduled += skiplist_len(&queue.c.scheduled)
@@ -226,6 +226,8 @@ cdef class WaitingEngine(Engine):
                 self._lapse(waiter)
                 if waiter.c.outcome == OUTCOME_NONE:  # a run whose job is leased
                     waiter_sleep(waiter, -1)
+            if self.e.unsettled:
+                self._note_settle()
             PyErr_CheckSignals()
             return self.finish(waiter, what, timeout_ms)
         except BaseException:
@@ -337,7 +339,7 @@ cdef class WaitingEngine(Engine):
         cdef int64_t now_ns
         waiter.c.kind = WAIT_RUN
         c.is_run = True
-        verb_enter(self)
+        verb_change(self, 0)
         now_ns = verb_fired_now(self)
         c.queue = queue_for(self, taken)
         if c.queue == NULL:
@@ -391,6 +393,8 @@ cdef class WaitingEngine(Engine):
 
     def _finish(self, Waiter waiter not None, what, timeout):
         """What a wait came to: the Job (lease), (success, result) (result, run), or its error."""
+        if self.e.unsettled:
+            self._note_settle()
         return self.finish(waiter, what, timeout)
 
     cdef object finish(self, Waiter waiter, object what, object timeout):

@@ -1,41 +1,49 @@
 """The engines under test, all on a clock that is moved by hand.
 
 `embedded` is the real one on its fast path, `custom` the real one over queues written in Python,
-`model` the slow reference: a test that fails on the model is a wrong test. `asyncio` and `uvloop`
-are the one for asyncio: under `uvloop` every call is made in the loop, under `asyncio` only those
-that wait, the others come from the thread of the test.
+`durable` the one with a command log, `model` the slow reference: a test that fails on the model is
+a wrong test. `asyncio` and `uvloop` are the one for asyncio: under `uvloop` every call is made in
+the loop, under `asyncio` only those that wait, the others come from the thread of the test.
 """
 
 import importlib.util
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jobqueue import Controller, Job, RunRecord, aio
+from jobqueue.cmdlog import DurableController
 from jobqueue.testing import ManualClock
 from tests.loops import AwaitedEngine, LoopThread
 from tests.model import ModelController
 from tests.plain import Queues, Record
 from tests.waiting import Call, wait_until
 
-ENGINES = ("embedded", "custom", "model", "asyncio", "uvloop")
+ENGINES = ("embedded", "custom", "durable", "model", "asyncio", "uvloop")
 LOOPS = ("asyncio", "uvloop")
 
 
 class EngineMaker:
     """Makes engines of one kind on one clock; checks and closes them at the end of the test."""
 
-    def __init__(self, kind: str, clock: ManualClock, thread: LoopThread | None) -> None:
+    def __init__(
+        self, kind: str, clock: ManualClock, thread: LoopThread | None, directory: Path
+    ) -> None:
         self.kind = kind
         self.clock = clock
         self._thread = thread
+        self._directory = directory
         self._made: list[Any] = []
 
     def __call__(self, **options: Any) -> Any:
         if self.kind == "custom":
             options.setdefault("queues", Queues())
         make = ModelController if self.kind == "model" else Controller
+        if self.kind == "durable" and not options.keys() & {"registry", "queues"}:
+            options |= {"path": self._directory / str(len(self._made)), "sync": "os"}
+            make = DurableController
         engine = make(clock=self.clock, **options)
         if self._thread is not None:
             shared = self.kind == "asyncio"
@@ -73,12 +81,15 @@ def loops() -> Iterator[dict[str, LoopThread]]:
 
 @pytest.fixture(params=ENGINES)
 def make_engine(
-    request: pytest.FixtureRequest, clock: ManualClock, loops: dict[str, LoopThread]
+    request: pytest.FixtureRequest,
+    clock: ManualClock,
+    loops: dict[str, LoopThread],
+    tmp_path: Path,
 ) -> Iterator[EngineMaker]:
     kind: str = request.param
     if kind in LOOPS and kind not in loops:
         pytest.skip("uvloop has no build for this interpreter")
-    maker = EngineMaker(kind, clock, loops.get(kind))
+    maker = EngineMaker(kind, clock, loops.get(kind), tmp_path)
     yield maker
     maker.finish()
 

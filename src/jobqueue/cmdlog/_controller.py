@@ -1,0 +1,278 @@
+"""DurableController: a Controller whose jobs outlive its process."""
+
+import os
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+from .._clock import Clock
+from .._job import check_time
+from ..controller import Controller
+from ..errors import shown
+from ..interfaces import Duration
+from ._errors import CommandLogError
+from ._files import Files, Lock
+from ._log import Log
+from ._recover import Recovery, recover
+from ._replay import Replay
+
+if TYPE_CHECKING:
+    import random
+
+__all__ = ["DurableController", "ReplayedController", "replay"]
+
+SEGMENT_LEAST: Final = 64 << 10
+SYNCS: Final = ("always", "interval", "os")
+
+
+class DurableController(Controller):
+    """A Controller that keeps a command log: what it acknowledged is there after a crash.
+
+    path: a directory, made if need be, for this log alone.
+    sync: "always": a call returns when what it did is on the disk. "interval": it is on the disk
+    ``sync_interval`` ms later. "os": when the operating system sees fit; it survives the end of the
+    process, not of the machine.
+    segment_size: bytes of one file of the log. max_bytes: what the log may take in all; None: no
+    limit. repair: go on with what can be read of a damaged log, and keep copies of what cannot.
+    clock, rng, result_ttl: as Controller's.
+
+    Jobs of ``run`` are not kept, nor is what is done to ``registry`` and ``queues`` by hand.
+
+    Raises CommandLogError (the log is open elsewhere, is none, or cannot be written) and
+    DamagedLogError.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as path:
+    ...     with DurableController(path) as c:
+    ...         c.add(Job("mail", b"to: you"))
+    ...     with DurableController(path) as c:
+    ...         c.lease("mail", 0).payload
+    b'to: you'
+    """
+
+    __slots__ = ("_held", "_log", "_pausing", "recovery")
+    recovery: Recovery
+    """What the start found."""
+    _log: Log | None
+    _held: Lock | None
+
+    def __init__(
+        self,
+        path: "str | os.PathLike[str]",
+        *,
+        sync: Literal["always", "interval", "os"] = "always",
+        sync_interval: int = 1000,
+        segment_size: int = 64 << 20,
+        max_bytes: int | None = None,
+        repair: bool = False,
+        clock: Clock | None = None,
+        rng: "random.Random | None" = None,
+        result_ttl: Duration | None = None,
+        files: Files | None = None,
+    ) -> None:
+        _check_options(sync, sync_interval, segment_size, max_bytes)
+        self._log = self._held = None
+        self._pausing: Final = threading.Lock()
+        directory = Path(path)
+        files = Files() if files is None else files
+        self._held = _hold(files, directory)
+        try:
+            super().__init__(clock=clock, rng=rng, result_ttl=result_ttl)
+            try:
+                self._open(directory, files, repair, sync, sync_interval, segment_size, max_bytes)
+            except BaseException:
+                super().close()
+                raise
+        except BaseException:
+            self._held.release()
+            raise
+
+    def _open(
+        self,
+        directory: Path,
+        files: Files,
+        repair: bool,
+        sync: str,
+        sync_interval: int,
+        segment_size: int,
+        max_bytes: int | None,
+    ) -> None:
+        found = Replay(self)
+        try:
+            self.recovery, clean = recover(files, directory, found, repair=repair)
+            found.finish()
+            log = Log(
+                directory,
+                files,
+                self,
+                sync=sync,
+                sync_interval=sync_interval / 1000,
+                segment_size=segment_size,
+                max_bytes=max_bytes,
+            )
+            log.start(clean(), found.sequence, found.live_bytes)
+        except OSError as error:
+            raise CommandLogError(f"the command log cannot be opened: {error}") from error
+        self._log = log
+        if self.recovery.dropped:
+            log.compact()
+        self.fire_due()
+        if self.next_deadline_ns() is not None and not self.by_hand:
+            self._poke()
+
+    def close(self) -> None:
+        """Stop, wake every blocked call with ClosedError, and bring the log to the disk."""
+        super().close()
+        log, self._log = self._log, None
+        held, self._held = self._held, None
+        try:
+            if log is not None:
+                log.close()
+        except OSError as error:
+            raise CommandLogError(f"the command log cannot be closed: {error}") from error
+        finally:
+            if held is not None:
+                held.release()
+
+    def compact(self) -> None:
+        """Write a snapshot of the jobs now, and remove the log before it. Others work meanwhile.
+
+        Raises CommandLogError.
+        """
+        self._enter()
+        if self._log is not None:
+            self._log.compact()
+
+    def pause(self, name: str) -> None:
+        """Let a queue accept jobs and give none. O(1)."""
+        self._switch(name, super().pause, paused=True)
+
+    def resume(self, name: str) -> None:
+        """Let a paused queue give jobs again: first to those who wait, longest first."""
+        self._switch(name, super().resume, paused=False)
+
+    def _switch(self, name: str, switch: Callable[[str], None], *, paused: bool) -> None:
+        log = self._log
+        with self._pausing:
+            if log is not None:
+                self._note_reserve(0)
+            switch(name)
+            if log is not None:
+                log.journal.note_pause(str(name), paused)
+        if log is not None and log.always:
+            log.settle()
+
+    # ------------------------------------------------------------ what the engine calls
+
+    def _note_reserve(self, size: int) -> None:
+        if self._log is not None:
+            self._log.reserve(size)
+
+    def _note_settle(self) -> None:
+        if self._log is not None:
+            self._log.settle()
+
+    def _forked(self) -> None:
+        if self._log is not None:
+            self._log.forked()
+        if self._held is not None:
+            self._held.release()
+        super()._forked()
+
+
+class ReplayedController(Controller):
+    """What `replay` returns: to look at, not to change. Its time stands still."""
+
+    __slots__ = ("recovery",)
+    recovery: Recovery
+    """What was found."""
+
+    def _note_reserve(self, size: int) -> None:  # noqa: ARG002 - there is room for nothing
+        raise CommandLogError("a replayed log is only to be looked at")
+
+
+class _Frozen:
+    """A clock that stands at the end of what was replayed."""
+
+    def __init__(self) -> None:
+        self.wall_ns = 0
+        self.mono_ns = 0
+
+    def now_ns(self) -> int:
+        return self.wall_ns
+
+    def monotonic_ns(self) -> int:
+        return self.mono_ns
+
+    def attach(self, driven: object) -> None:
+        """Nobody moves it."""
+
+
+def replay(
+    path: "str | os.PathLike[str]",
+    until: datetime | None = None,
+    *,
+    repair: bool = False,
+    files: Files | None = None,
+) -> ReplayedController:
+    """Read a log, up to a time if one is given, into a controller that is only to be looked at.
+
+    The log is not touched, and may be in use. Times are those of the log's own marks: exact for
+    jobs that were added, within a second for the rest. Raises CommandLogError, DamagedLogError.
+    """
+    until_ns = None if until is None else check_time(until)
+    clock = _Frozen()
+    controller = ReplayedController(clock=clock)
+    try:
+        found = Replay(controller)
+        try:
+            report, _ = recover(
+                Files() if files is None else files,
+                Path(path),
+                found,
+                repair=repair,
+                until_ns=until_ns,
+            )
+        except OSError as error:
+            raise CommandLogError(f"the command log cannot be read: {error}") from error
+        clock.wall_ns = found.time_ns
+        clock.mono_ns = found.time_ns - found.offset_ns
+        found.finish()
+    except BaseException:
+        controller.close()
+        raise
+    controller.recovery = report
+    found.freeze()
+    return controller
+
+
+def _check_options(
+    sync: object, sync_interval: object, segment_size: object, max_bytes: object
+) -> None:
+    if sync not in SYNCS:
+        raise ValueError(f"sync must be one of {', '.join(SYNCS)}, not {shown(sync)}")
+    for what, value, least in (
+        ("sync_interval", sync_interval, 1),
+        ("segment_size", segment_size, SEGMENT_LEAST),
+        ("max_bytes", SEGMENT_LEAST if max_bytes is None else max_bytes, SEGMENT_LEAST),
+    ):
+        if type(value) is not int:
+            raise TypeError(f"{what} must be an int, not {shown(value)}")
+        if value < least:
+            raise ValueError(f"{what} must be at least {least}, not {value}")
+
+
+def _hold(files: Files, directory: Path) -> Lock:
+    try:
+        if directory.exists() and not directory.is_dir():
+            raise CommandLogError(f"{directory} is not a directory, so it is no command log")
+        files.make_directory(directory)
+        return files.lock(directory / "lock")
+    except (BlockingIOError, PermissionError) as error:
+        if isinstance(error, PermissionError) and os.name != "nt":
+            raise CommandLogError(f"{directory} may not be written: {error}") from error
+        raise CommandLogError(f"{directory} is open already, here or in another process") from error
+    except OSError as error:
+        raise CommandLogError(f"the command log cannot be opened: {error}") from error

@@ -1,0 +1,173 @@
+/* What the command log says in C itself: the checksum, little-endian numbers, and a gate where
+   callers wait together for one sync. */
+
+#ifndef JQ_JOURNAL_H
+#define JQ_JOURNAL_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+/* ---------------------------------------------------------------- numbers, least byte first */
+
+static inline void jq_put16(uint8_t *p, uint16_t v)
+{
+    p[0] = (uint8_t)v;
+    p[1] = (uint8_t)(v >> 8);
+}
+
+static inline void jq_put32(uint8_t *p, uint32_t v)
+{
+    jq_put16(p, (uint16_t)v);
+    jq_put16(p + 2, (uint16_t)(v >> 16));
+}
+
+static inline void jq_put64(uint8_t *p, uint64_t v)
+{
+    jq_put32(p, (uint32_t)v);
+    jq_put32(p + 4, (uint32_t)(v >> 32));
+}
+
+static inline uint16_t jq_get16(const uint8_t *p)
+{
+    return (uint16_t)(p[0] | p[1] << 8);
+}
+
+static inline uint32_t jq_get32(const uint8_t *p)
+{
+    return (uint32_t)jq_get16(p) | (uint32_t)jq_get16(p + 2) << 16;
+}
+
+static inline uint64_t jq_get64(const uint8_t *p)
+{
+    return (uint64_t)jq_get32(p) | (uint64_t)jq_get32(p + 4) << 32;
+}
+
+/* ---------------------------------------------------------------- CRC-32C (RFC 3720, appendix B.4)
+   Eight bytes a step from eight tables (Kounavis and Berry 2005), or by the processor's own
+   instruction where there is one. */
+
+static uint32_t jq_crc_table[8][256];
+
+static inline void jq_crc_init(void)
+{
+    for (uint32_t i = 0; i < 256; i++) {
+        uint32_t crc = i;
+        for (int bit = 0; bit < 8; bit++)
+            crc = crc & 1 ? crc >> 1 ^ 0x82F63B78u : crc >> 1;
+        jq_crc_table[0][i] = crc;
+    }
+    for (uint32_t i = 0; i < 256; i++)
+        for (int t = 1; t < 8; t++)
+            jq_crc_table[t][i] =
+                jq_crc_table[t - 1][i] >> 8 ^ jq_crc_table[0][jq_crc_table[t - 1][i] & 255];
+}
+
+static inline uint32_t jq_crc_portable(const uint8_t *p, size_t size)
+{
+    uint32_t crc = 0xFFFFFFFFu;
+    for (; size >= 8; p += 8, size -= 8) {
+        uint32_t low = crc ^ jq_get32(p), high = jq_get32(p + 4);
+        crc = jq_crc_table[7][low & 255] ^ jq_crc_table[6][low >> 8 & 255]
+            ^ jq_crc_table[5][low >> 16 & 255] ^ jq_crc_table[4][low >> 24]
+            ^ jq_crc_table[3][high & 255] ^ jq_crc_table[2][high >> 8 & 255]
+            ^ jq_crc_table[1][high >> 16 & 255] ^ jq_crc_table[0][high >> 24];
+    }
+    while (size--)
+        crc = crc >> 8 ^ jq_crc_table[0][(crc ^ *p++) & 255];
+    return ~crc;
+}
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#define JQ_CRC_NATIVE 1
+__attribute__((target("sse4.2"))) static uint32_t jq_crc_native(const uint8_t *p, size_t size)
+{
+    uint64_t crc = 0xFFFFFFFFu, word;
+    for (; size >= 8; p += 8, size -= 8) {
+        memcpy(&word, p, 8);
+        crc = __builtin_ia32_crc32di(crc, word);
+    }
+    while (size--)
+        crc = __builtin_ia32_crc32qi((uint32_t)crc, *p++);
+    return ~(uint32_t)crc;
+}
+static int jq_crc_has_native(void) { return __builtin_cpu_supports("sse4.2"); }
+#else
+#define JQ_CRC_NATIVE 0
+#define jq_crc_native jq_crc_portable
+static int jq_crc_has_native(void) { return 0; }
+#endif
+
+static int jq_crc_use_native;
+
+static inline void jq_crc_start(void)
+{
+    jq_crc_init();
+    jq_crc_use_native = jq_crc_has_native();
+}
+
+static inline uint32_t jq_crc(const uint8_t *p, size_t size)
+{
+    return JQ_CRC_NATIVE && jq_crc_use_native ? jq_crc_native(p, size) : jq_crc_portable(p, size);
+}
+
+/* ---------------------------------------------------------------- the gate */
+
+#ifdef _WIN32
+#ifndef WIN32_LEAN_AND_MEAN
+#define WIN32_LEAN_AND_MEAN
+#endif
+#include <windows.h>
+typedef struct {
+    SRWLOCK lock;
+    CONDITION_VARIABLE done[2];
+} jq_gate_t;
+static inline void jq_gate_init(jq_gate_t *gate)
+{
+    InitializeSRWLock(&gate->lock);
+    InitializeConditionVariable(&gate->done[0]);
+    InitializeConditionVariable(&gate->done[1]);
+}
+static inline void jq_gate_enter(jq_gate_t *gate) { AcquireSRWLockExclusive(&gate->lock); }
+static inline void jq_gate_leave(jq_gate_t *gate) { ReleaseSRWLockExclusive(&gate->lock); }
+static inline void jq_gate_wait(jq_gate_t *gate, int which)
+{
+    SleepConditionVariableSRW(&gate->done[which], &gate->lock, INFINITE, 0);
+}
+static inline void jq_gate_open(jq_gate_t *gate, int which)
+{
+    WakeAllConditionVariable(&gate->done[which]);
+}
+static inline void jq_gate_open_one(jq_gate_t *gate, int which)
+{
+    WakeConditionVariable(&gate->done[which]);
+}
+#else
+#include <pthread.h>
+typedef struct {
+    pthread_mutex_t lock;
+    pthread_cond_t done[2];
+} jq_gate_t;
+static inline void jq_gate_init(jq_gate_t *gate)
+{
+    pthread_mutex_init(&gate->lock, NULL);
+    pthread_cond_init(&gate->done[0], NULL);
+    pthread_cond_init(&gate->done[1], NULL);
+}
+static inline void jq_gate_enter(jq_gate_t *gate) { pthread_mutex_lock(&gate->lock); }
+static inline void jq_gate_leave(jq_gate_t *gate) { pthread_mutex_unlock(&gate->lock); }
+static inline void jq_gate_wait(jq_gate_t *gate, int which)
+{
+    pthread_cond_wait(&gate->done[which], &gate->lock);
+}
+static inline void jq_gate_open(jq_gate_t *gate, int which)
+{
+    pthread_cond_broadcast(&gate->done[which]);
+}
+static inline void jq_gate_open_one(jq_gate_t *gate, int which)
+{
+    pthread_cond_signal(&gate->done[which]);
+}
+#endif
+
+#endif

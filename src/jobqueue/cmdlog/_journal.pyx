@@ -1,0 +1,501 @@
+"""The journal: notes what an engine does, while it works; and reads it, bit by bit, for a snapshot.
+
+Invariant: noting is a copy into memory and cannot fail; room for it was made before the verb began.
+What finds no room after all (timers, a long chain of hand-offs) waits in a spill for the next segment.
+Locking: `journal_note` and what it calls run under the engine's lock; a gate guards syncs.
+"""
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdlib cimport free, realloc
+from libc.string cimport memcpy
+
+from jobqueue._types cimport ID_SIZE, lock_acquire, lock_release, ref_drop, ref_take
+from jobqueue._state cimport (
+    EXTRA_DEAD, EXTRA_KICKED, NOTE_ADDED, NOTE_BATCH, NOTE_BATCH_END, NOTE_CHANGED, STATE_NEW,
+    dead_next, engine_t, note_kind_t, object_of, record_t,
+)
+from jobqueue._records cimport Registry, registry_now
+from jobqueue._base cimport EngineBase
+from jobqueue.cmdlog._format cimport (
+    FRAME, FRAME_BATCH, HEADER, KIND_BATCH_END, KIND_CLOCK, KIND_DEAD, KIND_END, KIND_GONE,
+    KIND_JOB, KIND_PAUSE, KIND_STATE, MARGIN, OFFSET_NOTED_NS, STATE_FIXED, data_size, frame_bytes,
+    frame_write, get32, header_bytes, job_size, job_write, put64, state_size, state_write, text_of,
+    text_size,
+)
+
+cdef extern from "cmdlog/_journal.h":
+    ctypedef struct gate_t "jq_gate_t":
+        pass
+    void gate_init "jq_gate_init" (gate_t *gate) noexcept nogil
+    void gate_enter "jq_gate_enter" (gate_t *gate) noexcept nogil
+    void gate_leave "jq_gate_leave" (gate_t *gate) noexcept nogil
+    void gate_wait "jq_gate_wait" (gate_t *gate, int which) noexcept nogil
+    void gate_open "jq_gate_open" (gate_t *gate, int which) noexcept nogil
+    void gate_open_one "jq_gate_open_one" (gate_t *gate, int which) noexcept nogil
+
+# ---------------------------------------------------------------- noting
+
+cdef struct journal_t:
+    engine_t *engine
+    uint8_t *base                 # the segment, mapped; NULL: none yet
+    Py_ssize_t position           # where the next record goes
+    Py_ssize_t end                # disk space is there up to here
+    uint8_t *spill                # records that found no room, in order
+    Py_ssize_t spill_size
+    Py_ssize_t spill_capacity
+    uint64_t sequence             # of the last record
+    uint64_t synced               # of the last one that is known to be on disk
+    int64_t offset_ns             # wall minus mono, as noted last
+    int64_t live_bytes            # that the records of all known jobs would take
+    Py_ssize_t batch_count        # records of the batch that is open; -1: none is
+    uint8_t always                # every verb waits until what it noted is on disk
+    uint8_t stopped               # nothing can be noted any more
+    uint8_t forgetful             # a record was lost for want of memory
+
+
+cdef uint8_t *journal_room(journal_t *journal, Py_ssize_t size) noexcept nogil:
+    """Where a record of this size goes. NULL: nowhere."""
+    cdef Py_ssize_t capacity
+    cdef uint8_t *more
+    if journal.stopped:
+        return NULL
+    if journal.spill_size == 0 and journal.position + size <= journal.end:
+        journal.position += size
+        return journal.base + journal.position - size
+    if journal.spill_size + size > journal.spill_capacity:
+        capacity = max(2 * journal.spill_capacity, journal.spill_size + size, 4096)
+        more = <uint8_t *> realloc(journal.spill, <size_t> capacity)
+        if more == NULL:
+            journal.stopped = journal.forgetful = True
+            journal.engine.room = -1
+            return NULL
+        journal.spill = more
+        journal.spill_capacity = capacity
+    journal.spill_size += size
+    return journal.spill + journal.spill_size - size
+
+
+cdef void journal_seal(journal_t *journal, uint8_t *p, Py_ssize_t size, uint8_t kind) noexcept nogil:
+    """Give a record, whose body is in place, its frame. From then on it counts."""
+    journal.sequence += 1
+    frame_write(p, size, journal.sequence, journal.synced, kind,
+                FRAME_BATCH if journal.batch_count >= 0 and kind != KIND_CLOCK else 0)
+    journal.engine.room = -1
+    if journal.spill_size == 0:
+        journal.engine.room = journal.end - journal.position - MARGIN
+    journal.engine.unsettled |= journal.always
+
+
+cdef void journal_clock(journal_t *journal, int64_t wall_ns) noexcept nogil:
+    cdef uint8_t *p = journal_room(journal, FRAME + 16)
+    if p == NULL:
+        return
+    journal.offset_ns = journal.engine.wall_offset_ns
+    put64(p + FRAME, <uint64_t> journal.offset_ns)
+    put64(p + FRAME + 8, <uint64_t> wall_ns)
+    journal_seal(journal, p, 16, KIND_CLOCK)
+
+
+cdef void journal_note(
+        engine_t *engine, const record_t *record, note_kind_t kind) noexcept nogil:
+    cdef journal_t *journal = <journal_t *> engine.journal
+    cdef Py_ssize_t size
+    cdef uint8_t *p
+    if kind == NOTE_BATCH:
+        journal.batch_count = 0
+        return
+    if kind == NOTE_BATCH_END:
+        if journal.batch_count > 0:
+            p = journal_room(journal, FRAME)
+            if p != NULL:
+                journal_seal(journal, p, 0, KIND_BATCH_END)
+        journal.batch_count = -1
+        return
+    if not -OFFSET_NOTED_NS < engine.wall_offset_ns - journal.offset_ns < OFFSET_NOTED_NS:
+        journal_clock(journal, engine.wheel.now_ns + engine.wall_offset_ns)
+    if journal.batch_count >= 0:
+        journal.batch_count += 1
+    if kind == NOTE_ADDED:
+        size = job_size(record.job)
+        p = journal_room(journal, FRAME + size + state_size(record))
+        if p == NULL:
+            return
+        job_write(record.job, p + FRAME)
+        state_write(record, p + FRAME + size)
+        size += state_size(record)
+        journal.live_bytes += FRAME + size
+        journal_seal(journal, p, size, KIND_JOB)
+    elif kind == NOTE_CHANGED:
+        size = state_size(record)
+        p = journal_room(journal, FRAME + ID_SIZE + size)
+        if p == NULL:
+            return
+        memcpy(p + FRAME, record.job.tie.id, ID_SIZE)
+        state_write(record, p + FRAME + ID_SIZE)
+        journal.live_bytes += size - STATE_FIXED
+        if record.extras & EXTRA_KICKED and record.state == STATE_NEW:
+            journal.live_bytes -= data_size(record.result)
+        journal_seal(journal, p, ID_SIZE + size, KIND_STATE)
+    else:
+        p = journal_room(journal, FRAME + ID_SIZE)
+        if p == NULL:
+            return
+        memcpy(p + FRAME, record.job.tie.id, ID_SIZE)
+        journal.live_bytes -= FRAME + job_size(record.job) + state_size(record)
+        journal_seal(journal, p, ID_SIZE, KIND_GONE)
+
+
+cdef class Journal:
+    """What an engine notes into. One thread at a time grows it; any may note and settle."""
+
+    cdef journal_t c
+    cdef readonly EngineBase controller
+    cdef Registry registry
+    cdef Py_buffer view
+    cdef bint mapped
+    cdef readonly uint64_t first_sequence  # of the segment
+    cdef gate_t gate
+    cdef bint syncing             # somebody does it, for all
+    cdef int round                # of syncs: its last bit tells at which door to wait
+    cdef uint64_t syncing_to
+    cdef bint failed
+    cdef object failure           # the error of the sync that failed
+
+    def __cinit__(self):
+        self.c.batch_count = -1
+        gate_init(&self.gate)
+
+    def __dealloc__(self):
+        if self.mapped:
+            PyBuffer_Release(&self.view)
+        free(self.c.spill)
+
+    def attach(self, EngineBase controller not None, uint64_t sequence, int64_t live_bytes, bint always):
+        """Note what a controller does, from the next change on; it needs a segment first."""
+        self.controller = controller
+        self.registry = controller.registry
+        self.c.engine = &self.registry.e
+        self.c.sequence = self.c.synced = sequence
+        self.c.live_bytes = live_bytes
+        self.c.always = always
+        registry_now(self.registry)
+        self.c.offset_ns = self.c.engine.wall_offset_ns
+
+    def begin(self):
+        """From now on the engine notes."""
+        lock_acquire(&self.c.engine.lock)
+        self.c.engine.journal = &self.c
+        self.c.engine.note = journal_note
+        lock_release(&self.c.engine.lock)
+
+    def disown(self):
+        """In a forked child: as detach; whoever held the locks may not be here."""
+        self.c.engine.note = NULL
+        self.c.engine.room = -1
+        self.c.engine.unsettled = False
+        self.c.stopped = True
+
+    def detach(self):
+        """The engine notes no more; every later change asks for room, and is refused."""
+        lock_acquire(&self.c.engine.lock)
+        self.c.engine.note = NULL
+        self.c.engine.room = -1
+        self.c.engine.unsettled = False
+        self.c.stopped = True
+        lock_release(&self.c.engine.lock)
+        self.controller = None
+
+    def release(self):
+        """Let go of the mapped segment."""
+        lock_acquire(&self.c.engine.lock)
+        self.c.base = NULL
+        self.c.position = self.c.end = 0
+        self.c.engine.room = -1
+        lock_release(&self.c.engine.lock)
+        if self.mapped:
+            self.mapped = False
+            PyBuffer_Release(&self.view)
+
+    def switch(self, memory, Py_ssize_t allocated, uint64_t number, bint epoch):
+        """Go on in a new segment: writable memory that has disk space up to ``allocated``.
+
+        Returns how much of the one before is used.
+        """
+        cdef Py_buffer fresh
+        cdef Py_ssize_t used
+        cdef int64_t wall_ns = registry_now(self.registry) + self.c.engine.wall_offset_ns
+        cdef bytes header
+        cdef uint8_t *base
+        PyObject_GetBuffer(memory, &fresh, PyBUF_SIMPLE | PyBUF_WRITABLE)
+        base = <uint8_t *> fresh.buf
+        lock_acquire(&self.c.engine.lock)
+        try:
+            used = self.c.position
+            header = header_bytes(
+                number, self.c.sequence + 1 - self.spilled(), self.c.synced,
+                self.c.engine.wall_offset_ns, wall_ns, epoch)
+            memcpy(base, PyBytes_AS_STRING(header), HEADER)
+            memcpy(base + HEADER, self.c.spill, <size_t> self.c.spill_size)
+            self.c.base = base
+            self.c.position = HEADER + self.c.spill_size
+            self.c.end = allocated
+            self.first_sequence = self.c.sequence + 1 - self.spilled()
+            self.c.spill_size = 0
+            if not self.c.stopped:
+                self.c.engine.room = self.c.end - self.c.position - MARGIN
+        finally:
+            lock_release(&self.c.engine.lock)
+        if self.mapped:
+            PyBuffer_Release(&self.view)
+        self.view = fresh
+        self.mapped = True
+        return used
+
+    cdef uint64_t spilled(self) noexcept:
+        """Records in the spill."""
+        cdef uint64_t count = 0
+        cdef Py_ssize_t at = 0
+        while at < self.c.spill_size:
+            at += FRAME + get32(self.c.spill + at + 4)
+            count += 1
+        return count
+
+    def extend(self, Py_ssize_t allocated):
+        """The segment has disk space up to here."""
+        lock_acquire(&self.c.engine.lock)
+        self.c.end = allocated
+        if self.c.spill_size == 0 and not self.c.stopped:
+            self.c.engine.room = self.c.end - self.c.position - MARGIN
+        lock_release(&self.c.engine.lock)
+
+    def note_pause(self, str name not None, bint paused):
+        """Note that a queue is paused, or gives again."""
+        cdef Py_ssize_t size = text_size(<PyObject *> name)
+        cdef uint8_t *p
+        lock_acquire(&self.c.engine.lock)
+        p = journal_room(&self.c, FRAME + 1 + size)
+        if p != NULL:
+            p[FRAME] = paused
+            memcpy(p + FRAME + 1, text_of(<PyObject *> name), size)
+            journal_seal(&self.c, p, 1 + size, KIND_PAUSE)
+        lock_release(&self.c.engine.lock)
+
+    def note_clock(self):
+        """Note the time: a mark that tells a reader what is on disk, and when."""
+        cdef int64_t now_ns = registry_now(self.registry)
+        lock_acquire(&self.c.engine.lock)
+        journal_clock(&self.c, now_ns + self.c.engine.wall_offset_ns)
+        lock_release(&self.c.engine.lock)
+
+    # ------------------------------------------------------------ syncs
+
+    def settle(self, sync):
+        """Wait until all that was noted so far is on disk; ``sync()`` brings it there.
+
+        Callers that come while a sync runs share the next one. A sync that fails is the last:
+        this call and every later one raises its error.
+        """
+        cdef uint64_t wanted = self.c.sequence
+        cdef bint leads
+        with nogil:
+            gate_enter(&self.gate)
+            while self.syncing and self.c.synced < wanted:
+                gate_wait(&self.gate, (self.round if wanted <= self.syncing_to else self.round + 1) & 1)
+            leads = self.c.synced < wanted and not self.failed
+            if leads:
+                self.syncing = True
+                self.syncing_to = self.c.sequence
+            gate_leave(&self.gate)
+        if self.failed:
+            raise self.failure
+        if leads:
+            self.lead(sync)
+
+    cdef int lead(self, object sync) except -1:
+        cdef bint done = False
+        try:
+            sync()
+            done = True
+        except Exception as error:
+            self.failure = error
+            self.failed = True
+            self.stop()
+            raise
+        finally:  # if it was interrupted, whoever waits does it anew
+            with nogil:
+                gate_enter(&self.gate)
+                if done:
+                    self.c.synced = self.syncing_to
+                self.syncing = False
+                gate_open(&self.gate, self.round & 1)
+                self.round += 1
+                if done:
+                    gate_open_one(&self.gate, self.round & 1)
+                else:
+                    gate_open(&self.gate, self.round & 1)
+                gate_leave(&self.gate)
+            if done and self.c.synced == self.c.sequence:
+                self.c.engine.unsettled = False
+        return 0
+
+    def stop(self):
+        """Nothing is noted any more: what is in memory and what is on disk would part."""
+        lock_acquire(&self.c.engine.lock)
+        self.c.stopped = True
+        self.c.engine.room = -1
+        lock_release(&self.c.engine.lock)
+
+    def is_behind(self):
+        """Whether something that was noted may not be on disk."""
+        return self.c.synced < self.c.sequence
+
+    @property
+    def sequence(self):
+        """Of the last record."""
+        return self.c.sequence
+
+    @property
+    def synced(self):
+        """Of the last record that is on disk for sure."""
+        return self.c.synced
+
+    @property
+    def position(self):
+        """Bytes of the segment in use."""
+        return self.c.position
+
+    @property
+    def end(self):
+        """Bytes of the segment that have disk space."""
+        return self.c.end
+
+    @property
+    def spill_size(self):
+        """Bytes that wait for the next segment."""
+        return self.c.spill_size
+
+    @property
+    def live_bytes(self):
+        """What a snapshot would take, about."""
+        return self.c.live_bytes
+
+    @property
+    def forgetful(self):
+        """Whether a record was lost for want of memory."""
+        return self.c.forgetful
+
+# ---------------------------------------------------------------- a snapshot, while the engine works
+
+cdef class Scan:
+    """Reads an engine's jobs bit by bit. The engine goes on meanwhile: what changes behind the
+    reader is in the log, which is read after the snapshot.
+
+    It pauses at free slots of the hash table only: removals move records within a stretch of used
+    slots, never across a free one, so that none is passed over. If the table grows, it starts anew.
+    """
+
+    cdef Registry registry
+    cdef Py_ssize_t index         # the next slot
+    cdef Py_ssize_t mask          # of the table that is read
+    cdef record_t *cursor         # owned: the last of the dead that was read
+    cdef bint dead_begun
+    cdef readonly uint64_t jobs   # written
+
+    def __cinit__(self, Registry registry not None):
+        self.registry = registry
+        self.mask = -2
+
+    def __dealloc__(self):
+        if self.cursor != NULL:
+            ref_drop(object_of(self.cursor))
+
+    def jobs_next(self, Py_ssize_t slots):
+        """Records of the jobs in so many slots, or a few more; None: all have been read."""
+        cdef engine_t *engine = &self.registry.e
+        cdef Py_ssize_t size = 0
+        cdef Py_ssize_t first, i
+        cdef bytes made
+        lock_acquire(&engine.lock)
+        try:
+            if self.mask != engine.slot_mask:
+                self.mask = engine.slot_mask
+                self.index = 0
+            if self.index > self.mask:
+                return None
+            first = i = self.index
+            while i <= self.mask and (i - first < slots or engine.slots[i].record != NULL):
+                if engine.slots[i].record != NULL and not engine.slots[i].record.is_run:
+                    size += FRAME + job_size(engine.slots[i].record.job) + state_size(engine.slots[i].record)
+                i += 1
+            self.index = i
+            made = PyBytes_FromStringAndSize(NULL, size)
+            self.write(engine, first, i, <uint8_t *> PyBytes_AS_STRING(made))
+            return made
+        finally:
+            lock_release(&engine.lock)
+
+    cdef void write(self, engine_t *engine, Py_ssize_t first, Py_ssize_t last, uint8_t *p) noexcept:
+        cdef record_t *record
+        cdef Py_ssize_t size, i
+        for i in range(first, last):
+            record = engine.slots[i].record
+            if record != NULL and not record.is_run:
+                size = job_write(record.job, p + FRAME)
+                state_write(record, p + FRAME + size)
+                size += state_size(record)
+                self.jobs += 1
+                frame_write(p, size, self.jobs, 0, KIND_JOB, 0)
+                p += FRAME + size
+
+    def dead_next(self, Py_ssize_t most):
+        """Records that tell the order of the dead, of so many; None: all have been read."""
+        cdef engine_t *engine = &self.registry.e
+        cdef record_t *record
+        cdef bytes made = PyBytes_FromStringAndSize(NULL, most * (FRAME + ID_SIZE))
+        cdef uint8_t *p = <uint8_t *> PyBytes_AS_STRING(made)
+        cdef Py_ssize_t count = 0
+        lock_acquire(&engine.lock)
+        if self.cursor == NULL or not self.cursor.extras & EXTRA_DEAD or self.cursor.home != engine:
+            record = engine.dead_first  # from the first; or anew, as it was taken from the list
+            if self.cursor == NULL and self.dead_begun:
+                record = NULL
+        else:
+            record = dead_next(self.cursor)
+        self.dead_begun = True
+        if self.cursor != NULL:
+            ref_drop(object_of(self.cursor))
+            self.cursor = NULL
+        while record != NULL and count < most:
+            memcpy(p + FRAME, record.job.tie.id, ID_SIZE)
+            self.jobs += 1
+            frame_write(p, ID_SIZE, self.jobs, 0, KIND_DEAD, 0)
+            p += FRAME + ID_SIZE
+            count += 1
+            if count == most:
+                self.cursor = record
+                ref_take(object_of(record))
+            record = dead_next(record)
+        lock_release(&engine.lock)
+        return made[:count * (FRAME + ID_SIZE)] if count else None
+
+    def paused(self, str name not None):
+        """The record of a paused queue."""
+        cdef bytes text = name.encode()
+        self.jobs += 1
+        return frame_bytes(b"\x01" + text, self.jobs, 0, KIND_PAUSE)
+
+    def end(self, uint64_t whole_at):
+        """The last record: the log must reach this sequence, else the snapshot is not whole."""
+        cdef uint8_t body[8]
+        put64(body, whole_at)
+        self.jobs += 1
+        return frame_bytes(PyBytes_FromStringAndSize(<char *> body, 8), self.jobs, 0, KIND_END)
+
+
+def snapshot_header(uint64_t number, uint64_t sequence, Registry registry not None):
+    """The header of the snapshot that stands before a segment with this first sequence."""
+    cdef int64_t wall_ns = registry_now(registry) + registry.e.wall_offset_ns
+    return header_bytes(number, sequence, 0, registry.e.wall_offset_ns, wall_ns, False)

@@ -1,0 +1,369 @@
+"""Reading the command log back into an engine.
+
+Until `finish`, records of the registry only have their fields: nothing stands in a queue, no timer is
+armed. So a job that came and went costs two look-ups, and those that stay are placed in order.
+Complexity: O(1) a record, O(n log n) to finish with n jobs.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.object cimport PyObject
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc, qsort
+from libc.string cimport memcpy
+
+from jobqueue._types cimport (
+    ID_SIZE, JOB_CREATED_GIVEN, JOB_UNIQUE, NEVER_NS, PAYLOAD_MAX_SIZE, RESULT_MAX_SIZE, TIMER_ARMED,
+    TIMER_CANCELLED, TTL_MAX_MS, TTR_MAX_MS, job_unique, ref_drop, ref_take,
+)
+from jobqueue._wheel cimport wheel_arm
+from jobqueue._job cimport Job, job_take, key_hash, name_read
+from jobqueue._state cimport (
+    EXTRA_DEAD, OK, STATE_FAILED, STATE_LEASED, dead_enter, dead_leave, engine_t, key_check,
+    key_take, queue_add, queue_schedule, record_processed, record_t, registry_add, registry_find,
+    registry_remove, state_set,
+)
+from jobqueue._records cimport Registry, RunRecord, record_new, registry_now
+from jobqueue._queues cimport WorkQueue, queue_get
+from jobqueue._base cimport EngineBase
+from jobqueue.cmdlog._format cimport (
+    BODY_MAX, FRAME, FRAME_BATCH, JOB_FIXED, KIND_BATCH_END, KIND_CLOCK, KIND_DEAD, KIND_END,
+    KIND_GONE, KIND_JOB, KIND_PAUSE, KIND_STATE, STATE_FIXED, STATE_RESULT, STATE_SCHEDULED,
+    STATE_TTL, frame_whole, get16, get32, get64, job_size, state_size,
+)
+
+cdef bytes EMPTY = b""
+
+cdef struct place_t:              # of a record that is to be put into its queue
+    int64_t a
+    int64_t b
+    record_t *record
+
+
+cdef int place_order(const void *x, const void *y) noexcept nogil:
+    cdef const place_t *a = <const place_t *> x
+    cdef const place_t *b = <const place_t *> y
+    if a.a != b.a:
+        return -1 if a.a < b.a else 1
+    if a.b != b.b:
+        return -1 if a.b < b.b else 1
+    return 0
+
+
+cdef class Replay:
+    """Reads records into the registry of an engine that does not work yet.
+
+    Until `finish`, records only have their fields: nothing stands in a queue, no timer is armed.
+    ``record.marked`` keeps the state_flag_t meanwhile.
+    """
+
+    cdef EngineBase controller
+    cdef Registry registry
+    cdef engine_t *e
+    cdef dict names               # bytes -> str
+    cdef readonly set paused
+    cdef readonly uint64_t sequence  # of the last record
+    cdef readonly uint64_t synced    # the highest that was on disk for sure, by what was read
+    cdef readonly int64_t time_ns    # wall time of what was read last, as far as it tells
+    cdef readonly int64_t offset_ns  # wall minus mono of the log
+    cdef readonly uint64_t count     # records applied
+    cdef readonly uint64_t whole_at  # snapshot: the log must reach this
+    cdef readonly bint ended         # snapshot: its end was read
+    cdef readonly int64_t live_bytes
+    cdef list batch               # (kind, body) of a batch that is not whole yet
+    cdef readonly Py_ssize_t batch_start  # offset where it began in the data that was given first
+    cdef uint64_t batch_before    # the sequence before it
+    cdef readonly str wrong       # why `feed` stopped before the end
+    cdef readonly bint reached    # it stopped because the time was reached
+
+    def __cinit__(self, EngineBase controller not None):
+        self.controller = controller
+        self.registry = controller.registry
+        self.e = &self.registry.e
+        self.names = {}
+        self.paused = set()
+        self.batch = []
+        registry_now(self.registry)
+        self.offset_ns = self.e.wall_offset_ns
+
+    def begin(self, uint64_t sequence, int64_t offset_ns, int64_t wall_ns, bint epoch):
+        """A header was read: the next record has this sequence."""
+        cdef Py_ssize_t i
+        cdef record_t *record
+        cdef int64_t by_ns = self.offset_ns - offset_ns
+        if epoch and by_ns:  # another process, whose monotonic time began elsewhere
+            for i in range(self.e.slot_mask + 1):
+                record = self.e.slots[i].record
+                if record != NULL and record.state == STATE_LEASED:
+                    record.ttr.deadline_ns += by_ns
+                if record != NULL and record.marked & STATE_TTL:
+                    record.ttl.deadline_ns += by_ns
+        self.offset_ns = offset_ns
+        self.time_ns = max(self.time_ns, wall_ns)
+        self.sequence = sequence - 1
+
+    def skip_to(self, uint64_t sequence):
+        """Go on behind damage: the next record has this sequence."""
+        self.sequence = sequence - 1
+        self.batch.clear()
+
+    def feed(self, data, Py_ssize_t start, until_ns=None):
+        """Apply records from an offset on; returns the offset behind the last sound one.
+
+        ``wrong`` tells why it is not the end; "" if only zeros follow.
+        """
+        cdef const uint8_t[::1] view = data
+        cdef Py_ssize_t size = len(view)
+        cdef Py_ssize_t at = start
+        cdef const uint8_t *p
+        cdef uint32_t body
+        cdef int64_t limit_ns = NEVER_NS if until_ns is None else until_ns
+        self.wrong = None
+        while at < size:
+            p = &view[0] + at
+            if not frame_whole(p, size - at):
+                self.wrong = self.what_is_wrong(p, size - at)
+                break
+            if get64(p + 8) != self.sequence + 1:
+                self.wrong = f"record {get64(p + 8)} where {self.sequence + 1} belongs"
+                break
+            body = get32(p + 4)
+            if limit_ns != NEVER_NS and self.time_of(p[20], p + FRAME, body) > limit_ns:
+                self.reached = True
+                break
+            self.take(p, at)
+            at += FRAME + body
+        return at
+
+    cdef str what_is_wrong(self, const uint8_t *p, Py_ssize_t left):
+        cdef Py_ssize_t i
+        for i in range(left):
+            if p[i]:
+                break
+        else:
+            return ""
+        if left < FRAME or (get32(p + 4) <= BODY_MAX and FRAME + <Py_ssize_t> get32(p + 4) > left):
+            return "a record that is cut short"
+        return "a record with a wrong checksum"
+
+    cdef int64_t time_of(self, uint8_t kind, const uint8_t *p, uint32_t size) noexcept:
+        """When a record was written, as far as it tells; else when the one before it was."""
+        cdef int64_t at_ns = 0
+        if kind == KIND_CLOCK and size == 16:
+            at_ns = <int64_t> get64(p + 8)
+        elif kind == KIND_JOB and size >= JOB_FIXED and not p[46] & JOB_CREATED_GIVEN:
+            at_ns = <int64_t> get64(p + 16)
+        return max(self.time_ns, at_ns)
+
+    cdef int take(self, const uint8_t *p, Py_ssize_t at) except -1:
+        cdef uint32_t size = get32(p + 4)
+        cdef uint8_t kind = p[20]
+        self.sequence = get64(p + 8)
+        self.synced = max(self.synced, self.sequence - get32(p + 16))
+        self.time_ns = self.time_of(kind, p + FRAME, size)
+        if p[21] & FRAME_BATCH and kind != KIND_BATCH_END:
+            if not self.batch:
+                self.batch_start = at
+                self.batch_before = self.sequence - 1
+            self.batch.append((kind, PyBytes_FromStringAndSize(<char *> p + FRAME, size)))
+            return 0
+        if kind == KIND_BATCH_END:
+            for kind, body in self.batch:
+                self.apply(kind, <const uint8_t *> PyBytes_AS_STRING(body), <uint32_t> len(body))
+            self.batch.clear()
+        else:
+            self.apply(kind, p + FRAME, size)
+        return 0
+
+    def drop_batch(self):
+        """Forget a batch whose end is missing: it never happened."""
+        self.batch.clear()
+        self.sequence = self.batch_before
+
+    @property
+    def jobs(self):
+        """How many jobs there are."""
+        return self.e.count
+
+    @property
+    def batch_open(self):
+        """Whether the end of a batch is missing."""
+        return bool(self.batch)
+
+    cdef int apply(self, uint8_t kind, const uint8_t *p, uint32_t size) except -1:
+        cdef record_t *record = NULL
+        self.count += 1
+        if kind == KIND_JOB:
+            self.apply_job(p, size)
+            return 0
+        if kind in (KIND_STATE, KIND_GONE, KIND_DEAD) and size >= ID_SIZE:
+            record = registry_find(self.e, p)
+        if kind == KIND_STATE and size >= ID_SIZE + STATE_FIXED:
+            if record != NULL:
+                self.apply_state(record, p + ID_SIZE, size - ID_SIZE)
+        elif kind == KIND_GONE and size == ID_SIZE:
+            if record != NULL:
+                self.forget(record)
+        elif kind == KIND_DEAD and size == ID_SIZE:
+            if record != NULL and record.extras & EXTRA_DEAD:
+                dead_leave(self.e, record)
+                dead_enter(self.e, record)
+        elif kind == KIND_CLOCK and size == 16:
+            self.offset_ns = <int64_t> get64(p)
+        elif kind == KIND_PAUSE and size > 1:
+            name = PyBytes_FromStringAndSize(<char *> p + 1, size - 1).decode("ascii", "replace")
+            if p[0]:
+                self.paused.add(name)
+            else:
+                self.paused.discard(name)
+        elif kind == KIND_END and size == 8:
+            self.whole_at = get64(p)
+            self.ended = True
+        else:
+            raise ValueError(f"a record of kind {kind} with {size} bytes")
+        return 0
+
+    cdef int forget(self, record_t *record) except -1:
+        self.live_bytes -= FRAME + job_size(record.job) + state_size(record)
+        registry_remove(self.e, record)
+        return 0
+
+    cdef int apply_job(self, const uint8_t *p, uint32_t size) except -1:
+        cdef record_t *old
+        cdef Job job
+        cdef RunRecord record
+        cdef Py_ssize_t name_size, key_size, payload_size
+        cdef const uint8_t *data = p + JOB_FIXED
+        if size < JOB_FIXED + STATE_FIXED:
+            raise ValueError(f"a job in {size} bytes")
+        name_size = p[47]
+        key_size = p[48]
+        payload_size = get32(p + 49)
+        if (payload_size > PAYLOAD_MAX_SIZE
+                or JOB_FIXED + name_size + key_size + payload_size + STATE_FIXED > size):
+            raise ValueError(f"a job of {payload_size} bytes in {size}")
+        text = PyBytes_FromStringAndSize(<char *> data, name_size)
+        name = self.names.get(text)
+        if name is None:
+            name = self.names[text] = name_read(text.decode("ascii", "replace"))
+        key = PyBytes_FromStringAndSize(<char *> data + name_size, key_size) if key_size else None
+        data += name_size + key_size
+        payload = PyBytes_FromStringAndSize(<char *> data, payload_size) if payload_size else EMPTY
+        job = job_take(key)
+        if key is not None:
+            job_unique(&job.c).hash = key_hash(name, key)
+        ref_take(<PyObject *> name)
+        job.c.name = <PyObject *> name
+        ref_take(<PyObject *> payload)
+        job.c.payload = <PyObject *> payload
+        memcpy(job.c.tie.id, p, ID_SIZE)
+        job.c.tie.created_ns = <int64_t> get64(p + 16)
+        job.c.time_ns = <int64_t> get64(p + 24)
+        job.c.ttr_ms = get32(p + 32)
+        job.c.ttl_ms = get32(p + 36)
+        job.c.priority = <int32_t> get32(p + 40)
+        job.c.max_attempts = p[44]
+        job.c.max_fails = p[45]
+        job.c.flags |= p[46] & JOB_CREATED_GIVEN
+        if not 0 < job.c.ttr_ms <= TTR_MAX_MS or not 0 < job.c.ttl_ms <= TTL_MAX_MS:
+            raise ValueError("a job with a wrong ttr or ttl")
+        old = registry_find(self.e, p)
+        if old != NULL:
+            self.forget(old)
+        record = record_new(job)
+        if registry_add(self.e, &record.c) != 1:
+            raise MemoryError
+        if not job.c.flags & JOB_CREATED_GIVEN:
+            self.e.created_last_ns = max(self.e.created_last_ns, job.c.tie.created_ns)
+        self.live_bytes += FRAME + job_size(&job.c) + STATE_FIXED
+        data += payload_size
+        self.apply_state(&record.c, data, <uint32_t> (size - (data - p)))
+        return 0
+
+    cdef int apply_state(self, record_t *record, const uint8_t *p, uint32_t size) except -1:
+        cdef uint32_t result_size = get32(p + 32)
+        cdef uint8_t flags = p[1]
+        cdef object result = None
+        if STATE_FIXED + result_size != size or p[0] > STATE_LEASED or result_size > RESULT_MAX_SIZE:
+            raise ValueError(f"a state of {size} bytes")
+        self.live_bytes -= state_size(record)
+        if record.extras & EXTRA_DEAD:
+            dead_leave(self.e, record)
+        if record.result != NULL:
+            ref_drop(record.result)
+            record.result = NULL
+        if flags & STATE_RESULT:
+            result = EMPTY
+            if result_size:
+                result = PyBytes_FromStringAndSize(<char *> p + STATE_FIXED, result_size)
+            ref_take(<PyObject *> result)
+            record.result = <PyObject *> result
+        state_set(record, p[0])
+        record.marked = flags & (STATE_TTL | STATE_SCHEDULED)
+        record.fails = get16(p + 2)
+        record.attempts = get64(p + 4)
+        record.ttr.own = get32(p + 12)
+        record.ttr.deadline_ns = <int64_t> get64(p + 16)
+        record.ttl.deadline_ns = <int64_t> get64(p + 24)
+        if record.state == STATE_FAILED:
+            dead_enter(self.e, record)
+        self.live_bytes += state_size(record)
+        return 0
+
+    def finish(self):
+        """Put every job into its place and arm its timers; from then on the engine may work."""
+        cdef engine_t *engine = self.e
+        cdef Py_ssize_t count = 0
+        cdef Py_ssize_t i
+        cdef int64_t by_ns
+        cdef record_t *record
+        cdef place_t *places = <place_t *> malloc(<size_t> (engine.count + 1) * sizeof(place_t))
+        if places == NULL:
+            raise MemoryError
+        registry_now(self.registry)
+        by_ns = self.offset_ns - engine.wall_offset_ns
+        try:
+            for i in range(engine.slot_mask + 1):
+                record = engine.slots[i].record
+                if record == NULL:
+                    continue
+                places[count].a = -<int64_t> record.job.priority
+                places[count].b = record.job.tie.created_ns
+                places[count].record = record
+                count += 1
+            qsort(places, <size_t> count, sizeof(place_t), place_order)
+            for i in range(count):
+                self.place(places[i].record, by_ns)
+        finally:
+            free(places)
+        for name in self.paused:
+            (<WorkQueue> queue_get(self.controller.own_queues, name)).c.paused = True
+            (<WorkQueue> queue_get(self.controller.own_queues, name)).c.named = True
+
+    def freeze(self):
+        """Let every later change ask for room, which whoever owns the engine refuses."""
+        self.e.room = -1
+
+    cdef int place(self, record_t *record, int64_t by_ns) except -1:
+        cdef engine_t *engine = self.e
+        cdef uint8_t flags = record.marked
+        cdef int64_t when_ns = record.ttr.deadline_ns
+        cdef int done = 1
+        record.marked = 0
+        record.queue = &queue_get(self.controller.own_queues, <str> <PyObject *> record.job.name).c
+        if not record_processed(record):
+            if record.job.flags & JOB_UNIQUE:
+                if key_check(engine, record.job) != OK:
+                    raise ValueError("two unprocessed jobs with one key")
+                key_take(engine, record)
+            if record.state == STATE_LEASED:
+                wheel_arm(&engine.wheel, &record.ttr, when_ns + by_ns)
+            elif flags & STATE_SCHEDULED:
+                done = queue_schedule(record.queue, record, when_ns)
+                record.scheduled = TIMER_CANCELLED if when_ns == NEVER_NS else TIMER_ARMED
+            else:
+                done = queue_add(record.queue, record)
+        if done != 1:
+            raise MemoryError
+        if flags & STATE_TTL:
+            wheel_arm(&engine.wheel, &record.ttl, record.ttl.deadline_ns + by_ns)
+        return 0

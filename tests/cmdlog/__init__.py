@@ -1,0 +1,1 @@
+"""The command log: what is acknowledged is there afterwards, whatever happens."""

@@ -1,0 +1,214 @@
+"""Power that goes, disks that are full, syncs that fail: on a disk in memory."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from jobqueue import Job
+from jobqueue.cmdlog import CommandLogError
+from jobqueue.testing import ManualClock
+from tests.cmdlog.disk import Disk
+from tests.cmdlog.workload import Workload, digest, open_log
+
+HERE = Path("log")
+STEPS = 25
+
+
+# In one call to the disk only whole calls may be lost; a step of the wall clock is known from what
+# is noted next.
+WITHOUT = ("lease_many", "step_clock")
+
+
+def power_cut(seed: object) -> None:
+    """Work until the power goes at some call to the disk: what was acknowledged is there."""
+    rng = random.Random(f"{seed}")
+    clock = ManualClock()
+    disk = Disk()
+    disk.rng = rng
+    work = Workload(open_log(HERE, clock, disk), clock, rng.random(), WITHOUT)
+    for _ in range(rng.randrange(2)):  # a log that has been opened before
+        for _ in range(5):
+            work.step()
+        work.controller.close()
+        work.controller = open_log(HERE, clock, disk)
+    disk.cut_at = disk.calls + rng.randrange(1, 2 * STEPS)
+    big = rng.random() < 0.3
+    actions = [work.step, lambda: work.controller.add(Job("big", rng.randbytes(9000)))]
+    before = after = digest(work.controller)
+    while disk.copy is None:
+        before = digest(work.controller)  # time has made changes of its own
+        if rng.random() < 0.03:
+            work.controller.compact()
+        else:
+            actions[big and rng.random() < 0.5]()
+        after = digest(work.controller)
+    work.controller.close()
+    with open_log(HERE, clock, disk.copy) as c:
+        c._check()
+        assert digest(c) in (before, after), f"seed {seed}"
+
+
+def power_cut_later(seed: object) -> None:
+    """The same without syncs of each call: all up to the last sync is there, and no hole."""
+    rng = random.Random(f"{seed}")
+    clock = ManualClock()
+    disk = Disk()
+    work = Workload(open_log(HERE, clock, disk, sync="os"), clock, rng.random())
+    journal = work.controller._log.journal
+    for _ in range(STEPS):
+        if rng.random() < 0.1:
+            journal.settle(work.controller._log._sync)
+        if rng.random() < 0.03:
+            work.controller.compact()
+        if rng.random() < 0.2:
+            work.controller.add(Job("big", rng.randbytes(9000)))
+        work.step()
+    synced, sequence = journal.synced, journal.sequence
+    left = disk.cut(rng)
+    work.controller.close()
+    with open_log(HERE, clock, left, sync="os") as c:
+        c._check()
+        assert synced - 1 <= c.recovery.sequence <= sequence, f"seed {seed}"
+        before = digest(c)
+    with open_log(HERE, clock, left) as c:
+        assert digest(c) == before
+
+
+@pytest.mark.parametrize("cut", [power_cut, power_cut_later])
+def test_power_cuts(seed, cut):
+    for number in range(250):
+        cut(f"{seed} {number}")
+
+
+def fail_once(seed: object, fail_at: int, *, failing: bool) -> bool:
+    """Let a call to the disk fail. Returns whether there was one."""
+    rng = random.Random(f"{seed}")
+    clock = ManualClock()
+    disk = Disk()
+    still = ("advance", "step_clock")  # so that all changes are those of calls
+    work = Workload(open_log(HERE, clock, disk), clock, rng.random(), still)
+    disk.fail_at, disk.failing = disk.calls + fail_at, failing
+    acknowledged = digest(work.controller)
+    raised = 0
+    for step in range(STEPS):
+        try:
+            work.controller.add(Job("big", bytes(9000)))
+            acknowledged = digest(work.controller)
+            if step % 8 == 7:
+                work.controller.compact()
+            work.step()
+        except CommandLogError:
+            raised += 1
+            if work.controller._log._why is None:  # full: nothing changed
+                assert digest(work.controller) == acknowledged
+            continue
+        acknowledged = digest(work.controller)
+    happened = disk.calls >= disk.fail_at
+    assert raised or not happened or not failing, "nobody was told"
+    disk.fail_at = None
+    stopped = work.controller._log._why is not None
+    if happened and not failing and not stopped:
+        work.controller.add(Job("after"))  # there is room again
+        acknowledged = digest(work.controller)
+    work.controller.close()
+    with open_log(HERE, clock, disk) as c:
+        c._check()
+        assert digest(c) == acknowledged
+    return happened
+
+
+def test_each_call_to_the_disk_fails_once(seed):
+    fail_at = 1
+    while fail_once(seed, fail_at, failing=False):
+        fail_at += 1
+    assert fail_at > 30
+
+
+def test_each_call_to_the_disk_fails_and_all_after_it(seed):
+    fail_at = 1
+    while fail_at < 200 and fail_once(seed, fail_at, failing=True):
+        fail_at += 1
+    assert fail_at > 30
+
+
+def test_each_call_of_a_start_fails(seed):
+    clock = ManualClock()
+    for fail_at in range(1, 40):
+        disk = Disk()
+        work = Workload(open_log(HERE, clock, disk), clock, seed)
+        for _ in range(20):
+            work.step()
+        before = digest(work.controller)
+        work.controller.close()
+        disk.fail_at = disk.calls + fail_at
+        try:
+            open_log(HERE, clock, disk).close()
+        except CommandLogError:
+            pass
+        else:
+            break
+        disk.fail_at = None
+        with open_log(HERE, clock, disk) as c:
+            assert digest(c) == before
+    assert fail_at > 3
+
+
+def test_after_a_failed_sync_the_log_takes_no_changes_until_it_is_opened_again():
+    clock = ManualClock()
+    disk = Disk()
+    with open_log(HERE, clock, disk) as c:
+        kept = Job("a")
+        c.add(kept)
+        disk.fail_at = disk.calls + 1
+        with pytest.raises(CommandLogError, match="opened again"):
+            c.add(Job("a"))
+        disk.fail_at = None
+        for change in (lambda: c.add(Job("a")), lambda: c.lease("a", 0), lambda: c.pause("a")):
+            with pytest.raises(CommandLogError, match="no changes"):
+                change()
+        assert c.peek("a") == kept
+    with open_log(HERE, clock, disk) as c:
+        assert c.jobs("a") == [kept]
+
+
+def test_a_full_disk_refuses_calls_and_service_resumes_when_there_is_room():
+    clock = ManualClock()
+    disk = Disk()
+    with open_log(HERE, clock, disk, sync="os") as c:
+        disk.fail_at, disk.failing = disk.calls + 1, True
+        taken = []
+        with pytest.raises(CommandLogError, match="no space left"):
+            while True:
+                job = Job("a", bytes(1000))
+                c.add(job)
+                taken.append(job)
+        assert c.jobs("a") == taken
+        with pytest.raises(CommandLogError, match="no space left"):
+            c.add(Job("a", bytes(100_000)))
+        disk.fail_at = None
+        more = Job("a")
+        c.add(more)
+    with open_log(HERE, clock, disk) as c:
+        assert c.jobs("a") == [*taken, more]
+
+
+def test_time_goes_on_while_the_disk_is_full():
+    """What timers do needs no room beforehand: it waits in memory until there is some."""
+    clock = ManualClock()
+    disk = Disk()
+    with open_log(HERE, clock, disk, sync="os") as c:
+        for _ in range(700):
+            c.add(Job("a", ttr=1000, max_attempts=1))
+        leased = [c.lease("a", 0) for _ in range(700)]
+        disk.fail_at, disk.failing = disk.calls + 1, True
+        clock.advance(1000)
+        with pytest.raises(CommandLogError):
+            while True:
+                c.add(Job("b", bytes(1000)))
+        assert c.dead("a") == leased
+        disk.fail_at = None
+        c.add(Job("b"))
+        before = digest(c)
+    with open_log(HERE, clock, disk) as c:
+        assert digest(c) == before
