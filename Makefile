@@ -12,6 +12,9 @@ ARGS ?=
 # More arguments for the demo: make demo LIMIT=300 WORKERS=8 SEED=2
 DEMO_OPTIONS = $(strip $(if $(LIMIT),--limit $(LIMIT)) $(if $(WORKERS),--workers $(WORKERS)) \
 	$(if $(SEED),--seed $(SEED)))
+# The same for the simulator: make sim SEED=1 OPS=200000; EPISODE=7 is that one alone
+SIM_OPTIONS = $(strip $(if $(SEED),--seed $(SEED)) $(if $(OPS),--ops $(OPS)) \
+	$(if $(EPISODE),--episode $(EPISODE)))
 
 ROOT := $(CURDIR)
 NATIVE := $(wildcard src/jobqueue/*.pyx src/jobqueue/*.pxd src/jobqueue/*.h src/jobqueue/*/*.pyx \
@@ -24,6 +27,7 @@ COVERAGE = PYTHONPATH=$(ROOT)/build/coverage/src:$(ROOT) $(ROOT)/$(VENV)/bin/pyt
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test debug-test sanitize-test wheel-test wheel portable coverage lint docs format bench bench-compare bench-micro bench-targets sdist build clean
+.PHONY: sim linearize fuzz
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -68,6 +72,17 @@ coverage: build/coverage/.built $(VENV)/.group-test ## branches of the Python co
 	cd build/coverage && $(COVERAGE) html --quiet --directory html
 	cd build/coverage && $(COVERAGE) report
 	$(VENV)/bin/python -m tests.native_coverage build/coverage
+
+sim: $(VENV)/.built $(VENV)/.group-test ## simulate: random calls beside the model: make sim SEED=1 OPS=200000
+	$(VENV)/bin/python $(STRICT) -m tests.sim $(SIM_OPTIONS)
+
+linearize: $(VENV)/.built $(VENV)/.group-test ## histories of three threads, each explained by some order: HISTORIES=10000
+	$(VENV)/bin/python $(STRICT) -m tests.linearize $(if $(SEED),--seed $(SEED)) \
+		$(if $(HISTORIES),--histories $(HISTORIES))
+
+fuzz: $(VENV)/.built $(VENV)/.group-test $(VENV)/.group-fuzz ## hostile objects at every entry: SECONDS=60
+	$(VENV)/bin/python $(STRICT) -m tests.fuzz $(if $(SEED),--seed $(SEED)) \
+		$(if $(SECONDS),--seconds $(SECONDS))
 
 lint: $(VENV)/.built $(VENV)/.group-lint ## ruff, mypy --strict, stubtest, pyright, cython-lint, zizmor
 	$(VENV)/bin/ruff check

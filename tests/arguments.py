@@ -9,7 +9,6 @@ from jobqueue import (
     DuplicateJobError,
     InvalidNameError,
     Job,
-    JobQueueError,
     validate_name,
 )
 
@@ -71,7 +70,7 @@ def duplicate(job: Job, first: Job) -> DuplicateJobError:
     return error
 
 
-def failed_at(index: int, error: JobQueueError) -> JobQueueError:
+def failed_at(index: int, error: Exception) -> Exception:
     """The same error, naming the place in a batch."""
     named = type(error)(f"item {index}: {error}")
     named.__dict__.update(vars(error), index=index)

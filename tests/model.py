@@ -56,6 +56,7 @@ from tests.arguments import (
 from tests.plain import Attempt, Queue, Queues, Record, Registry, to_bytes, to_id
 
 NS_PER_MS = 1_000_000
+NEVER_NS = 2**63 - 1
 
 
 @dataclass(eq=False)
@@ -65,6 +66,8 @@ class Waiter:
     names: list[str] = field(default_factory=list)
     record: Record | None = None  # whose end it waits for; a leaser's: the job that it was handed
     attempt: int | None = None  # a leaser's: its number
+    answer: RunResult | None = None  # its record's
+    gone: bool = False  # its record, before it had an answer
     timed_out: bool = False
     lapsed: bool = False  # run: its time-out is over, only the lease keeps it going
 
@@ -128,20 +131,21 @@ class ModelController:
         check_job(job)
         with self._open():
             self._check_new(job)
-            self._add(job)
+        self._place(job)
+        self._hand_off(job.name)
 
-    def _add(self, job: Job) -> None:
+    def _place(self, job: Job) -> None:
         record = self._register(job)
         # The stamp may run ahead of the clock; the time to live does not.
         self._arm_ttl(record, job.created_ns if created_was_given(job) else self._clock.now_ns())
-        self._to_ready(record)
+        self.queues.queue(job.name).add(job, self._created(job))
 
     def add_many(self, jobs: Iterable[Job]) -> None:
         jobs = list(jobs)
         for index, job in enumerate(jobs):
             try:
                 check_job(job)
-            except JobQueueError as error:
+            except TypeError as error:
                 raise failed_at(index, error) from None
         with self._open():
             for index, job in enumerate(jobs):
@@ -153,7 +157,9 @@ class ModelController:
                 except JobQueueError as error:
                     raise failed_at(index, error) from None
             for job in jobs:
-                self._add(job)
+                self._place(job)
+            for job in jobs:  # the best of them, not the first, to who waits longest
+                self._hand_off(job.name)
 
     def schedule(self, job: Job) -> None:
         check_job(job)
@@ -181,6 +187,7 @@ class ModelController:
             self._check_new(job, expires=False)
             record = self._register(job)
             runner = record.runner = Waiter(record=record)
+            record.waiters.append(runner)
             self._arm(runner, "wait", to_ms(timeout))
             self._to_ready(record)
             self.fire_due()
@@ -188,8 +195,8 @@ class ModelController:
 
     def _check_new(self, job: Job, *, expires: bool = True) -> None:
         start_ns = job.time_ns
-        if start_ns is None and created_was_given(job):
-            start_ns = job.created_ns
+        if start_ns is None and (created_was_given(job) or job.id in self.registry):
+            start_ns = self._created(job)
         over = start_ns is not None and start_ns + job.ttl * NS_PER_MS < self._clock.now_ns()
         if expires and over:
             raise InvalidTimeError(f"job {job.id} has expired before it begins")
@@ -219,7 +226,8 @@ class ModelController:
 
     def _created(self, job: Job) -> int:
         record = self.registry.record(job.id)
-        return job.created_ns if record.stamp_ns is None else record.stamp_ns
+        stamped = record is not None and record.stamp_ns is not None
+        return record.stamp_ns if stamped else job.created_ns
 
     def _to_ready(self, record: Record) -> None:
         """Into ready at its place, and on to whoever waits for it."""
@@ -298,7 +306,7 @@ class ModelController:
         if not record.attempts_remain():
             self._finish(record, b"", success=False)
             raise MaxAttemptsReachedError(f"job {record.job.id} had {record.attempts} attempts")
-        if record.job in self.queues.queue(record.job.name).due:
+        if record.job in self.queues.queues().get(record.job.name, Queue()).due:
             self._arm_ttl(record)
         self.queues.delete(record.job)
         record.state_before, record.state = record.state, State.LEASED
@@ -320,7 +328,7 @@ class ModelController:
             try:
                 id, result = pair
                 answers.append((to_id(id), to_bytes(result)))
-            except JobQueueError as error:
+            except (TypeError, ValueError) as error:
                 raise failed_at(index, error) from None
         with self._open():
             records: list[Record] = []
@@ -400,14 +408,14 @@ class ModelController:
         self._arm_ttl(record)
         record.write_result(result, success)
         self._count["completed" if success else "failed"] += 1
-        record.failed = self._count["failed"]
+        record.failed = next(self.registry.order)
         if record.runner is not None:
             return  # its runner forgets it
         if self._result_ttl_ms == 0:
             self._forget(record)
         elif self._result_ttl_ms is not None:
             latest_ns = self._clock.monotonic_ns() + self._result_ttl_ms * NS_PER_MS
-            if latest_ns < self._timers[record, "ttl"][0]:
+            if latest_ns < self._timers.get((record, "ttl"), (NEVER_NS, 0))[0]:
                 self._arm(record, "ttl", self._result_ttl_ms)
 
     def _back(self, record: Record, delay_ms: int = 0) -> None:
@@ -445,13 +453,9 @@ class ModelController:
     # ------------------------------------------------------------ results and ends
 
     def result(self, id: Any, timeout: int | timedelta) -> RunResult:
-        id = to_id(id)
-        validate_timeout(timeout)
-        with self._open():
-            self.fire_due()
-            waiter = Waiter(record=self._find(id))
-            self._arm(waiter, "wait", to_ms(timeout))
-            return self._wait(waiter)
+        with self._changed:
+            begun = self._result_begin(id, timeout)
+            return self._wait(begun) if isinstance(begun, Waiter) else begun
 
     def _result_begin(self, id: Any, timeout: int | timedelta) -> RunResult | Waiter:
         """The result if it is there, else a waiter for it."""
@@ -459,9 +463,11 @@ class ModelController:
         validate_timeout(timeout)
         with self._open():
             self.fire_due()
-            waiter = Waiter(record=self._find(id))
-            if waiter.record.processed():
-                return self._collect(waiter)
+            record = self._find(id)
+            if record.processed():
+                return record.answer()
+            waiter = Waiter(record=record)
+            record.waiters.append(waiter)
             self._arm(waiter, "wait", to_ms(timeout))
             return waiter
 
@@ -469,7 +475,7 @@ class ModelController:
         return self._listed(name, offset, limit, lambda _: self._dead_jobs(name))
 
     def _dead_jobs(self, name: str) -> list[Job]:
-        dead = [record for record in self.registry if record.state == State.FAILED]
+        dead = [record for record in self.registry if record.dead()]
         return [r.job for r in sorted(dead, key=lambda r: r.failed) if r.job.name == name]
 
     def kick(self, id: Any) -> None:
@@ -477,7 +483,7 @@ class ModelController:
         with self._open():
             self.fire_due()
             record = self._find(id)
-            if record.state != State.FAILED:
+            if not record.dead():
                 raise NotDeadError(f"job {id} is {record.state.name}")
             self._check_key(record.job, self._unprocessed())
             if self.queues.exists(record.job):
@@ -485,6 +491,7 @@ class ModelController:
             record.state, record.result = State.NEW, None
             record.fails, record.attempts_before = 0, record.attempts
             self._cancel(record, "ttl")
+            record.ttl_began = False
             self._arm_ttl(record, self._clock.now_ns())
             self._count["kicked"] += 1
             self._to_ready(record)
@@ -495,9 +502,14 @@ class ModelController:
             self._forget(self._find(id))
 
     def delete_many(self, ids: Iterable[Any]) -> int:
-        ids = [to_id(id) for id in ids]
+        read: list[ID] = []
+        for index, id in enumerate(ids):
+            try:
+                read.append(to_id(id))
+            except JobQueueError as error:
+                raise failed_at(index, error) from None
         with self._open():
-            records = {record for id in ids if (record := self.registry.record(id)) is not None}
+            records = {record for id in read if (record := self.registry.record(id)) is not None}
             for record in records:
                 self._forget(record)
             return len(records)
@@ -557,7 +569,7 @@ class ModelController:
                 running=sum(record.running() for record in self.registry),
                 waiting=len(self._leasers),
                 records=len(self.registry),
-                dead=sum(record.state == State.FAILED for record in self.registry),
+                dead=sum(record.dead() for record in self.registry),
             )
 
     def peek(self, name: str) -> Job | None:
@@ -583,6 +595,7 @@ class ModelController:
 
     def names(self) -> list[str]:
         with self._open():
+            self.fire_due()
             return sorted(self.queues.queues())
 
     def pause(self, name: str) -> None:
@@ -594,6 +607,7 @@ class ModelController:
     def resume(self, name: str) -> None:
         validate_name(name)
         with self._open():
+            self.fire_due()
             self.queues.queue(name)
             self._paused.discard(name)
             self._hand_off(name)
@@ -607,7 +621,8 @@ class ModelController:
 
     def _arm_ttl(self, record: Record, start_ns: int | None = None) -> None:
         """TTL runs from a wall time (of the job's own if None); not twice, nor for a run."""
-        if record.runner is None and (record, "ttl") not in self._timers:
+        if record.runner is None and not record.ttl_began:
+            record.ttl_began = True
             if start_ns is None:
                 start_ns = record.job.time_ns or self._created(record.job)
             self._arm(record, "ttl", record.job.ttl)
@@ -629,7 +644,7 @@ class ModelController:
         events = [
             (deadline_ns, 0, (order,), owner, kind)
             for (owner, kind), (deadline_ns, order) in self._timers.items()
-            if kind == "wait" or not self._is_gone(owner)
+            if not (self._is_answered(owner) if kind == "wait" else self._is_gone(owner))
         ]
         for queue in self.queues.queues().values():
             events += [(k[0] - wall_offset_ns, 1, k, job, "awake") for job, k in queue.due.items()]
@@ -695,7 +710,7 @@ class ModelController:
     def _is_answered(self, waiter: Waiter) -> bool:
         if waiter.names:
             return waiter.attempt is not None
-        return waiter.record.processed() or self._is_gone(waiter.record)
+        return waiter.answer is not None or waiter.gone
 
     def _has_ended(self, waiter: Waiter) -> bool:
         return waiter.timed_out or self._is_answered(waiter) or self._closed
@@ -713,8 +728,7 @@ class ModelController:
 
     def _collect(self, waiter: Waiter) -> Any:
         """What an ended wait came to. A run is forgotten."""
-        record = waiter.record
-        gone = record is not None and self._is_gone(record)
+        record, gone = waiter.record, waiter.gone
         self._cancel(waiter, "wait")
         if self._is_run(waiter):
             self._forget(record)
@@ -722,8 +736,8 @@ class ModelController:
             raise WaitTimeoutError("it did not come in time")
         if waiter.attempt is not None:
             return record.job
-        if record is not None and record.processed():
-            return RunResult(record.success(), record.result)
+        if waiter.answer is not None:  # after a kick: the latest
+            return record.answer() if record.processed() else waiter.answer
         if gone:
             raise NotFoundError(f"job {record.job.id} was deleted or has expired")
         raise ClosedError("the controller was closed")

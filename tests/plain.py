@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -18,6 +19,7 @@ from jobqueue import (
     Job,
     LeaseExpiredError,
     NotFoundError,
+    RunResult,
     State,
     validate_id,
     validate_name,
@@ -55,8 +57,10 @@ class Record:
     stamp_ns: int | None = field(default=None, init=False)  # if the job came without `created`
     runner: Any = field(default=None, init=False)
     state_before: State = field(default=State.NEW, init=False)  # its lease
-    failed: int = field(default=0, init=False)  # the how-manieth to fail
+    failed: int = field(default=0, init=False)  # its place among those that failed
     attempts_before: int = field(default=0, init=False)  # of its lives before the last kick
+    waiters: list[Any] = field(default_factory=list, init=False)  # for its end
+    ttl_began: bool = field(default=False, init=False)
 
     def running(self) -> bool:
         return self.state == State.LEASED
@@ -67,12 +71,20 @@ class Record:
     def processed(self) -> bool:
         return self.state in (State.COMPLETED, State.FAILED)
 
+    def dead(self) -> bool:
+        return self.state == State.FAILED and self.runner is None
+
     def write_result(self, result: bytes, success: bool) -> bool:
         if self.processed():
             return False
         self.result = to_bytes(result)
         self.state = State.COMPLETED if success else State.FAILED
+        for waiter in self.waiters:
+            waiter.answer = self.answer()
         return True
+
+    def answer(self) -> RunResult:
+        return RunResult(self.success(), self.result or b"")
 
     def attempts_remain(self) -> bool:
         return self.attempts - self.attempts_before < (self.job.max_attempts or MAX_HARD_ATTEMPTS)
@@ -83,15 +95,20 @@ class Registry:
 
     def __init__(self) -> None:
         self._records: dict[ID, Record] = {}
+        self.order = count(1)  # of failing
 
     def add(self, record: Record) -> bool:
         if record.job is None or record.job.id in self._records:
             return False
         self._records[record.job.id] = record
+        record.failed = next(self.order)
         return True
 
     def delete(self, id: Any) -> bool:
-        return self._records.pop(to_id(id), None) is not None
+        record = self._records.pop(to_id(id), None)
+        for waiter in [] if record is None else record.waiters:
+            waiter.gone = waiter.answer is None
+        return record is not None
 
     def record(self, id: Any) -> Record | None:
         return self._records.get(to_id(id))
@@ -183,13 +200,13 @@ class Queues:
         return self.queue(job.name).schedule(job)
 
     def delete(self, job: Job) -> bool:
-        return self.queue(job.name).delete(job)
+        return job.name in self._queues and self._queues[job.name].delete(job)
 
     def awake(self, job: Job) -> bool:
-        return self.queue(job.name).awake(job)
+        return job.name in self._queues and self._queues[job.name].awake(job)
 
     def exists(self, job: Job) -> bool:
-        return self.queue(job.name).exists(job)
+        return job.name in self._queues and self._queues[job.name].exists(job)
 
     def lease(self, name: str) -> Job | None:
         return self._queues[name].lease() if name in self._queues else None

@@ -89,7 +89,8 @@ cdef inline int64_t verb_fired_now(EngineBase self) except? -1:
     """The time, with all that is due at it done."""
     cdef int64_t now_ns = verb_now(self)
     if engine_wake_ns(self.e) <= now_ns:
-        self.fire(now_ns)
+        if self.fire(now_ns):
+            now_ns = verb_now(self)
         verb_enter(self)  # a hook may have closed it
     return now_ns
 

@@ -260,7 +260,8 @@ cdef class EngineBase:
         return 0
 
     cdef int fire(self, int64_t now_ns) except -1:
-        """Do all that is due."""
+        """Do all that is due. Returns whether hooks were called, which take time."""
+        cdef bint hooked = False
         cdef record_t *record
         cdef kind_t kind = KIND_TTR
         while True:
@@ -270,10 +271,12 @@ cdef class EngineBase:
             if self.e.woken_first != NULL:
                 wake_all(self.e)
             if record == NULL:
-                return 0
+                return hooked
+            hooked = True
             held = record_object(record)
             ref_drop(<PyObject *> held)
             self.call_hook(held, kind)
+            now_ns = max(now_ns, verb_now(self))
 
     cdef int call_hook(self, RunRecord record, kind_t kind) except -1:
         hook = (self.expire_func() if kind == KIND_TTL else

@@ -310,7 +310,7 @@ cdef class Engine(EngineBase):
         cdef dict keys = {}
         cdef set ids
         for i in range(count):
-            if entrants[i].record.queue == NULL:
+            if entrants[i].record.queue == NULL or not entrants[i].record.queue.named:
                 break
         else:
             return 0

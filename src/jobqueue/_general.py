@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ._base import _at_index
 from ._job import ID, Job
-from ._records import RunRecord, State, Waiter
+from ._records import State, Waiter, report_error
 from .controller import Controller
 from .errors import JobQueueError, NotFoundError, QueueOutOfSyncError, ValidationError
 from .interfaces import Duration, IDLike, QueueControllerInterface
@@ -82,7 +82,7 @@ class GeneralController(Controller):
                     if isinstance(error, JobQueueError):
                         raise _at_index(error, i) from None
                     raise
-            for name in {job.name for job in taken}:
+            for name in dict.fromkeys(job.name for job in taken):
                 self._offer(name)
 
     def _run_begin(
@@ -99,6 +99,7 @@ class GeneralController(Controller):
             self._offer(job.name)
             if lapse and not timeout:
                 self._lapse(waiter)
+                self._settle(job)
             return waiter
 
     def _run(self, job: Job, timeout: Duration) -> tuple[bool, bytes]:
@@ -135,6 +136,9 @@ class GeneralController(Controller):
     def _offer(self, name: str) -> None:
         """Note a name that has jobs, and hand the ready ones to those who wait, longest first."""
         self._note_name(name)
+        self._hand_on(name)
+
+    def _hand_on(self, name: str) -> None:
         while self._waited_for(name):
             job = self._queues.lease(name)
             if job is None:
@@ -167,7 +171,7 @@ class GeneralController(Controller):
             waiter = super()._lease_begin(distinct, timeout_ms, wake, detailed)
             try:
                 for name in distinct:  # a job may have come since the look before
-                    self._offer(name)
+                    self._hand_on(name)
             except BaseException:
                 self._abandon(waiter)
                 raise
@@ -196,15 +200,28 @@ class GeneralController(Controller):
         return self._lease_general(names, timeout, True)  # type: ignore[no-any-return]
 
     def lease_many(self, names: str | Sequence[str], n: int, timeout: Duration) -> list[Job]:
+        super()._lease_arguments(names, 0)
         super()._check_count(n)
         distinct, timeout_ms = self._lease_arguments(names, timeout)
+        jobs = self._take_many(distinct, n)
+        if jobs:
+            return jobs
         return [self.lease(distinct, timeout_ms), *self._take_many(distinct, n - 1)]
 
     def _take_many(self, names: list[str], most: int) -> list[Job]:
+        """Lease up to so many jobs that are ready now, as one."""
         jobs: list[Job] = []
         with self._lock:
-            while len(jobs) < most and not self.closed and (job := self._take(names)) is not None:
-                jobs.append(job)
+            try:
+                while len(jobs) < most and not self.closed:
+                    job = self._take(names)
+                    if job is None:
+                        break
+                    jobs.append(job)
+            except Exception as error:
+                if not jobs:
+                    raise
+                report_error(error, self.lease_many)  # what is leased is leased all the same
         return jobs
 
     def start_attempt(self, id: IDLike) -> None:
@@ -228,11 +245,17 @@ class GeneralController(Controller):
         record = self.registry.record(id)
         return None if record is None else record.job
 
-    def _job_or_none(self, pair: Any) -> Job | None:
-        """The job of one pair of complete_many; what is wrong with a pair, that says itself."""
+    def _job_or_none(self, id: Any) -> Job | None:
+        """The job of one item of a batch; what is wrong with an item, the batch says itself."""
         try:
-            return self._job(pair[0])
-        except (TypeError, LookupError, ValidationError):
+            return self._job(id)
+        except (TypeError, ValidationError):
+            return None
+
+    def _job_of_pair(self, pair: Any) -> Job | None:
+        try:
+            return self._job_or_none(pair[0])
+        except (TypeError, LookupError):
             return None
 
     def _waits_for_time(self, job: Job) -> bool:
@@ -240,6 +263,11 @@ class GeneralController(Controller):
         record = self.registry.record(job)
         timer = None if record is None else record.timers[2]
         return timer is not None and not timer.fired and not timer.cancelled
+
+    def _stands(self, job: Job, *, scheduled: bool) -> bool:
+        """Whether it is in line, or waits for its time: a record by hand need be neither."""
+        due = self._waits_for_time(job)
+        return due if scheduled else not due and self._queues.exists(job)
 
     def _settle(self, job: Job | None) -> None:
         """Make the foreign queue agree with the job's record."""
@@ -279,7 +307,7 @@ class GeneralController(Controller):
     def complete_many(self, pairs: "Iterable[tuple[IDLike, Buffer]]") -> None:
         with self._lock:
             taken = list(pairs)
-            jobs = [self._job_or_none(pair) for pair in taken]
+            jobs = [self._job_of_pair(pair) for pair in taken]
             super().complete_many(taken)
             for job in jobs:
                 self._settle(job)
@@ -309,7 +337,7 @@ class GeneralController(Controller):
     def delete_many(self, ids: Iterable[IDLike]) -> int:
         with self._lock:
             taken = list(ids)
-            jobs = [self._job(id) for id in taken]
+            jobs = [self._job_or_none(id) for id in taken]
             deleted = super().delete_many(taken)
             for job in jobs:
                 self._settle(job)
@@ -323,9 +351,11 @@ class GeneralController(Controller):
 
     def timeout_attempt(self, id: IDLike) -> None:
         with self._lock:
-            job = self._job(id)
+            record = self.registry.record(id)
+            leased = record is not None and record.running()
             super().timeout_attempt(id)
-            self._settle(job)
+            if record is not None and leased:
+                self._settle(record.job)
 
     def _awake(self, id: ID) -> None:
         with self._lock:
@@ -358,7 +388,7 @@ class GeneralController(Controller):
                 if record.job is not None
                 and record.job.name == name
                 and record.state in (State.NEW, State.PENDING)
-                and self._waits_for_time(record.job) == scheduled
+                and self._stands(record.job, scheduled=scheduled)
             ]
         jobs.sort(key=self._scheduled_order if scheduled else _ready_order)
         return jobs[offset:] if limit is None else jobs[offset : offset + limit]
@@ -377,20 +407,25 @@ class GeneralController(Controller):
     def peek(self, name: str) -> Job | None:
         return next(iter(self.jobs(name, 0, 1)), None)
 
+    def pause(self, name: str) -> None:
+        with self._lock:
+            super().pause(name)
+
     def resume(self, name: str) -> None:
         with self._lock:
             super().resume(name)
             self._offer(name)
 
     def _stats(self) -> tuple[int, ...]:
-        counts = list(super()._stats())
-        records: list[RunRecord] = [
-            record for record in self.registry if record.state in (State.NEW, State.PENDING)
-        ]
-        scheduled = sum(
-            record.job is not None and self._waits_for_time(record.job) for record in records
-        )
-        counts[6:8] = len(records) - scheduled, scheduled
+        with self._lock:
+            counts = list(super()._stats())
+            jobs = [
+                record.job
+                for record in self.registry
+                if record.job is not None and record.state in (State.NEW, State.PENDING)
+            ]
+            counts[6] = sum(self._stands(job, scheduled=False) for job in jobs)
+            counts[7] = sum(self._stands(job, scheduled=True) for job in jobs)
         return tuple(counts)
 
 

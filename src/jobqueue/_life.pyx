@@ -162,8 +162,8 @@ cdef status_t job_enter(
     cdef int done
     if job.flags & JOB_UNIQUE:
         status = key_check(engine, job)
-        if status != OK:
-            return status
+        if status != OK:  # its own id, if that is there too, is the nearer reason
+            return status if registry_find(engine, job.tie.id) == NULL else DUPLICATE_JOB
     done = registry_add(engine, record)
     if done != 1:
         return NO_MEMORY if done < 0 else DUPLICATE_JOB
@@ -278,6 +278,9 @@ cdef void job_finish(
     cdef int64_t latest_ns
     if record.extras:
         extras_end(engine, record)
+        if record.extras:  # the result of its last life
+            ref_drop(record.result)
+        record.extras = 0
     ref_take(result)
     record.result = result
     scheduled_end(record, TIMER_CANCELLED)

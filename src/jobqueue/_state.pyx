@@ -18,7 +18,7 @@ from jobqueue._types cimport (
 )
 from jobqueue._skiplist cimport (
     skiplist_clear, skiplist_find, skiplist_first, skiplist_init, skiplist_insert, skiplist_pop,
-    skiplist_remove,
+    skiplist_remove, tie_compare,
 )
 from jobqueue._wheel cimport Timer, wheel_arm, wheel_cancel, wheel_clear, wheel_init
 from jobqueue._unique cimport (
@@ -271,10 +271,7 @@ cdef void extras_end(engine_t *engine, record_t *record) noexcept nogil:
         uniques_remove(&engine.uniques, record.job)
     if record.extras & EXTRA_DEAD:
         dead_leave(engine, record)
-    if record.extras & EXTRA_KICKED:
-        ref_drop(record.result)
-        record.result = NULL
-    record.extras = 0
+    record.extras &= EXTRA_KICKED  # whoever was answered then may not have come for it yet
 
 
 cdef void dead_enter(engine_t *engine, record_t *record) noexcept nogil:
@@ -313,13 +310,26 @@ cdef void due_put(engine_t *engine, Py_ssize_t i, queue_t *queue) noexcept nogil
     queue.due_index = i
 
 
+cdef bint due_before(const queue_t *queue, const queue_t *other) noexcept nogil:
+    """Whether the first scheduled job of a queue comes before that of another: as in one queue."""
+    cdef int64_t due_ns = queue_due_ns(queue)
+    cdef const job_t *job
+    cdef const job_t *job_other
+    if due_ns != queue_due_ns(other):
+        return due_ns < queue_due_ns(other)
+    job = (<const record_t *> skiplist_first(&queue.scheduled)).job
+    job_other = (<const record_t *> skiplist_first(&other.scheduled)).job
+    if job.priority != job_other.priority:
+        return job.priority > job_other.priority
+    return tie_compare(&job.tie, &job_other.tie) < 0
+
+
 cdef void due_sift(engine_t *engine, Py_ssize_t i, queue_t *queue) noexcept nogil:
     """Find the place of a queue in the heap, beginning at the gap i."""
-    cdef int64_t key = queue_due_ns(queue)
     cdef Py_ssize_t other
     while i > 0:
         other = (i - 1) // 2
-        if queue_due_ns(engine.due[other]) <= key:
+        if not due_before(queue, engine.due[other]):
             break
         due_put(engine, i, engine.due[other])
         i = other
@@ -328,9 +338,9 @@ cdef void due_sift(engine_t *engine, Py_ssize_t i, queue_t *queue) noexcept nogi
         if other >= engine.due_count:
             break
         if (other + 1 < engine.due_count
-                and queue_due_ns(engine.due[other + 1]) < queue_due_ns(engine.due[other])):
+                and due_before(engine.due[other + 1], engine.due[other])):
             other += 1
-        if queue_due_ns(engine.due[other]) >= key:
+        if not due_before(engine.due[other], queue):
             break
         due_put(engine, i, engine.due[other])
         i = other

@@ -263,3 +263,34 @@ def test_threads_on_the_system_clock() -> None:
             worker.outcome()
         assert len(set(taken)) == total
         c._check()
+
+
+def test_a_run_without_patience_leaves_the_queue_at_once(clock: ManualClock) -> None:
+    queues = Queues()
+    with Controller(queues=queues, clock=clock) as c:
+        waiter = c._run_begin(job := Job("a"), 0, lambda _: None)
+        assert not queues.exists(job)
+        with pytest.raises(WaitTimeoutError):
+            c._finish(waiter, None, 0)
+
+
+def test_what_a_batch_has_leased_before_the_queue_broke_is_leased(
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr("sys.unraisablehook", lambda args: seen.append(args.exc_type))
+    queues = Broken()
+    with Controller(queues=queues, clock=clock) as c:
+        c.add_many([job := Job("a"), Job("a")])
+        lease = queues.lease
+
+        def lease_once(name: str) -> Job | None:
+            queues.fail.add("lease")
+            monkeypatch.setattr(queues, "lease", type(queues).lease.__get__(queues))
+            return Queues.lease(queues, name)
+
+        monkeypatch.setattr(queues, "lease", lease_once)
+        assert c.lease_many("a", 2, 0) == [job]
+        assert seen == [OSError]
+        queues.fail.clear()
+        assert lease("a") is not None

@@ -111,6 +111,7 @@ class Controller(Verbs):
 
         Returns a list of 1 to n Jobs. Raises as lease.
         """
+        self._engine._lease_arguments(names, 0)
         self._engine._check_count(n)
         distinct, timeout_ms = self._engine._lease_arguments(names, timeout)
         first = await self.lease(distinct, timeout_ms)

@@ -1,0 +1,1 @@
+"""Small histories of calls from several threads, and whether some order explains them."""

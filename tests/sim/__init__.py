@@ -1,0 +1,1 @@
+"""The simulator: random calls in virtual time, the engine beside its model."""
