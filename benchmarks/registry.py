@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.case import Case, Probe
-from benchmarks.macro import depth, handoff, importing, memory, mixed, threads, timers
+from benchmarks.macro import aio, depth, handoff, importing, memory, mixed, threads, timers, workers
 from benchmarks.micro import batches, calls, cycle, structures
 
 MICRO: tuple[Case, ...] = (*cycle.CASES, *calls.CASES, *batches.CASES, *structures.CASES)
@@ -13,6 +13,8 @@ MACRO: tuple[Case, ...] = (
     *handoff.CASES,
     *timers.CASES,
     *mixed.CASES,
+    *aio.CASES,
+    *workers.CASES,
 )
 CASES: dict[str, Case] = {case.name: case for case in (*MICRO, *MACRO)}
 PROBES: dict[str, Probe] = {

@@ -242,6 +242,39 @@ def thread_targets() -> list[Outcome]:
     ]
 
 
+def aio_targets() -> list[Outcome]:
+    """In one loop: the hand-off over asyncio.Queue's, the cycle over asyncio.PriorityQueue's."""
+    names = ["aio/handoff/jobqueue", "aio/handoff/asyncio_queue"]
+    rounds = interleaved([CASES[name] for name in names], rounds=15, warmup=1)
+    ours, theirs = ([percentile(samples, 50) for samples in rounds[name].outputs] for name in names)
+    note = f"{percentile(ours, 50) / 1_000:.1f} over {percentile(theirs, 50) / 1_000:.1f} us"
+    what = "p50 of the hand-off between tasks over asyncio.Queue's"
+    handoff = Outcome("aio_handoff", what, paired_ratio(ours, theirs), 1.5, "times", note=note)
+    names = ["aio/cycle/jobqueue", "aio/cycle/asyncio_queue"]
+    rounds = interleaved([CASES[name] for name in names], rounds=15, warmup=1)
+    cycle, queue = (rounds[name] for name in names)
+    what = "whole cycle, awaited, over put and get of asyncio.PriorityQueue"
+    note = f"{cycle.median:.0f} over {queue.median:.0f} ns"
+    ratio = paired_ratio(cycle.ns, queue.ns)
+    return [handoff, Outcome("aio_cycle", what, ratio, 1.0, "times", note=note)]
+
+
+def worker_targets() -> list[Outcome]:
+    """What a worker adds to each job, over a loop by hand that leases and completes."""
+    outcomes = []
+    for kind, limit in (("threads", 5.0), ("tasks", 10.0)):
+        names = [f"worker/{kind}/jobqueue", f"worker/{kind}/by_hand"]
+        rounds = interleaved([CASES[name] for name in names], rounds=15, warmup=1)
+        ours, by_hand = (rounds[name] for name in names)
+        more = [(a - b) / 1_000 for a, b in zip(ours.ns, by_hand.ns, strict=True)]
+        what = f"worker's overhead per job, {kind}"
+        note = f"{ours.median:.0f} over {by_hand.median:.0f} ns"
+        outcomes.append(
+            Outcome(f"worker_{kind}", what, percentile(more, 50), limit, "us", note=note)
+        )
+    return outcomes
+
+
 def collector_targets() -> list[Outcome]:
     figures = child.observe("collect/jobqueue")
     what = "gc.collect() with 1 million pending, more than with none"
@@ -266,6 +299,8 @@ TARGETS: dict[str, Callable[[], list[Outcome]]] = {
     "lateness": lateness_targets,
     "handoff": handoff_targets,
     "threads": thread_targets,
+    "aio": aio_targets,
+    "workers": worker_targets,
     "collector": collector_targets,
     "import": import_targets,
 }

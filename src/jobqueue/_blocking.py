@@ -9,7 +9,7 @@ Locking: nothing here holds a lock while it calls into the engine, except to sta
 import os
 import weakref
 from _thread import TIMEOUT_MAX, allocate_lock, get_ident
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from ._records import report_error
 
@@ -30,6 +30,12 @@ RETRY_NS: Final = 10**9
 """Pause of the timer thread after a look that failed, so that a broken clock does not spin it."""
 
 
+class Ticking(Protocol):
+    """What a timer thread serves: a controller, or the leases that a worker renews."""
+
+    def _tick(self) -> int | None: ...
+
+
 class TimerThread:
     """One daemon thread a controller, asleep until the next deadline.
 
@@ -38,7 +44,7 @@ class TimerThread:
 
     __slots__ = ("_signal", "_thread")
 
-    def __init__(self, engine: "WaitingEngine") -> None:
+    def __init__(self, engine: Ticking) -> None:
         import threading  # a program without timers need not wait for it
 
         signal = allocate_lock()
@@ -70,7 +76,7 @@ def _release(signal: "LockType") -> None:
         pass  # it has been told already, and is on its way
 
 
-def _run(ref: "weakref.ref[WaitingEngine]", signal: "LockType") -> None:
+def _run(ref: weakref.ref[Ticking], signal: "LockType") -> None:
     while True:
         engine = ref()
         if engine is None:

@@ -13,5 +13,6 @@ RunResult(success=True, result=b'hello world')
 """
 
 from ._controller import Attempt, Controller
+from ._worker import Worker
 
-__all__ = ["Attempt", "Controller"]
+__all__ = ["Attempt", "Controller", "Worker"]

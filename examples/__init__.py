@@ -1,0 +1,1 @@
+"""Programs to start from. The suite runs each of them: tests/unit/test_examples.py."""
