@@ -27,7 +27,7 @@ from jobqueue._unique cimport (
 
 cdef enum:
     SLOTS_MIN = 8                 # smallest hash table
-    SLOTS_KEPT = 16384            # one this small does not shrink again: a queue that comes and goes is common
+    SLOTS_KEPT = 16384            # one this small does not shrink: queues come and go
 
 cdef Timer probe_timer = Timer.__new__(Timer)
 cdef Py_ssize_t VIEW_STATE_OFFSET = <char *> &probe_timer.state - <char *> <void *> probe_timer
