@@ -331,7 +331,7 @@ cdef class Journal:
                     self.c.synced = self.syncing_to
                 self.syncing = False
                 gate_open(&self.gate, self.round & 1)
-                self.round += 1
+                self.round = self.round + 1
                 if done:
                     gate_open_one(&self.gate, self.round & 1)
                 else:
