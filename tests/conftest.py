@@ -57,7 +57,9 @@ passed_key = pytest.StashKey[bool]()
 
 
 @pytest.fixture(autouse=True)
-def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+def nothing_left_behind(
+    request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+) -> Iterator[None]:
     """Fail a test after which one of its threads still runs, or a native object still lives.
 
     Set up before a test's other fixtures, so that it looks when all of them are gone. A failed
@@ -73,6 +75,7 @@ def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
             thread.join(max(0.0, end - time.monotonic()))
         assert not [thread for thread in left if thread.is_alive()], "threads left behind"
         request.node.funcargs.clear()  # else pytest keeps what the fixtures made till later
+        caplog.get_records("call").clear()  # and what the tracebacks of its log records hold
         for _ in range(3):  # a cycle may come free only when another is gone
             if more_than(objects):
                 gc.collect()
