@@ -51,7 +51,8 @@ def test_service():
         thread.join(20)
     assert not thread.is_alive()
     assert queue.closed
-    del sys.modules["examples.service"]  # its queue is closed for good
+    for module in ("examples.service", "examples"):  # its queue is closed for good
+        del sys.modules[module]
 
 
 def test_crawler(tmp_path):
