@@ -7,6 +7,7 @@ VENV ?= .venv
 DEBUG_VENV ?= .venv-debug
 WHEEL_VENV ?= .venv-wheel
 SANITIZE_VENV ?= .venv-sanitize
+FREETHREADED_VENV ?= .venv-freethreaded
 # More arguments for pytest: make test ARGS="-k lease -x"
 ARGS ?=
 # More arguments for the demo: make demo LIMIT=300 WORKERS=8 SEED=2
@@ -26,7 +27,7 @@ STRICT := -X dev -W error
 COVERAGE = PYTHONPATH=$(ROOT)/build/coverage/src:$(ROOT) $(ROOT)/$(VENV)/bin/python -m coverage
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test debug-test sanitize-test wheel-test wheel portable coverage lint docs format bench bench-compare bench-micro bench-targets sdist build clean
+.PHONY: help demo test debug-test sanitize-test stress freethreaded wheel-test wheel portable coverage lint docs format bench bench-compare bench-micro bench-targets sdist build clean
 .PHONY: sim linearize fuzz
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -52,6 +53,13 @@ sanitize-test: $(SANITIZE_VENV)/.built $(SANITIZE_VENV)/.group-test ## the suite
 	PYTHONMALLOC=malloc LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
 		$(SANITIZE_VENV)/bin/python $(STRICT) -m pytest -p no:cacheprovider -m "not stress" \
 		tests/conformance tests/property tests/unit $(ARGS)
+
+stress: $(VENV)/.built $(VENV)/.group-test ## the long forms: races, signals, memory
+	$(VENV)/bin/python $(STRICT) -m pytest --long tests/stress tests/leaks $(ARGS)
+
+# PYTHON is a build of CPython without a GIL, as python3.13t. Newer releases of hypothesis have no wheel for 3.13t.
+freethreaded: $(FREETHREADED_VENV)/.built ## suite and races without a GIL: make freethreaded PYTHON=python3.13t
+	$(FREETHREADED_VENV)/bin/python $(STRICT) -m pytest -p no:cacheprovider $(ARGS)
 
 wheel-test: $(WHEEL_VENV)/.built $(WHEEL_VENV)/.group-test ## the suite on the wheel as users get it
 	$(WHEEL_VENV)/bin/python $(STRICT) -m pytest -p no:cacheprovider $(ARGS)
@@ -130,7 +138,8 @@ build: $(VENV)/.group-build ## source distribution and wheel, in dist/
 	$(VENV)/bin/python -m build --outdir dist
 
 clean: ## remove everything that was built, the environments too
-	rm -rf build dist $(VENV) $(DEBUG_VENV) $(SANITIZE_VENV) $(WHEEL_VENV) src/*.egg-info .coverage
+	rm -rf build dist $(VENV) $(DEBUG_VENV) $(SANITIZE_VENV) $(FREETHREADED_VENV) \
+		$(WHEEL_VENV) src/*.egg-info .coverage
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests benchmarks -name '*.so' -delete -o -name '*.pyc' -delete
 
@@ -203,6 +212,14 @@ $(SANITIZE_VENV)/.built: $(NATIVE) $(PURE) $(METADATA) $(SANITIZE_VENV)/.group-b
 	$(call COPY_TREE,sanitize)
 	cd build/sanitize && SANITIZE=1 $(ROOT)/$(SANITIZE_VENV)/bin/python $(PIP_INSTALL) \
 		--no-build-isolation --force-reinstall '.[demo]'
+	@touch $@
+
+$(FREETHREADED_VENV)/.built: $(NATIVE) $(PURE) $(METADATA) $(FREETHREADED_VENV)/.made
+	$(FREETHREADED_VENV)/bin/python -c "import sys; assert not sys._is_gil_enabled(), 'it has a GIL'"
+	$(FREETHREADED_VENV)/bin/python $(PIP_INSTALL) 'setuptools>=77' 'cython>=3.1' pytest 'hypothesis<=6.155.2' rich
+	$(call COPY_TREE,freethreaded)
+	cd build/freethreaded && $(ROOT)/$(FREETHREADED_VENV)/bin/python $(PIP_INSTALL) \
+		--no-build-isolation --force-reinstall .
 	@touch $@
 
 build/coverage/.built: $(NATIVE) $(PURE) $(VENV)/.built

@@ -16,6 +16,7 @@ PATIENCE_S = 10.0
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, help="of the random choices in tests, to repeat a run")
+    parser.addoption("--long", action="store_true", help="long forms of the tests that have one")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -34,6 +35,13 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 def seed(request: pytest.FixtureRequest) -> int:
     """The run's seed; pytest's header shows it."""
     value: int = request.config.getoption("--seed")
+    return value
+
+
+@pytest.fixture
+def long(request: pytest.FixtureRequest) -> bool:
+    """Whether a test with a long form is to run that."""
+    value: bool = request.config.getoption("--long")
     return value
 
 

@@ -3,12 +3,13 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
-from jobqueue._types cimport HAS_GIL, clock_mono_ns
-from jobqueue._job cimport Job
+from jobqueue._types cimport HAS_GIL, clock_mono_ns, lock_acquire, lock_release, ref_drop
+from jobqueue._job cimport Job, job_object
 from jobqueue._state cimport (
-    OK, engine_t, engine_wake_ns, kind_t, queue_t, record_t, refusal_t, registry_find, status_t,
+    OK, engine_t, engine_wake_ns, kind_t, object_of, queue_t, record_t, refusal_t, registry_find,
+    status_t,
 )
-from jobqueue._records cimport Registry, RunRecord, registry_now
+from jobqueue._records cimport Registry, RunRecord, record_object, registry_now
 from jobqueue._queues cimport QueueController, WorkQueue
 
 cdef enum:
@@ -88,7 +89,11 @@ cdef inline int verb_change(EngineBase self, Py_ssize_t size) except -1:
 cdef inline int64_t verb_fired_now(EngineBase self) except? -1:
     """The time, with all that is due at it done."""
     cdef int64_t now_ns = verb_now(self)
-    if engine_wake_ns(self.e) <= now_ns:
+    cdef int64_t wake_ns
+    lock_acquire(&self.e.lock)
+    wake_ns = engine_wake_ns(self.e)
+    lock_release(&self.e.lock)
+    if wake_ns <= now_ns:
         if self.fire(now_ns):
             now_ns = verb_now(self)
         verb_enter(self)  # a hook may have closed it
@@ -96,8 +101,12 @@ cdef inline int64_t verb_fired_now(EngineBase self) except? -1:
 
 cdef inline bint verb_is_watched(EngineBase self) noexcept:
     """Whether somebody must be told of what a verb did."""
-    return (self.e.woken_first != NULL or engine_wake_ns(self.e) < self.thread_wake_ns
-            or self.e.unsettled)
+    cdef bint watched
+    lock_acquire(&self.e.lock)
+    watched = (self.e.woken_first != NULL or engine_wake_ns(self.e) < self.thread_wake_ns
+               or self.e.unsettled)
+    lock_release(&self.e.lock)
+    return watched
 
 cdef inline int verb_leave(EngineBase self, status_t status, const uint8_t *id) except -1:
     """What each verb does last, without the lock."""
@@ -128,6 +137,17 @@ cdef inline queue_t *queue_of(EngineBase self, void *name) noexcept:
     if slot.name == name:
         return slot.queue
     return self.queue_look_up(<object> <PyObject *> name, slot)
+
+cdef inline RunRecord record_taken(record_t *record):
+    """The record that queue_take returned."""
+    cdef RunRecord taken = record_object(record)
+    if not HAS_GIL:
+        ref_drop(object_of(record))
+    return taken
+
+cdef inline object job_taken(record_t *record):
+    """The job of the record that queue_take returned."""
+    return job_object(record.job) if HAS_GIL else job_object(record_taken(record).c.job)
 
 cdef inline queue_t *queue_for(EngineBase self, Job job) noexcept:
     """The queue that is to hold a job, or NULL if there is none of its name yet."""

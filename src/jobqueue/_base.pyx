@@ -251,8 +251,12 @@ cdef class EngineBase:
         return 0
 
     cdef int leave_waking(self) except -1:
+        cdef bint late
         wake_all(self.e)
-        if engine_wake_ns(self.e) < self.thread_wake_ns:
+        lock_acquire(&self.e.lock)
+        late = engine_wake_ns(self.e) < self.thread_wake_ns
+        lock_release(&self.e.lock)
+        if late:
             try:
                 self._poke()
             except Exception as error:  # what the verb did stands, and leases still look at the time
@@ -328,7 +332,9 @@ cdef class EngineBase:
 
     def _poked(self, int64_t wake_ns):
         """Note that the timer thread has been told to look by then."""
+        lock_acquire(&self.e.lock)
         self.thread_wake_ns = wake_ns
+        lock_release(&self.e.lock)
 
     def _note_reserve(self, Py_ssize_t size):
         """Make room for what is to be noted, or raise; whoever keeps a journal has it."""
@@ -342,12 +348,16 @@ cdef class EngineBase:
     def _shut(self):
         """Close: every blocked call ends with ClosedError. Returns False if it was closed before."""
         cdef WorkQueue queue
+        cdef list queues
         if self.shut == SHUT_CLOSED:
             return False
         verb_enter(self)
-        self.shut = SHUT_CLOSED
         lock_acquire(&self.e.lock)
-        for queue in list(self.own_queues._by_name.values()):
+        self.shut = SHUT_CLOSED  # from here on nobody begins to wait
+        lock_release(&self.e.lock)
+        queues = list(self.own_queues._by_name.values())
+        lock_acquire(&self.e.lock)
+        for queue in queues:
             while queue.c.first_link != NULL:
                 wait_end(self.e, queue.c.first_link.wait, OUTCOME_CLOSED)
         engine_end_waits(self.e, OUTCOME_CLOSED)
@@ -355,6 +365,17 @@ cdef class EngineBase:
         wake_all(self.e)
         self.registry.owner = None
         return True
+
+    def _fork_begin(self):
+        """Before a fork without the GIL: nobody else is in the middle of a transition. False: closed."""
+        if self.shut == SHUT_CLOSED or self.shut == SHUT_UNBUILT:
+            return False
+        lock_acquire(&self.e.lock)
+        return True
+
+    def _fork_end(self):
+        """After a fork, on both sides."""
+        lock_release(&self.e.lock)
 
     def _forked(self):
         """In a forked child: forget the waits of threads that are not here."""
@@ -431,6 +452,8 @@ cdef class EngineBase:
                 _errors.InvalidNameError, "names", "a str or a sequence of them", names)
         try:
             names = list(names)
+        except MemoryError:
+            raise
         except Exception:  # whatever a hostile object raises, it is no sequence
             _errors.raise_wrong_type(
                 _errors.InvalidNameError, "names", "a str or a sequence of them", names)
@@ -443,4 +466,9 @@ cdef class EngineBase:
         return read
 
     cdef list queues_known(self, list names):
-        return [queue for queue in [self.by_name.get(name) for name in names] if queue is not None]
+        cdef list found = []
+        for name in names:
+            queue = self.by_name.get(name)
+            if queue is not None:
+                found.append(queue)
+        return found

@@ -8,7 +8,8 @@ Locking: nothing here holds a lock while it calls into the engine, except to sta
 
 import os
 import weakref
-from _thread import TIMEOUT_MAX, allocate_lock, get_ident
+from _thread import TIMEOUT_MAX, RLock, allocate_lock, get_ident
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ._records import report_error
@@ -42,7 +43,7 @@ class TimerThread:
     It holds no reference to its controller while it sleeps, and ends with it.
     """
 
-    __slots__ = ("_signal", "_thread")
+    __slots__ = ("_signal", "_starting", "_thread")
 
     def __init__(self, engine: Ticking) -> None:
         import threading  # a program without timers need not wait for it
@@ -50,26 +51,33 @@ class TimerThread:
         signal = allocate_lock()
         signal.acquire()
         self._signal: Final = signal
-        ref = weakref.ref(engine, lambda _: _release(signal))
+        self._starting: Final = RLock()  # a handler of a signal may join
+        # Bound: at the end of the interpreter the names of a module go before controllers do.
+        ref = weakref.ref(engine, partial(_release, signal))
         self._thread: Final = threading.Thread(
             target=_run, args=(ref, signal), name="jobqueue-timers", daemon=True
         )
 
     def start(self) -> None:
         """Begin, once its controller knows it, so that a hook may close that at once."""
-        self._thread.start()
+        with self._starting:
+            self._thread.start()
 
     def poke(self) -> None:
         """Make it look at the deadlines now."""
         _release(self._signal)
 
     def join(self) -> None:
-        """Wait for its end, unless it is the calling thread."""
-        if self._thread.ident != get_ident():
+        """Wait for its end, unless it is the calling thread or one that has not begun."""
+        if self._thread.ident == get_ident():
+            return
+        with self._starting:  # whoever joins may come before the start is over
+            running = self._thread.is_alive()
+        if running:
             self._thread.join()
 
 
-def _release(signal: "LockType") -> None:
+def _release(signal: "LockType", _: object = None) -> None:
     try:
         signal.release()
     except RuntimeError:
@@ -99,13 +107,30 @@ class Fleet:
         self.starting = allocate_lock()
         """Held while a timer thread is started."""
         self._members: weakref.WeakSet[WaitingEngine] = weakref.WeakSet()
+        self._joining = RLock()  # a handler of a signal may fork
+        self._forking: list[WaitingEngine] = []
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._forked)
+            os.register_at_fork(
+                before=self._fork_begin, after_in_parent=self._fork_end, after_in_child=self._forked
+            )
 
     def join(self, engine: "WaitingEngine") -> None:
-        self._members.add(engine)
+        with self._joining:
+            self._members.add(engine)
+
+    def _fork_begin(self) -> None:
+        """No thread is in the middle of a transition when the process forks."""
+        self._joining.acquire()
+        self._forking = [engine for engine in list(self._members) if engine._fork_begin()]
+
+    def _fork_end(self) -> None:
+        for engine in self._forking:
+            engine._fork_end()
+        self._forking = []
+        self._joining.release()
 
     def _forked(self) -> None:
+        self._fork_end()
         self.starting = allocate_lock()  # its holder may not be here
         for engine in list(self._members):
             engine._forked()

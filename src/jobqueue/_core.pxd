@@ -8,12 +8,12 @@ from jobqueue._types cimport ID_SIZE, job_t
 from jobqueue._job cimport Job
 from jobqueue._state cimport queue_t, record_t
 from jobqueue._records cimport RunRecord
-from jobqueue._queues cimport WorkQueue
 from jobqueue._base cimport EngineBase
 
 cdef struct entrant_t:            # one job of add_many
     record_t *record              # owned
     int64_t created_ns            # its stamp from before
+    uint8_t named                 # whether its queue was shown before
 
 cdef struct answer_t:             # one pair of complete_many
     const job_t *job              # NULL: the id is not that of a Job at hand
@@ -47,8 +47,9 @@ cdef class Engine(EngineBase):
     cdef int enqueue(self, object job, bint scheduled) except -1
     cdef record_t *entrant_new(self, object job, Py_ssize_t index) except NULL
     cdef int queues_make(self, entrant_t *entrants, Py_ssize_t count, int64_t now_ns) except -1
-    cdef int take_from_one(
-            self, WorkQueue queue, Py_ssize_t most, int64_t now_ns, list leased) except -1
+    cdef object lease_leave(self, RunRecord record, uint8_t prior_state, bint detailed)
+    cdef Py_ssize_t take_many(
+            self, list names, Py_ssize_t most, list leased, Py_ssize_t count) except -1
     cdef int undo_fresh(self, Job job) except -1
     cdef record_t *take_any(self, list queues, int64_t now_ns, uint8_t *prior_state) except? NULL
     cdef Py_ssize_t choose(self, Py_ssize_t n) except -1

@@ -1,17 +1,17 @@
 """Engine: the non-blocking verbs, each one crossing into native code once."""
 
 from cpython.bytes cimport PyBytes_CheckExact, PyBytes_GET_SIZE
+from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint64_t
-from libc.stdlib cimport free, malloc
 
 from jobqueue._types cimport (
-    HAS_GIL, JOB_UNIQUE, NEVER_NS, RESULT_MAX_SIZE, lock_acquire, lock_release,
-    ref_drop,
+    HAS_GIL, JOB_UNIQUE, NEVER_NS, RESULT_MAX_SIZE, lock_acquire, lock_release, ref_drop, ref_take,
 )
 from jobqueue._skiplist cimport skiplist_len
 from jobqueue._job cimport (
-    ID, Job, id_object, id_read, ids_ahead, job_object, result_plain, result_read, timeout_read, ttr_read,
+    ID, Job, id_object, id_read, ids_ahead, job_object, result_plain, result_read, timeout_read,
+    ttr_read,
 )
 from jobqueue._state cimport (
     ANY_ATTEMPT, DUPLICATE_JOB, DUPLICATE_KEY, DUPLICATE_RESULT, NOTE_BATCH, NOTE_BATCH_END, NOT_FOUND,
@@ -27,8 +27,9 @@ from jobqueue._records cimport RunRecord, record_make, record_new, record_object
 from jobqueue._queues cimport WorkQueue, queue_get
 from jobqueue._base cimport (
     SHUT_OPEN, EngineBase, at_index, count_read, queue_for, raise_refused, raise_refused_at,
-    raise_status_at, record_find, verb_change, verb_enter, verb_fired_now, verb_is_watched, verb_leave,
-    verb_now,
+    SHUT_OPEN, EngineBase, at_index, count_read, job_taken, queue_for, raise_refused,
+    raise_refused_at, raise_status_at, record_find, record_taken, verb_change, verb_enter,
+    verb_fired_now, verb_is_watched, verb_leave, verb_now,
 )
 
 from . import errors as _errors
@@ -81,12 +82,15 @@ cdef status_t entrants_add(
     for i in range(count):
         record = entrants[i].record
         entrants[i].created_ns = record.job.tie.created_ns
+        entrants[i].named = record.queue.named
         status = job_add(engine, record, now_ns)
         if status != OK:
             at[0] = i
             while i > 0:
                 i -= 1
-                job_unadd(engine, entrants[i].record, entrants[i].created_ns)
+                record = entrants[i].record
+                job_unadd(engine, record, entrants[i].created_ns)
+                record.queue.named = entrants[i].named
             engine.created_last_ns = created_last_ns
             note(engine, NULL, NOTE_BATCH_END)
             return status
@@ -181,6 +185,8 @@ cdef inline record_t *queue_take(
     if not queue.paused:
         lock_acquire(&self.e.lock)
         record = job_lease(self.e, queue, now_ns, prior_state)
+        if not HAS_GIL and record != NULL:  # else another thread might end it now
+            ref_take(object_of(record))
         lock_release(&self.e.lock)
     return record
 
@@ -262,7 +268,8 @@ cdef class Engine(EngineBase):
         cdef Py_ssize_t count = len(taken)
         cdef Py_ssize_t made = 0
         cdef Py_ssize_t at = 0
-        cdef entrant_t *entrants = <entrant_t *> malloc(<size_t> (count + 1) * sizeof(entrant_t))
+        cdef entrant_t *entrants = <entrant_t *> PyMem_RawMalloc(
+            <size_t> (count + 1) * sizeof(entrant_t))
         cdef Job refused = None
         cdef status_t status
         cdef refusal_t why
@@ -286,7 +293,7 @@ cdef class Engine(EngineBase):
             while made > 0:
                 made -= 1
                 ref_drop(object_of(entrants[made].record))
-            free(entrants)
+            PyMem_RawFree(entrants)
         verb_leave(self, OK, NULL)
         if status != OK:
             raise_refused_at(status, refused, &why, at)
@@ -393,9 +400,13 @@ cdef class Engine(EngineBase):
         """As lease, but None where that would wait; _lease_begin is how to."""
         return self.lease_any(names, timeout, detailed, False)
 
-    def _lease_attempt(self, names, timeout):
-        """As lease, but (job, number of the attempt, monotonic ns of its deadline). For Attempt."""
-        return self.lease_any(names, timeout, True, True)
+    def _lease_attempt(self, names, timeout, list into not None):
+        """As lease, but job, number of the attempt, monotonic ns of its deadline, into a list of 3."""
+        into[0], into[1], into[2] = self.lease_any(names, timeout, True, True)
+
+    def _unlease(self, Job job not None):
+        """Undo the lease of a job that nobody has seen."""
+        self.undo_fresh(job)
 
     cdef object lease_any(self, object names, object timeout, bint detailed, bint may_wait):
         cdef int64_t timeout_ms
@@ -403,7 +414,6 @@ cdef class Engine(EngineBase):
         cdef record_t *record = NULL
         cdef uint8_t prior_state = 0
         cdef queue_t *queue
-        cdef object leased
         if type(names) is str:
             queue = self.queue_known(names)
             timeout_ms = timeout_read(timeout, "timeout")
@@ -418,18 +428,23 @@ cdef class Engine(EngineBase):
             now_ns = verb_fired_now(self)
             record = self.take_any(self.queues_known(names), now_ns, &prior_state)
         if record != NULL:
-            leased = lease_object(record, record.attempts, detailed)
-            if verb_is_watched(self):
-                try:
-                    self.leave_slow()
-                except BaseException:  # Ctrl-C while the timer thread was told
-                    self.undo(record_object(record), prior_state)
-                    raise
-            return leased
+            if detailed or verb_is_watched(self):
+                return self.lease_leave(record_taken(record), prior_state, detailed)
+            return job_taken(record)
         verb_leave(self, OK, NULL)
         if timeout_ms > 0 and not may_wait:
             return None
         return self.lease_wait(names, timeout_ms, detailed)
+
+    cdef object lease_leave(self, RunRecord record, uint8_t prior_state, bint detailed):
+        """What a lease does last, where that may fail."""
+        try:
+            leased = lease_object(&record.c, record.c.attempts, detailed)
+            verb_leave(self, OK, NULL)
+        except BaseException:  # no memory, or Ctrl-C while the timer thread was told
+            self.undo(record, prior_state)
+            raise
+        return leased
 
     cdef int undo(self, RunRecord record, uint8_t prior_state) except -1:
         """Undo a lease that its caller will never see."""
@@ -456,61 +471,71 @@ cdef class Engine(EngineBase):
         cdef Py_ssize_t most = count_read(n, "n", 1)
         cdef int64_t timeout_ms = timeout_read(timeout, "timeout")
         verb_change(self, min(most, LEASES_NOTED) * NOTE_SIZE)
-        cdef list leased = self._take_many(read, most)
-        if leased:
-            return leased
-        first = self.lease_wait(read, timeout_ms, False)
-        if most == 1 or self.shut != SHUT_OPEN:
-            return [first]
-        try:
-            return [first, *self._take_many(read, most - 1)]
-        except Exception as error:  # the first is leased all the same
-            report_unraisable(error, self.lease_many)
-            return [first]
+        cdef list leased = [None]
+        if self.take_many(read, most, leased, 0) == 0:
+            leased[0] = self.lease_wait(read, timeout_ms, False)
+            if most > 1 and self.shut == SHUT_OPEN:
+                try:
+                    self.take_many(read, most, leased, 1)
+                except Exception as error:  # the first is leased all the same
+                    report_unraisable(error, self.lease_many)
+        return leased
 
     def _take_many(self, list names, Py_ssize_t most):
         """Lease up to so many jobs that are ready now."""
+        cdef list leased = [None]
+        return leased if self.take_many(names, most, leased, 0) else []
+
+    cdef Py_ssize_t take_many(
+            self, list names, Py_ssize_t most, list leased, Py_ssize_t count) except -1:
+        """Lease jobs that are ready now until ``most`` are in a list that has ``count``. How many are.
+
+        There is room for them before the first is leased: none is lost for want of memory.
+        """
         cdef int64_t now_ns = verb_fired_now(self)
         cdef list queues = self.queues_known(names)
-        cdef list leased = []
+        cdef Py_ssize_t first = count
+        cdef Py_ssize_t room = count
+        cdef WorkQueue queue
         cdef record_t *record
         cdef uint8_t prior_state = 0
+        for queue in queues:
+            if has_work(queue):
+                room += skiplist_len(&queue.c.ready)
+        room = min(room, most)
+        leased.extend([None] * (room - len(leased)))
         try:
-            if len(queues) == 1:
-                self.take_from_one(<WorkQueue> queues[0], most, now_ns, leased)
-            else:
-                while len(leased) < most:
+            while count < room:
+                if len(queues) == 1:
+                    record = queue_take(self, &(<WorkQueue> queues[0]).c, now_ns, &prior_state)
+                else:
                     record = self.take_any(queues, now_ns, &prior_state)
-                    if record == NULL:
-                        break
-                    leased.append(job_object(record.job))
+                if record == NULL:
+                    break
+                leased[count] = job_taken(record)
+                count += 1
+            del leased[max(count, 1):]
             verb_leave(self, OK, NULL)
-        except BaseException:  # a broken rng, or Ctrl-C
-            for job in reversed(leased):
-                self.undo_fresh(<Job> job)
+        except BaseException:  # a broken rng, no memory, or Ctrl-C
+            while count > first:
+                count -= 1
+                self.undo_fresh(<Job> leased[count])
+            del leased[max(first, 1):]
             raise
-        return leased
-
-    cdef int take_from_one(
-            self, WorkQueue queue, Py_ssize_t most, int64_t now_ns, list leased) except -1:
-        cdef record_t *record
-        cdef uint8_t prior_state
-        while len(leased) < most:
-            record = queue_take(self, &queue.c, now_ns, &prior_state)
-            if record == NULL:
-                break
-            leased.append(job_object(record.job))
-        return 0
+        return count
 
     cdef int undo_fresh(self, Job job) except -1:
         """Undo the lease of a job that nobody has seen since."""
         cdef record_t *record
+        cdef RunRecord held = None
         lock_acquire(&self.e.lock)
         record = registry_find(self.e, job.c.tie.id)
-        lock_release(&self.e.lock)
         if record != NULL:
+            held = record_object(record)
+        lock_release(&self.e.lock)
+        if held is not None:
             first = record.attempts == 1 and record.fails == 0
-            self.undo(record_object(record), STATE_NEW if first else STATE_PENDING)
+            self.undo(held, STATE_NEW if first else STATE_PENDING)
         return 0
 
     def start_attempt(self, id):
@@ -609,7 +634,8 @@ cdef class Engine(EngineBase):
         cdef list taken = list(pairs)
         cdef Py_ssize_t count = len(taken)
         cdef list kept = None     # results that the pairs do not hold as they are
-        cdef answer_t *answers = <answer_t *> malloc(<size_t> (count + 1) * sizeof(answer_t))
+        cdef answer_t *answers = <answer_t *> PyMem_RawMalloc(
+            <size_t> (count + 1) * sizeof(answer_t))
         cdef status_t status
         cdef Py_ssize_t i
         cdef Py_ssize_t at = 0
@@ -631,7 +657,7 @@ cdef class Engine(EngineBase):
             if status != OK:
                 raise_status_at(status, answer_id(&answers[at]), at)
         finally:
-            free(answers)
+            PyMem_RawFree(answers)
 
     def touch(self, id, ttr=None, *, attempt=None):
         """Start the TTR of a leased job again: its own, or ``ttr`` (ms or timedelta). O(1).
@@ -749,32 +775,6 @@ cdef class Engine(EngineBase):
         lock_release(&self.e.lock)
         verb_leave(self, status, data)
 
-    def handle_expire(self, f):
-        """Replace the function that TTL timers call: ``f(id)``. None puts expire back."""
-        if f is not None and not callable(f):
-            raise TypeError(f"f must be callable or None, not {_errors.shown(f)}")
-        verb_enter(self)
-        self.expire_hook = f
-        self.e.expire_hooked = f is not None or self.e.shadow != NULL
-
-    def expire_func(self):
-        """The function that TTL timers call; ``expire`` unless it was replaced."""
-        verb_enter(self)
-        return self.expire if self.expire_hook is None else self.expire_hook
-
-    def handle_timeout_attempt(self, f):
-        """Replace the function that TTR timers call: ``f(id)``. None puts timeout_attempt back."""
-        if f is not None and not callable(f):
-            raise TypeError(f"f must be callable or None, not {_errors.shown(f)}")
-        verb_enter(self)
-        self.timeout_hook = f
-        self.e.timeout_hooked = f is not None or self.e.shadow != NULL
-
-    def timeout_attempt_func(self):
-        """The function that TTR timers call; ``timeout_attempt`` unless it was replaced."""
-        verb_enter(self)
-        return self.timeout_attempt if self.timeout_hook is None else self.timeout_hook
-
 
 cdef inline bint has_work(WorkQueue queue) noexcept:
     return not queue.c.paused and skiplist_len(&queue.c.ready) > 0
@@ -789,4 +789,4 @@ cdef object lease_timeout(object names, object timeout):
     if isinstance(names, str):
         names = [names]
     return _errors.WaitTimeoutError(
-        f"no job of {', '.join([repr(name) for name in names])} within {timeout} ms")
+        f"no job of {str(list(names)).strip('[]')} within {timeout} ms")

@@ -196,8 +196,15 @@ class GeneralController(Controller):
     def lease(self, names: str | Sequence[str], timeout: Duration) -> Job:
         return self._lease_general(names, timeout, False)  # type: ignore[no-any-return]
 
-    def _lease_attempt(self, names: str | Sequence[str], timeout: Duration) -> tuple[Job, int, int]:
-        return self._lease_general(names, timeout, True)  # type: ignore[no-any-return]
+    def _lease_attempt(
+        self, names: str | Sequence[str], timeout: Duration, into: list[object]
+    ) -> None:
+        into[:] = self._lease_general(names, timeout, True)
+
+    def _unlease(self, job: Job) -> None:
+        with self._lock:
+            super()._unlease(job)
+            self._settle(job)
 
     def lease_many(self, names: str | Sequence[str], n: int, timeout: Duration) -> list[Job]:
         super()._lease_arguments(names, 0)

@@ -13,8 +13,8 @@ Complexity: O(log n) in the jobs of one queue, O(1) in everything else, if not s
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from jobqueue._types cimport (
-    JOB_CREATED_GIVEN, JOB_UNIQUE, NEVER_NS, NS_PER_MS, TIMER_ARMED, TIMER_CANCELLED, TIMER_FIRED,
-    TIMER_IDLE, job_t, object_books, prefetch, ref_drop, ref_take, slot_books, timer_t,
+    HAS_GIL, JOB_CREATED_GIVEN, JOB_UNIQUE, NEVER_NS, NS_PER_MS, TIMER_ARMED, TIMER_CANCELLED,
+    TIMER_FIRED, TIMER_IDLE, job_t, object_books, prefetch, ref_drop, ref_take, slot_books, timer_t,
 )
 from jobqueue._skiplist cimport skiplist_ahead, skiplist_first
 from jobqueue._wheel cimport wheel_arm, wheel_cancel, wheel_check, wheel_pop_due
@@ -27,8 +27,9 @@ from jobqueue._state cimport (
     OUTCOME_GONE, OUTCOME_LEASED, OUTCOME_NONE, OUTCOME_PROCESSED, OUTCOME_TIMEOUT, PLACE_NONE,
     PLACE_SCHEDULED, QUEUE_OUT_OF_SYNC, STATE_COMPLETED, STATE_FAILED, STATE_LEASED, STATE_NEW,
     STATE_PENDING, WAIT_RUN, attempts_remain, dead_enter, dead_leave, dead_next, engine_due_ns,
-    engine_t, extras_end, key_check, key_take, kind_t, note, object_of, outcome_t, queue_add,
-    queue_awake, queue_due_ns, queue_find, queue_pop, queue_postpone, queue_remove,
+    engine_t, extras_end, job_acquire, job_release_lock, key_check, key_take, kind_t, note, object_of,
+    outcome_t, queue_add, queue_awake, queue_due_ns, queue_find, queue_pop, queue_postpone,
+    queue_remove,
     queue_schedule, queue_t, record_processed, record_t, registry_add, registry_find,
     registry_prefetch, registry_remove, scheduled_end, state_set, status_t, timer_end, ttl_arm,
     ttl_start_ns, view_end, wait_end, wait_t, waits_end,
@@ -155,6 +156,17 @@ cdef bint lease_undo(engine_t *engine, wait_t *wait, int64_t now_ns) noexcept no
 cdef status_t job_enter(
         engine_t *engine, record_t *record, int64_t due_ns, int64_t now_ns) noexcept nogil:
     """Register a record and place it: in scheduled if it has a due time, else in ready."""
+    cdef status_t status
+    if HAS_GIL:
+        return job_enter_alone(engine, record, due_ns, now_ns)
+    job_acquire(record.job)
+    status = job_enter_alone(engine, record, due_ns, now_ns)
+    job_release_lock(record.job)
+    return status
+
+
+cdef status_t job_enter_alone(
+        engine_t *engine, record_t *record, int64_t due_ns, int64_t now_ns) noexcept nogil:
     cdef job_t *job = record.job
     cdef int64_t created_old_ns = job.tie.created_ns
     cdef bint stamped = not job.flags & JOB_CREATED_GIVEN and job.held == 0
@@ -248,7 +260,13 @@ cdef void job_unadd(engine_t *engine, record_t *record, int64_t created_ns) noex
     engine.added_count -= 1
     ref_take(object_of(record))
     job_drop(engine, record, OUTCOME_GONE)
-    record.job.tie.created_ns = created_ns
+    if HAS_GIL:
+        record.job.tie.created_ns = created_ns
+    else:
+        job_acquire(record.job)
+        if record.job.held == 0:  # else another engine goes by the stamp
+            record.job.tie.created_ns = created_ns
+        job_release_lock(record.job)
     ref_drop(object_of(record))
 
 

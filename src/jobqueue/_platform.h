@@ -136,14 +136,28 @@ static inline void jq_unlock(jq_lock_t *lock) { (void)lock; }
 #define JQ_HAS_GIL 1
 #endif
 
-/* ---- longest sleep on a lock that Ctrl-C does not end (us); -1: it does end it ---- */
-#ifndef JQ_SLEEP_MAX_US
-#ifdef _WIN32
-#define JQ_SLEEP_MAX_US 50000
+/* ---- a count up to 255, which then stays, of what engines with locks of their own share ---- */
+static inline void jq_hold(uint8_t *held)
+{
+#ifdef Py_GIL_DISABLED
+    uint8_t n = _Py_atomic_load_uint8_relaxed(held);
+    while (n < 255 && !_Py_atomic_compare_exchange_uint8(held, &n, (uint8_t)(n + 1))) {
+    }
 #else
-#define JQ_SLEEP_MAX_US -1
+    *held = (uint8_t)(*held + (*held < 255));
 #endif
+}
+
+static inline void jq_unhold(uint8_t *held)
+{
+#ifdef Py_GIL_DISABLED
+    uint8_t n = _Py_atomic_load_uint8_relaxed(held);
+    while (0 < n && n < 255 && !_Py_atomic_compare_exchange_uint8(held, &n, (uint8_t)(n - 1))) {
+    }
+#else
+    *held = (uint8_t)(*held - (0 < *held && *held < 255));
 #endif
+}
 
 /* ---- hint that memory will be read soon ---- */
 #if defined(__GNUC__) || defined(__clang__)
@@ -219,7 +233,9 @@ static inline void jq_type_set(PyObject *type, void *call, void *make, void *all
 }
 
 /* ---- counts of live objects, in debug builds ---- */
-#ifdef JQ_DEBUG
+#if defined(JQ_DEBUG) && defined(Py_GIL_DISABLED)
+#define JQ_COUNT(counter, by) ((void)_Py_atomic_add_ssize(&(counter), (by)))
+#elif defined(JQ_DEBUG)
 #define JQ_COUNT(counter, by) ((counter) += (by))
 #else
 #define JQ_COUNT(counter, by) ((void)0)

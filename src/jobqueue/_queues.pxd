@@ -16,6 +16,7 @@ cdef class WorkQueue:
 cdef class QueueController:
     cdef readonly dict _by_name   # str -> WorkQueue
     cdef Registry registry        # of the engine it is attached to, or None
+    cdef lock_t making            # held while a queue is made, before the engine's lock
 
 cdef class Inspector:
     cdef WorkQueue queue

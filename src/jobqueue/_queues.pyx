@@ -10,7 +10,7 @@ cimport cython
 from libc.stdint cimport int64_t
 
 from jobqueue._types cimport (
-    NEVER_NS, TIMER_ARMED, TIMER_CANCELLED, lock_acquire, lock_release, ref_drop, ref_take,
+    HAS_GIL, NEVER_NS, TIMER_ARMED, TIMER_CANCELLED, lock_acquire, lock_release, ref_drop, ref_take,
     sortkey_t,
 )
 from jobqueue._skiplist cimport (
@@ -20,13 +20,14 @@ from jobqueue._skiplist cimport (
 from jobqueue._job cimport Job, job_object, name_read
 from jobqueue._state cimport (
     PLACE_NONE, PLACE_SCHEDULED, STATE_LEASED, due_update, engine_reserve_queues, engine_t,
-    object_of, queue_add, queue_awake, queue_clear, queue_find, queue_init, queue_pop, queue_remove,
-    queue_schedule, queue_t, record_processed, record_t, registry_add_by_hand, registry_find,
-    scheduled_end, ttl_arm, ttl_start_ns,
+    job_acquire, job_release_lock, object_of, queue_add, queue_awake, queue_clear, queue_find,
+    queue_init, queue_pop, queue_remove, queue_schedule, queue_t, record_processed, record_t,
+    registry_add_by_hand, registry_find, scheduled_end, ttl_arm, ttl_start_ns,
 )
 from jobqueue._life cimport queue_offer
 from jobqueue._records cimport (
-    Registry, RunRecord, record_new, record_object, registry_now, wake_all,
+    Registry, RunRecord, homes_acquire, homes_release, record_new, record_object, registry_now,
+    wake_all,
 )
 
 from types import MappingProxyType
@@ -57,6 +58,8 @@ cdef int place_by_hand(WorkQueue self, Job job, bint scheduled) except -1:
     cdef record_t *record
     cdef int done = 0
     lock_acquire(self.lock)
+    if not HAS_GIL:
+        job_acquire(&job.c)
     record = NULL if queue_find(&self.c, &job.c) != NULL else record_for(self, job, private)
     if record != NULL and scheduled:
         done = queue_schedule(&self.c, record, job.c.time_ns)
@@ -64,8 +67,10 @@ cdef int place_by_hand(WorkQueue self, Job job, bint scheduled) except -1:
             record.scheduled = TIMER_ARMED
     elif record != NULL:
         done = queue_add(&self.c, record)
-        if done == 1 and record.home != NULL:
-            queue_offer(record.home, &self.c, now_ns)
+    if not HAS_GIL:
+        job_release_lock(&job.c)
+    if done == 1 and not scheduled and record.home != NULL:
+        queue_offer(record.home, &self.c, now_ns)
     lock_release(self.lock)
     if self.c.engine != NULL:
         wake_all(self.c.engine)
@@ -106,7 +111,9 @@ cdef class WorkQueue:
         self.lock = &self.own_lock
 
     def __dealloc__(self):
+        lock_acquire(self.lock)
         queue_clear(&self.c)  # its engine is alive: self.registry is cleared after this
+        lock_release(self.lock)
 
     def add(self, Job job not None):
         """Put a job into ready. False: it is here already. O(log n)."""
@@ -189,12 +196,17 @@ cdef class WorkQueue:
 
     def _check(self):
         """Raise AssertionError if an invariant is broken. O(n)."""
-        cdef const char *broken = skiplist_check(&self.c.ready)
+        cdef const char *broken
+        cdef bint stuck
+        lock_acquire(self.lock)
+        broken = skiplist_check(&self.c.ready)
         if broken == NULL:
             broken = skiplist_check(&self.c.scheduled)
+        stuck = self.c.first_link != NULL and not self.c.paused and skiplist_len(&self.c.ready) > 0
+        lock_release(self.lock)
         if broken != NULL:
             raise AssertionError((<bytes> broken).decode())
-        if self.c.first_link != NULL and not self.c.paused and skiplist_len(&self.c.ready):
+        if stuck:
             raise AssertionError("a leaser waits though a job is ready")
 
 # ---------------------------------------------------------------- QueueController
@@ -202,11 +214,19 @@ cdef class WorkQueue:
 cdef WorkQueue queue_get(QueueController self, str name):
     """The queue of a valid name, made on first use."""
     cdef WorkQueue queue = self._by_name.get(name)
-    cdef WorkQueue made
-    cdef bint room = True
     if queue is not None:
         return queue
-    made = WorkQueue.__new__(WorkQueue)
+    queue = WorkQueue.__new__(WorkQueue)
+    lock_acquire(&self.making)
+    try:
+        return queue_make(self, name, queue)
+    finally:
+        lock_release(&self.making)
+
+
+cdef WorkQueue queue_make(QueueController self, str name, WorkQueue made):
+    """Let a queue have a name, unless another came first: that, then."""
+    cdef bint room = True
     if self.registry is not None:
         lock_acquire(&self.registry.e.lock)
         room = engine_reserve_queues(&self.registry.e, len(self._by_name) + 1)
@@ -375,6 +395,7 @@ cdef class QueueController:
         cdef int64_t now_ns = registry_now(registry)
         cdef record_t *stray = NULL
         cdef int done = 0
+        homes_acquire()
         lock_acquire(&engine.lock)
         if record.c.home == NULL:
             stray = queue_find(&queue.c, record.c.job)  # before registering: this looks there first
@@ -386,6 +407,7 @@ cdef class QueueController:
                 adopt(record, record_object(stray))
             queue_offer(engine, &queue.c, now_ns)
         lock_release(&engine.lock)
+        homes_release()
         wake_all(engine)
         if done < 0:
             raise MemoryError
@@ -468,11 +490,12 @@ cdef class Iterator:
 
     def current(self):
         """The job it stands on: the first to begin with; None if there is none. O(1)."""
+        lock_acquire(self.queue.lock)
         if self.job is None and not self.started:
-            lock_acquire(self.queue.lock)
             self.step()
-            lock_release(self.queue.lock)
-        return self.job
+        job = self.job
+        lock_release(self.queue.lock)
+        return job
 
     def next(self):
         """Step on and return the new current job, or None at the end. O(log n)."""

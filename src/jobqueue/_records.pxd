@@ -32,6 +32,8 @@ cdef int waiter_sleep(Waiter waiter, int64_t timeout_ms) except -1
 cdef RunRecord record_object(record_t *record)
 cdef record_t *record_make(void *job) except NULL
 cdef RunRecord record_new(object job)
+cdef void homes_acquire() noexcept nogil
+cdef void homes_release() noexcept nogil
 cdef int64_t registry_now(Registry registry) except? -1
 cdef int wake_all(engine_t *engine) except -1
 cdef int report_unraisable(object error, object where) except -1

@@ -5,15 +5,15 @@ Locking: each method takes the engine's lock round its native part, and runs no 
 
 cimport cython
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetObject, PyErr_WriteUnraisable
+from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t
-from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from jobqueue._types cimport (
-    HAS_GIL, HAS_SLABS, JOB_HOUSES, JOB_UNIQUE, NEVER_NS, NS_PER_MS, SLEEP_MAX_US, TIMER_ARMED,
-    TIMER_CANCELLED, TIMER_IDLE, clock_mono_ns, clock_wall_ns, count_by, job_t, lock_acquire,
-    lock_release, object_begin, object_end, pool_give, pool_take_raw, ref_drop, ref_take, slab_t,
+    HAS_GIL, HAS_SLABS, JOB_HOUSES, JOB_UNIQUE, NEVER_NS, NS_PER_MS, TIMER_ARMED, TIMER_CANCELLED,
+    TIMER_IDLE, clock_mono_ns, clock_wall_ns, count_by, job_t, lock_acquire, lock_release, lock_t,
+    object_begin, object_end, pool_give, pool_take_raw, ref_drop, ref_take, slab_t,
     timer_t, type_set,
 )
 from jobqueue._wheel cimport Timer
@@ -22,11 +22,12 @@ from jobqueue._job cimport Job, id_read, job_object, result_read
 from jobqueue._state cimport (
     KIND_SCHEDULED, KIND_TTL, KIND_TTR, KIND_WAIT, OBJECT_HEAD, OUTCOME_NONE, PLACE_SCHEDULED,
     STATE_COMPLETED, STATE_LEASED, engine_clear, engine_init, engine_t, job_room, kind_t, object_of,
-    queue_remove, queue_schedule, record_init, record_processed, record_t, registry_add_by_hand,
+    queue_remove, queue_reschedule, record_init, record_processed, record_t, registry_add_by_hand,
     registry_find, scheduled_end, timer_end, views_t, wait_forget, wait_t, woken_take,
 )
 from jobqueue._life cimport engine_check, job_delete, job_finish
 
+import sys
 from enum import IntEnum
 
 from . import errors as _errors
@@ -46,9 +47,11 @@ cdef extern from "pythread.h":
     PyLockStatus PyThread_acquire_lock_timed(
         PyThread_type_lock lock, PY_TIMEOUT_T us, int intr) noexcept nogil
     void PyThread_release_lock(PyThread_type_lock lock) noexcept
+    unsigned long PyThread_get_thread_ident() noexcept
 
 cdef enum:
     OFFSET_BELIEVED_MS = 500      # a step of the wall clock is noticed within this time
+    MAIN_TURN_US = 50000          # longest sleep of the main thread without a look at its signals
 
 MAX_HARD_ATTEMPTS = 255
 MAX_RUN_RECORD_ATTEMPTS = 2**64 - 1
@@ -105,7 +108,7 @@ cdef void record_dealloc(PyObject *self) noexcept:
     if record.result != NULL:
         ref_drop(record.result)
     if record.views != NULL:
-        free(record.views)
+        PyMem_RawFree(record.views)
     if job != NULL and job.flags & JOB_HOUSES and <void *> self == job_room(job):
         object_end(self)
         job.flags &= ~JOB_HOUSES
@@ -207,9 +210,12 @@ cdef class RunRecord:
     @property
     def result(self):
         """The bytes it ended with, or None before its end."""
-        if self.c.result == NULL or not record_processed(&self.c):
-            return None
-        return <object> <PyObject *> self.c.result
+        cdef object found = None
+        cdef engine_t *engine = home_enter(&self.c)
+        if self.c.result != NULL and record_processed(&self.c):
+            found = <object> <PyObject *> self.c.result
+        home_leave(engine)
+        return found
 
     @property
     def timers(self):
@@ -240,39 +246,35 @@ cdef class RunRecord:
         cdef bytes data = result_read(result)
         cdef bint succeeded = bool(success)
         cdef record_t *record = &self.c
-        cdef engine_t *engine = record.home
-        cdef int64_t now_ns = 0
-        cdef Registry registry = None  # kept alive while a user's clock runs
-        if engine != NULL:
-            registry = registry_of(engine)
-            now_ns = registry_now(registry)
-            lock_acquire(&engine.lock)
-        if record_processed(record):
-            succeeded_before = True
-        else:
-            succeeded_before = False
+        cdef Registry registry = home_of(record)  # kept alive while a user's clock runs
+        cdef int64_t now_ns = 0 if registry is None else registry_now(registry)
+        cdef engine_t *engine = home_enter(record)
+        cdef bint processed = record_processed(record)
+        if not processed:
             finish_by_hand(engine, record, succeeded, <PyObject *> data, now_ns)
-        if engine != NULL:
-            lock_release(&engine.lock)
-            wake_all(engine)
-        return not succeeded_before
+        home_leave(engine)
+        if registry is not None:
+            wake_all(&registry.e)
+        return not processed
 
     def _cancel_timer(self, Timer timer):
         """What Timer.cancel calls for a timer of this record."""
         cdef record_t *record = &self.c
-        cdef engine_t *engine = record.home
+        cdef engine_t *engine = home_enter(record)
         cdef kind_t kind = <kind_t> timer.node.kind
         cdef bint armed = False
-        if engine == NULL:
-            return False
-        lock_acquire(&engine.lock)
-        if record.views != NULL and record.views.timer[<int> kind] == <PyObject *> timer:
+        cdef bint done = True
+        if engine != NULL and record.views != NULL and record.views.timer[<int> kind] == <PyObject *> timer:
             armed = True
-            if kind == KIND_SCHEDULED:
-                schedule_never(record)
+            if kind == KIND_SCHEDULED:  # the job stays, but is never due
+                done = queue_reschedule(record, NEVER_NS)
+                if done:
+                    scheduled_end(record, TIMER_CANCELLED)
             else:
                 timer_end(engine, record, kind)
-        lock_release(&engine.lock)
+        home_leave(engine)
+        if not done:
+            raise MemoryError
         return armed
 
     def __repr__(self):
@@ -297,15 +299,6 @@ cdef void finish_by_hand(
         record.state = STATE_COMPLETED if success else <uint8_t> State.FAILED
 
 
-cdef void schedule_never(record_t *record) noexcept:
-    """A scheduled job whose timer was cancelled stays, but is never due."""
-    ref_take(object_of(record))
-    queue_remove(record)
-    queue_schedule(record.queue, record, NEVER_NS)
-    scheduled_end(record, TIMER_CANCELLED)
-    ref_drop(object_of(record))
-
-
 type_set(RunRecord, NULL, NULL, <void *> record_alloc, <void *> record_dealloc)
 
 
@@ -315,11 +308,9 @@ cdef object record_timer(RunRecord self, kind_t kind):
     cdef timer_t *timer = &record.ttl if kind == KIND_TTL else &record.ttr
     cdef uint8_t state = record.scheduled if kind == KIND_SCHEDULED else timer.state
     cdef int64_t deadline_ns = timer.deadline_ns
-    cdef Timer view
-    if state == TIMER_IDLE:
-        return None
-    if record.views != NULL and record.views.timer[<int> kind] != NULL:
-        return <object> <PyObject *> record.views.timer[<int> kind]
+    cdef Timer view = timer_view(record, kind)
+    if state == TIMER_IDLE or view is not None:
+        return view
     if kind != KIND_SCHEDULED:
         deadline_ns += record.home.wall_offset_ns if record.home != NULL else 0
     elif record.place != PLACE_SCHEDULED or deadline_ns == NEVER_NS:
@@ -329,13 +320,43 @@ cdef object record_timer(RunRecord self, kind_t kind):
     view.state = state
     view.deadline_ns = deadline_ns
     view.home = self
-    if state == TIMER_ARMED:
-        if record.views == NULL:
-            record.views = <views_t *> calloc(1, sizeof(views_t))
-            if record.views == NULL:
-                raise MemoryError
+    return timer_show(record, kind, view) if state == TIMER_ARMED else view
+
+
+cdef object timer_view(record_t *record, kind_t kind):
+    """The Timer that shows an armed timer already, or None."""
+    cdef object view = None
+    cdef engine_t *engine = home_enter(record)
+    if record.views != NULL and record.views.timer[<int> kind] != NULL:
+        view = <object> <PyObject *> record.views.timer[<int> kind]
+    home_leave(engine)
+    return view
+
+
+cdef object timer_show(record_t *record, kind_t kind, Timer view):
+    """Let a Timer show an armed timer, unless another came first: that, then."""
+    cdef views_t *fresh = NULL
+    cdef engine_t *engine
+    cdef const timer_t *timer = &record.ttl if kind == KIND_TTL else &record.ttr
+    cdef uint8_t state
+    if record.views == NULL:
+        fresh = <views_t *> PyMem_RawCalloc(1, sizeof(views_t))
+        if fresh == NULL:
+            raise MemoryError
+    engine = home_enter(record)
+    if record.views == NULL:
+        record.views = fresh
+        fresh = NULL
+    state = record.scheduled if kind == KIND_SCHEDULED else timer.state
+    if record.views.timer[<int> kind] != NULL:
+        view = <Timer> <PyObject *> record.views.timer[<int> kind]
+    elif state == TIMER_ARMED:
         ref_take(<PyObject *> view)
         record.views.timer[<int> kind] = <PyObject *> view
+    else:
+        view.state = state
+    home_leave(engine)
+    PyMem_RawFree(fresh)
     return view
 
 # ---------------------------------------------------------------- Waiter
@@ -360,7 +381,7 @@ cdef class Waiter:
         if self.c.record != NULL:
             ref_drop(object_of(self.c.record))
         if self.c.links != &self.link:
-            free(self.c.links)
+            PyMem_RawFree(self.c.links)
         if self.signal != NULL:
             signal_give(self.signal)
 
@@ -416,11 +437,20 @@ cdef Waiter waiter_new(Registry registry, object wake, bint detailed):
     return made
 
 
+cdef bint in_main_thread() except -1:
+    """Whether signals are handled in this thread; where nobody knows of threads, it is the only one."""
+    threading = sys.modules.get("threading")
+    return threading is None or threading.main_thread().ident == PyThread_get_thread_ident()
+
+
 cdef int waiter_sleep(Waiter waiter, int64_t timeout_ms) except -1:
     """Block the calling thread until the waiter is woken: 1. 0: the time is over; -1 ms: it never is.
 
-    Handlers of signals run meanwhile, in the main thread; what they raise ends the sleep.
+    Handlers of signals run meanwhile, in the main thread; what they raise ends the sleep. That thread
+    sleeps in short turns: a signal may strike just before a sleep begins, or (Windows,
+    _thread.interrupt_main) without waking who sleeps on a lock.
     """
+    cdef PY_TIMEOUT_T turn_us = MAIN_TURN_US if in_main_thread() else -1
     cdef PY_TIMEOUT_T left_us = timeout_ms * 1000 if timeout_ms >= 0 else -1
     cdef PY_TIMEOUT_T sleep_us
     cdef int64_t until_ns = 0
@@ -429,8 +459,8 @@ cdef int waiter_sleep(Waiter waiter, int64_t timeout_ms) except -1:
         until_ns = clock_mono_ns() + timeout_ms * NS_PER_MS
     while True:
         sleep_us = left_us
-        if SLEEP_MAX_US >= 0 and (left_us < 0 or left_us > SLEEP_MAX_US):
-            sleep_us = SLEEP_MAX_US  # Windows: a signal waits until the lock lets go
+        if turn_us >= 0 and (left_us < 0 or left_us > turn_us):
+            sleep_us = turn_us
         with nogil:
             status = PyThread_acquire_lock_timed(waiter.signal, sleep_us, 1)
         if status == PY_LOCK_ACQUIRED or (status == PY_LOCK_FAILURE and sleep_us == left_us):
@@ -477,8 +507,51 @@ cdef int report_unraisable(object error, object where) except -1:
 
 # ---------------------------------------------------------------- Registry
 
-cdef Registry registry_of(engine_t *engine):
-    return <Registry> <PyObject *> object_of(engine)
+cdef lock_t homes_lock             # free-threaded builds: what keeps the home of a record alive while
+                                   # its engine's lock is taken; taken before that
+
+cdef void homes_acquire() noexcept nogil:
+    lock_acquire(&homes_lock)
+
+
+cdef void homes_release() noexcept nogil:
+    lock_release(&homes_lock)
+
+
+cdef engine_t *home_enter(record_t *record) noexcept:
+    """Take the lock of the engine that a record is registered with; NULL: there is none."""
+    cdef engine_t *engine
+    homes_acquire()
+    while True:
+        engine = record.home
+        if engine == NULL:
+            return NULL
+        lock_acquire(&engine.lock)
+        if HAS_GIL or record.home == engine:
+            return engine
+        lock_release(&engine.lock)
+
+
+cdef void home_leave(engine_t *engine) noexcept:
+    if engine != NULL:
+        lock_release(&engine.lock)
+    homes_release()
+
+
+cdef Registry home_of(record_t *record):
+    """The Registry that a record is in, or None."""
+    cdef Registry registry = None
+    cdef engine_t *engine = home_enter(record)
+    if engine != NULL:
+        registry = <Registry> <PyObject *> object_of(engine)
+    home_leave(engine)
+    return registry
+
+
+cdef inline void offset_set(Registry self, int64_t offset_ns) noexcept:
+    lock_acquire(&self.e.lock)
+    self.e.wall_offset_ns = offset_ns
+    lock_release(&self.e.lock)
 
 
 cdef int64_t registry_now(Registry self) except? -1:
@@ -486,7 +559,8 @@ cdef int64_t registry_now(Registry self) except? -1:
     cdef int64_t now_ns, before_ns, wall_ns
     if self.clock is not None:
         now_ns = self.clock.monotonic_ns()
-        self.e.wall_offset_ns = <int64_t> self.clock.now_ns() - now_ns
+        wall_ns = self.clock.now_ns()
+        offset_set(self, wall_ns - now_ns)
         return now_ns
     now_ns = clock_mono_ns()
     if now_ns >= self.offset_until_ns:
@@ -496,7 +570,7 @@ cdef int64_t registry_now(Registry self) except? -1:
             now_ns = clock_mono_ns()
             if now_ns - before_ns < 2000:  # nothing came between the reads
                 break
-        self.e.wall_offset_ns = wall_ns - now_ns
+        offset_set(self, wall_ns - now_ns)
         self.offset_until_ns = now_ns + OFFSET_BELIEVED_MS * NS_PER_MS
     return now_ns
 
@@ -524,7 +598,9 @@ cdef class Registry:
         self.e.empty = <PyObject *> EMPTY
 
     def __dealloc__(self):
+        homes_acquire()
         engine_clear(&self.e)
+        homes_release()
 
     def add(self, RunRecord record not None):
         """Take in a record. False: its id or its key is here, it has no job, or it is in
@@ -534,10 +610,12 @@ cdef class Registry:
             return False
         if self.queues is not None:  # there, each record must know its queue
             return self.queues._register(record)
+        homes_acquire()
         lock_acquire(&self.e.lock)
         if record.c.home == NULL:
             done = registry_add_by_hand(&self.e, &record.c)
         lock_release(&self.e.lock)
+        homes_release()
         if done < 0:
             raise MemoryError
         return done == 1
@@ -598,6 +676,9 @@ cdef class Registry:
 
     def _check(self):
         """Raise AssertionError if an invariant is broken. O(n log n)."""
-        cdef const char *broken = engine_check(&self.e)
+        cdef const char *broken
+        lock_acquire(&self.e.lock)
+        broken = engine_check(&self.e)
+        lock_release(&self.e.lock)
         if broken != NULL:
             raise AssertionError((<bytes> broken).decode())

@@ -229,6 +229,11 @@ cdef void engine_init(engine_t *engine, int64_t now_ns) noexcept nogil
 cdef void engine_clear(engine_t *engine) noexcept nogil
 cdef bint engine_reserve_queues(engine_t *engine, Py_ssize_t queues) noexcept nogil
 
+# A job may be given to several engines at once: who stamps it, or reads the stamp to place it for the
+# first time, holds the lock of the job, taken last. Free-threaded builds only.
+cdef void job_acquire(const job_t *job) noexcept nogil
+cdef void job_release_lock(const job_t *job) noexcept nogil
+
 # registry
 cdef inline void registry_prefetch(const engine_t *engine, const uint8_t *id) noexcept nogil:
     """Ask for the memory where the search for an id begins, if the table is too big for a cache."""
@@ -254,6 +259,7 @@ cdef inline record_t *dead_next(const record_t *record) noexcept nogil:
 cdef int queue_add(queue_t *queue, record_t *record) noexcept nogil
 cdef int queue_schedule(queue_t *queue, record_t *record, int64_t due_ns) noexcept nogil
 cdef int queue_postpone(queue_t *queue, record_t *record, int64_t due_ns) noexcept nogil
+cdef bint queue_reschedule(record_t *record, int64_t due_ns) noexcept nogil
 cdef int queue_awake(queue_t *queue, record_t *record) noexcept nogil
 cdef void queue_remove(record_t *record) noexcept nogil
 cdef record_t *queue_pop(queue_t *queue) noexcept nogil

@@ -8,13 +8,14 @@ linked to has one of each.
 Complexity: O(log n) in the jobs of one queue, O(1) in everything else, if not said otherwise.
 """
 
+from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawRealloc
 from libc.stdint cimport int64_t, uint8_t, uint64_t
-from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcmp, memcpy, memset
 
 from jobqueue._types cimport (
-    HAS_GIL, ID_SIZE, JOB_UNIQUE, NEVER_NS, NS_PER_MS, TIMER_CANCELLED, TIMER_IDLE, huge_pages,
-    id_hash, job_t, ref_drop, ref_take, sortkey_t, tie_t, timer_t,
+    HAS_GIL, ID_SIZE, JOB_UNIQUE, NEVER_NS, NS_PER_MS, TIMER_CANCELLED, TIMER_IDLE, hold,
+    huge_pages, id_hash, job_t, lock_acquire, lock_release, lock_t, ref_drop, ref_take, sortkey_t,
+    tie_t, timer_t, unhold,
 )
 from jobqueue._skiplist cimport (
     skiplist_clear, skiplist_find, skiplist_first, skiplist_init, skiplist_insert, skiplist_pop,
@@ -66,6 +67,21 @@ cdef inline void record_leave(record_t *record) noexcept nogil:
     record.home = NULL
     if record.job.record == record:
         record.job.record = NULL
+
+# ---------------------------------------------------------------- jobs that engines share
+
+cdef enum:
+    JOB_LOCKS = 64                # a power of two
+
+cdef lock_t job_locks[JOB_LOCKS]  # by address
+
+
+cdef void job_acquire(const job_t *job) noexcept nogil:
+    lock_acquire(&job_locks[(<size_t> job >> 6) & (JOB_LOCKS - 1)])
+
+
+cdef void job_release_lock(const job_t *job) noexcept nogil:
+    lock_release(&job_locks[(<size_t> job >> 6) & (JOB_LOCKS - 1)])
 
 # ---------------------------------------------------------------- life of the structs
 
@@ -122,8 +138,8 @@ cdef void engine_clear(engine_t *engine) noexcept nogil:
     engine.dead_count = 0
     uniques_clear(&engine.uniques)
     wheel_clear(&engine.wheel)
-    free(slots)
-    free(engine.due)
+    PyMem_RawFree(slots)
+    PyMem_RawFree(engine.due)
     engine.due = NULL
     engine.due_count = engine.due_capacity = 0
 
@@ -135,7 +151,7 @@ cdef bint engine_reserve_queues(engine_t *engine, Py_ssize_t queues) noexcept no
     if queues <= capacity:
         return True
     capacity = max(queues, 2 * capacity, 4)
-    due = <queue_t **> realloc(engine.due, <size_t> capacity * sizeof(queue_t *))
+    due = <queue_t **> PyMem_RawRealloc(engine.due, <size_t> capacity * sizeof(queue_t *))
     if due == NULL:
         return False
     engine.due = due
@@ -156,7 +172,7 @@ cdef Py_ssize_t slot_find(const engine_t *engine, const uint8_t *id, uint64_t ha
 
 cdef bint registry_resize(engine_t *engine, Py_ssize_t slots) noexcept nogil:
     cdef slot_t *old = engine.slots
-    cdef slot_t *fresh = <slot_t *> calloc(<size_t> slots, sizeof(slot_t))
+    cdef slot_t *fresh = <slot_t *> PyMem_RawCalloc(<size_t> slots, sizeof(slot_t))
     cdef Py_ssize_t i, j
     if fresh == NULL:
         return False
@@ -169,7 +185,7 @@ cdef bint registry_resize(engine_t *engine, Py_ssize_t slots) noexcept nogil:
             fresh[j] = old[i]
     engine.slots = fresh
     engine.slot_mask = slots - 1
-    free(old)
+    PyMem_RawFree(old)
     return True
 
 
@@ -196,7 +212,7 @@ cdef int registry_add(engine_t *engine, record_t *record) noexcept nogil:
     if engine.shadow != NULL:
         record.queue = engine.shadow
     engine.running_count += record.state == STATE_LEASED
-    record.job.held += record.job.held < 255
+    hold(&record.job.held)
     if HAS_GIL:  # else another engine might read it, under another lock
         record.job.record = record
     ref_take(object_of(record))
@@ -245,7 +261,7 @@ cdef void registry_remove(engine_t *engine, record_t *record) noexcept nogil:
     if record.extras:
         extras_end(engine, record)
     record_leave(record)
-    record.job.held -= 0 < record.job.held < 255
+    unhold(&record.job.held)
     ref_drop(object_of(record))
 
 # ---------------------------------------------------------------- extras of a record
@@ -371,14 +387,14 @@ cdef void placed(queue_t *queue, record_t *record, uint8_t place) noexcept nogil
     record.queue = queue
     record.place = place
     queue.named = True
-    record.job.held += record.job.held < 255
+    hold(&record.job.held)
     ref_take(object_of(record))
 
 
 cdef void unplaced(record_t *record) noexcept nogil:
     """Bookkeeping of a record that left its queue; the queue's reference is dropped last."""
     record.place = PLACE_NONE
-    record.job.held -= 0 < record.job.held < 255
+    unhold(&record.job.held)
     ref_drop(object_of(record))
 
 
@@ -425,6 +441,19 @@ cdef int queue_postpone(queue_t *queue, record_t *record, int64_t due_ns) noexce
     return 1
 
 
+cdef bint queue_reschedule(record_t *record, int64_t due_ns) noexcept nogil:
+    """Let a record that stands in scheduled be due at another time. False: no memory."""
+    cdef sortkey_t before = key_scheduled(record.job, record.ttr.deadline_ns)
+    cdef sortkey_t key = key_scheduled(record.job, due_ns)
+    if skiplist_insert(&record.queue.scheduled, &key, record) < 0:
+        return False
+    if due_ns != record.ttr.deadline_ns:
+        skiplist_remove(&record.queue.scheduled, &before)
+    record.ttr.deadline_ns = due_ns
+    due_update(record.queue)
+    return True
+
+
 cdef int queue_awake(queue_t *queue, record_t *record) noexcept nogil:
     """Move a record from scheduled to ready. Returns as queue_add."""
     cdef sortkey_t key = key_ready(record.job)
@@ -456,7 +485,7 @@ cdef record_t *queue_pop(queue_t *queue) noexcept nogil:
     cdef record_t *record = <record_t *> skiplist_pop(&queue.ready)
     if record != NULL:
         record.place = PLACE_NONE
-        record.job.held -= 0 < record.job.held < 255
+        unhold(&record.job.held)
     return record
 
 
@@ -542,6 +571,8 @@ cdef void wait_for_lease(engine_t *engine, wait_t *wait) noexcept nogil:
             link.queue.first_link = link
         link.queue.last_link = link
     engine.waiting_count += 1
+    if not HAS_GIL:
+        ref_take(object_of(wait))
 
 
 cdef void wait_for_record(engine_t *engine, wait_t *wait, record_t *record) noexcept nogil:
@@ -553,13 +584,16 @@ cdef void wait_for_record(engine_t *engine, wait_t *wait, record_t *record) noex
     if wait.next != NULL:
         wait.next.prev = wait
     record.waits = wait
+    if not HAS_GIL:
+        ref_take(object_of(wait))
 
 
 cdef void wait_end(engine_t *engine, wait_t *wait, outcome_t outcome) noexcept nogil:
     """End a wait and line its caller up to be woken."""
     wait_unlink(engine, wait)
     wait.outcome = <uint8_t> outcome
-    ref_take(object_of(wait))
+    if HAS_GIL:  # else the line's reference goes over
+        ref_take(object_of(wait))
     if engine.woken_last != NULL:
         engine.woken_last.next = wait
     else:
@@ -583,6 +617,8 @@ cdef void wait_forget(engine_t *engine, wait_t *wait) noexcept nogil:
     if wait.outcome == OUTCOME_NONE:
         wait_unlink(engine, wait)
         wait.outcome = OUTCOME_TIMEOUT
+        if not HAS_GIL:
+            ref_drop(object_of(wait))
 
 
 cdef void waits_end(engine_t *engine, record_t *record, outcome_t run, outcome_t result) noexcept nogil:

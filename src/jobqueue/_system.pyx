@@ -83,11 +83,21 @@ cdef bint random_foresee(uint8_t *out, Py_ssize_t size) noexcept:
     return True
 
 
+def _fork_begin():
+    lock_acquire(&shared_lock)
+
+
+def _fork_end():
+    lock_release(&shared_lock)
+
+
 def _forget_random():
     """Drop the block of random bytes: a forked child must not repeat its parent's ids."""
     global random_used
     random_used = RANDOM_BLOCK
+    lock_release(&shared_lock)
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_random)
+    os.register_at_fork(
+        before=_fork_begin, after_in_parent=_fork_end, after_in_child=_forget_random)

@@ -79,7 +79,7 @@ cdef struct job_t:                # the immutable half of a job; lives inside a 
     uint8_t max_attempts          # 0: no limit of its own
     uint8_t max_fails             # 0: no limit of its own
     uint8_t flags                 # of job_flag_t
-    uint8_t held                  # queues and registries that hold it, at most 255; while > 0 its
+    uint8_t held                  # queues and registries that hold it (hold, unhold); while > 0 its
                                   # stamp stays
 
 cdef struct unique_t:             # what only a job with a key has; stands behind its job_t
@@ -128,7 +128,8 @@ cdef extern from "_platform.h":
         pass
     void lock_acquire "jq_lock" (lock_t *lock) noexcept nogil
     void lock_release "jq_unlock" (lock_t *lock) noexcept nogil
-    const int64_t SLEEP_MAX_US "JQ_SLEEP_MAX_US"
+    void hold "jq_hold" (uint8_t *held) noexcept nogil
+    void unhold "jq_unhold" (uint8_t *held) noexcept nogil
     int64_t clock_wall_ns "jq_wall_ns" () noexcept nogil
     int64_t clock_mono_ns "jq_mono_ns" () noexcept nogil
     void prefetch "jq_prefetch" (const void *address) noexcept nogil

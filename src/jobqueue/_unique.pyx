@@ -6,7 +6,7 @@ Invariant: every function runs with the engine's lock held.
 Complexity: O(1), amortised.
 """
 
-from libc.stdlib cimport calloc, free
+from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
 
 from jobqueue._types cimport bytes_equal, job_t, job_unique, name_equal
 
@@ -21,7 +21,7 @@ cdef void uniques_init(uniques_t *uniques) noexcept nogil:
 
 
 cdef void uniques_clear(uniques_t *uniques) noexcept nogil:
-    free(uniques.slots)
+    PyMem_RawFree(uniques.slots)
     uniques_init(uniques)
 
 
@@ -57,13 +57,13 @@ cdef bint uniques_reserve(uniques_t *uniques) noexcept nogil:
         return True
     larger.mask = max(SLOTS_MIN, 2 * (uniques.mask + 1)) - 1
     larger.count = uniques.count
-    larger.slots = <const job_t **> calloc(<size_t> (larger.mask + 1), sizeof(job_t *))
+    larger.slots = <const job_t **> PyMem_RawCalloc(<size_t> (larger.mask + 1), sizeof(job_t *))
     if larger.slots == NULL:
         return False
     for i in range(uniques.mask + 1):
         if uniques.slots[i] != NULL:
             larger.slots[slot_find(&larger, uniques.slots[i])] = uniques.slots[i]
-    free(uniques.slots)
+    PyMem_RawFree(uniques.slots)
     uniques[0] = larger
     return True
 

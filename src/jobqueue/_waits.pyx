@@ -3,10 +3,11 @@
 A thread sleeps here, in _wait; others may begin and finish waits and sleep in their own way.
 """
 
+cimport cython
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.mem cimport PyMem_RawCalloc
 from cpython.object cimport PyObject
-from libc.stdint cimport int64_t, uint8_t
-from libc.stdlib cimport calloc
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from jobqueue._types cimport NEVER_NS, NS_PER_MS, lock_acquire, lock_release, name_equal, ref_take
 from jobqueue._skiplist cimport skiplist_at, skiplist_len, skiplist_t
@@ -15,8 +16,8 @@ from jobqueue._job cimport Job, id_object, id_read, job_object, name_read, time_
 from jobqueue._state cimport (
     DUPLICATE_KEY, NOT_FOUND, OK, OUTCOME_CLOSED, OUTCOME_GONE, OUTCOME_LEASED, OUTCOME_NONE,
     OUTCOME_PROCESSED, STATE_COMPLETED, STATE_LEASED, WAIT_LEASE, WAIT_RESULT, WAIT_RUN, dead_next,
-    object_of, outcome_t, queue_t, record_processed, record_t, refusal_t, registry_find, status_t,
-    wait_end, wait_for_lease, wait_for_record, wait_forget, wait_link_t, wait_t,
+    engine_t, object_of, outcome_t, queue_t, record_processed, record_t, refusal_t, registry_find,
+    status_t, wait_end, wait_for_lease, wait_for_record, wait_forget, wait_link_t, wait_t,
 )
 from jobqueue._life cimport (
     job_add, job_awake, job_delete, job_kick, job_start, job_unadd, lease_undo, queue_offer,
@@ -156,7 +157,9 @@ cdef class WaitingEngine(Engine):
         cdef str valid = name_read(name)
         verb_enter(self)
         cdef WorkQueue queue = queue_get(self.own_queues, valid)
+        lock_acquire(&self.e.lock)
         queue.c.paused = queue.c.named = True
+        lock_release(&self.e.lock)
 
     def resume(self, name):
         """Let a paused queue give jobs again: first to those who wait, longest first."""
@@ -172,19 +175,28 @@ cdef class WaitingEngine(Engine):
         verb_leave(self, OK, NULL)
 
     def _stats(self):
+        cdef engine_t *e = self.e
+        cdef uint64_t[9] counts
+        cdef Py_ssize_t running, waiting
+        cdef list queues
         cdef Py_ssize_t ready = 0
         cdef Py_ssize_t scheduled = 0
         cdef WorkQueue queue
         verb_enter(self)
         verb_fired_now(self)
         look_leave(self)
-        for queue in list(self.own_queues._by_name.values()):
+        queues = list(self.own_queues._by_name.values())
+        lock_acquire(&self.e.lock)
+        for queue in queues:
             ready += skiplist_len(&queue.c.ready)
             scheduled += skiplist_len(&queue.c.scheduled)
-        return (self.e.evicted_count, self.e.added_count, self.e.leased_count,
-                self.e.completed_count, self.e.failed_count, self.e.timed_out_count, ready, scheduled,
-                self.e.running_count, self.e.waiting_count, self.e.count, self.e.kicked_count,
-                self.e.dead_count)
+        counts = [e.evicted_count, e.added_count, e.leased_count, e.completed_count,
+                  e.failed_count, e.timed_out_count, e.count, e.kicked_count, e.dead_count]
+        running = e.running_count
+        waiting = e.waiting_count
+        lock_release(&self.e.lock)
+        return (counts[0], counts[1], counts[2], counts[3], counts[4], counts[5], ready, scheduled,
+                running, waiting, counts[6], counts[7], counts[8])
 
     def _lease_deadline_ns(self, Job job not None):
         """Monotonic ns at which the lease of a job ends, or None if it is not leased."""
@@ -204,8 +216,42 @@ cdef class WaitingEngine(Engine):
     def _check(self):
         """Raise AssertionError if an invariant of any structure is broken. O(n log n)."""
         self.registry._check()
-        for queue in self.own_queues._by_name.values():
+        for queue in list(self.own_queues._by_name.values()):
             queue._check()
+
+    # ------------------------------------------------------------ hooks
+
+    def handle_expire(self, f):
+        """Replace the function that TTL timers call: ``f(id)``. None puts expire back."""
+        if f is not None and not callable(f):
+            raise TypeError(f"f must be callable or None, not {_errors.shown(f)}")
+        verb_enter(self)
+        with cython.critical_section(self):
+            self.expire_hook = f
+            self.e.expire_hooked = f is not None or self.e.shadow != NULL
+
+    def expire_func(self):
+        """The function that TTL timers call; ``expire`` unless it was replaced."""
+        verb_enter(self)
+        with cython.critical_section(self):
+            hook = self.expire_hook
+        return self.expire if hook is None else hook
+
+    def handle_timeout_attempt(self, f):
+        """Replace the function that TTR timers call: ``f(id)``. None puts timeout_attempt back."""
+        if f is not None and not callable(f):
+            raise TypeError(f"f must be callable or None, not {_errors.shown(f)}")
+        verb_enter(self)
+        with cython.critical_section(self):
+            self.timeout_hook = f
+            self.e.timeout_hooked = f is not None or self.e.shadow != NULL
+
+    def timeout_attempt_func(self):
+        """The function that TTR timers call; ``timeout_attempt`` unless it was replaced."""
+        verb_enter(self)
+        with cython.critical_section(self):
+            hook = self.timeout_hook
+        return self.timeout_attempt if hook is None else hook
 
     # ------------------------------------------------------------ waiting: begin, end, give up
 
@@ -281,7 +327,7 @@ cdef class WaitingEngine(Engine):
             waiter.link.queue = queue if queue != NULL else &queue_get(self.own_queues, names).c
             return 1
         read = self.names_read(names)
-        waiter.c.links = <wait_link_t *> calloc(<size_t> len(read), sizeof(wait_link_t))
+        waiter.c.links = <wait_link_t *> PyMem_RawCalloc(<size_t> len(read), sizeof(wait_link_t))
         if waiter.c.links == NULL:
             raise MemoryError
         for i in range(len(read)):
@@ -304,6 +350,8 @@ cdef class WaitingEngine(Engine):
         cdef uint8_t data[16]
         cdef record_t *record
         cdef Waiter waiter
+        cdef object result
+        cdef bint success = False
         cdef int64_t now_ns
         id_read(id, data)
         cdef int64_t timeout_ms = timeout_read(timeout, "timeout")
@@ -313,19 +361,22 @@ cdef class WaitingEngine(Engine):
         waiter.c.kind = WAIT_RESULT
         self.lock_open()
         record = record_find(self, id, data)
-        answer = None
+        result = None
         if record != NULL:
             if record_processed(record):
-                answer = record_answer(record)
+                result = record_result(record)
+                success = record.state == STATE_COMPLETED
             elif timeout_ms > 0:
                 wait_for_record(self.e, &waiter.c, record)
                 if self.times_out(wake):
                     wheel_arm(&self.e.wheel, &waiter.c.timer, now_ns + timeout_ms * NS_PER_MS)
         lock_release(&self.e.lock)
         verb_leave(self, NOT_FOUND if record == NULL else OK, data)
-        if answer is None and timeout_ms == 0:
+        if result is not None:
+            return success, result
+        if timeout_ms == 0:
             raise _errors.WaitTimeoutError(f"job {id_object(data)} has no result within 0 ms")
-        return waiter if answer is None else answer
+        return waiter
 
     def _run_begin(self, job, timeout, wake, bint lapse=True):
         """Add a run job; returns the Waiter for its end. lapse: end it at once if timeout is 0."""
@@ -400,13 +451,18 @@ cdef class WaitingEngine(Engine):
     cdef object finish(self, Waiter waiter, object what, object timeout):
         cdef wait_t *wait = &waiter.c
         cdef outcome_t outcome = <outcome_t> wait.outcome
+        cdef object result
+        cdef bint success
         if outcome == OUTCOME_LEASED:
             return lease_object(wait.record, wait.attempt, waiter.detailed)
         if outcome == OUTCOME_PROCESSED:
-            answer = record_answer(wait.record)
+            lock_acquire(&self.e.lock)
+            result = record_result(wait.record)
+            success = wait.record.state == STATE_COMPLETED
+            lock_release(&self.e.lock)
             if wait.kind == WAIT_RUN:
                 self._abandon(waiter)
-            return answer
+            return success, result
         if wait.kind == WAIT_RUN:
             self._abandon(waiter)
         if outcome == OUTCOME_CLOSED:
@@ -508,6 +564,6 @@ cdef bint named(WorkQueue queue) noexcept:
     return queue.c.named
 
 
-cdef tuple record_answer(record_t *record):
-    result = b"" if record.result == NULL else <object> <PyObject *> record.result
-    return record.state == STATE_COMPLETED, result
+cdef object record_result(record_t *record):
+    """The result of a processed record. With the lock."""
+    return b"" if record.result == NULL else <object> <PyObject *> record.result

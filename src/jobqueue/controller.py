@@ -7,7 +7,7 @@ native code once, with nothing in between. Here stands what is built on the verb
 from collections.abc import Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from . import _blocking
 from ._clock import Clock, SystemClock
@@ -225,7 +225,15 @@ class Attempt:
         self._answered = True
 
     def __enter__(self) -> Self:
-        self._begun(self._controller._lease_attempt(self._names, self._timeout))
+        leased: list[Any] = [None] * 3  # filled within the call, so that no Ctrl-C comes between
+        try:
+            self._controller._lease_attempt(self._names, self._timeout, leased)
+            job, number, deadline_ns = leased
+            self._begun((job, number, deadline_ns))
+        except BaseException:
+            if leased[0] is not None:
+                self._controller._unlease(leased[0])
+            raise
         return self
 
     def _begun(self, leased: tuple[Job, int, int]) -> None:

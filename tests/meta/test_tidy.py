@@ -70,3 +70,16 @@ def test_no_test_sleeps(path: Path) -> None:
         if isinstance(node, ast.Call)
     ]
     assert not [line for line, called in calls if called in {"time.sleep", "sleep"}]
+
+
+COMPREHENSION = re.compile(r"[\[{](?P<element>[^\[\]{}\n]+?) for \w+(, \w+)* in ")
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("src/jobqueue/*.pyx")), ids=name_of)
+def test_comprehensions_in_native_code_collect_variables(path: Path) -> None:
+    """Cython 3.3 drops a fresh element twice when the list finds no memory."""
+    code = "\n".join(
+        line for line in path.read_text("utf-8").splitlines() if not re.match(r"\s*(#|>>>)", line)
+    )
+    elements = [match["element"] for match in COMPREHENSION.finditer(code)]
+    assert not [element for element in elements if not element.isidentifier()]

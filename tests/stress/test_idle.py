@@ -33,6 +33,26 @@ os._exit(0)
 """
 
 
+MAIN = """
+import json, time
+from jobqueue import Controller, WaitTimeoutError
+c = Controller()
+before = time.process_time()
+try:
+    c.lease("a", 2000)
+except WaitTimeoutError:
+    print(json.dumps((time.process_time() - before) * 1000))
+c.close()
+"""
+
+
+def test_the_main_thread_looks_for_signals_at_little_cost() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", MAIN], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert json.loads(done.stdout) < 5
+
+
 @pytest.mark.stress
 @pytest.mark.parametrize("leasers", [1, 20])
 @pytest.mark.parametrize("scheduled", [False, True])

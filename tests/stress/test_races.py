@@ -1,5 +1,6 @@
 """Eight threads call every verb on the same few jobs: the engine stays whole, its books balance."""
 
+import itertools
 import random
 import sys
 import threading
@@ -15,6 +16,8 @@ from tests.waiting import Call
 
 THREADS = 8
 STEPS = 3000
+PAIR_STEPS = 6
+LONG_STEPS = 300
 
 
 @pytest.fixture
@@ -28,6 +31,11 @@ def eager_switching() -> Iterator[None]:
 
 def later(job: Job) -> Job:
     return job.replace(time=datetime.now(UTC) + timedelta(milliseconds=2))
+
+
+def attempt(c: Controller, job: Job, rng: random.Random) -> None:
+    with c.attempt("a", rng.randrange(3)) as held:
+        held.touch(rng.randrange(1, 5))
 
 
 VERBS: dict[str, Callable[[Any, Job, random.Random], object]] = {
@@ -51,13 +59,16 @@ VERBS: dict[str, Callable[[Any, Job, random.Random], object]] = {
     "pause": lambda c, job, rng: c.pause("b"),
     "resume": lambda c, job, rng: c.resume("b"),
     "look": lambda c, job, rng: (c.peek("a"), c.jobs("a"), c.scheduled_jobs("a"), c.names()),
+    "kick": lambda c, job, rng: c.kick(job),
+    "dead": lambda c, job, rng: c.dead("a"),
+    "attempt": attempt,
     "stats": lambda c, job, rng: c.stats(),
 }
 
 
-def churn(c: Controller, jobs: list[Job], seed: int, verbs: list[str]) -> None:
+def churn(c: Controller, jobs: list[Job], seed: int, verbs: list[str], steps: int) -> None:
     rng = random.Random(seed)
-    for _ in range(STEPS):
+    for _ in range(steps):
         try:
             VERBS[rng.choice(verbs)](c, rng.choice(jobs), rng)
         except JobQueueError:
@@ -80,13 +91,14 @@ def check_books(c: Controller) -> None:
 
 @pytest.mark.usefixtures("eager_switching")
 @pytest.mark.parametrize("queues", [None, Queues], ids=["built-in", "custom"])
-def test_every_verb_at_once(seed: int, queues: type[Queues] | None) -> None:
+def test_every_verb_at_once(seed: int, long: bool, queues: type[Queues] | None) -> None:
+    steps = 10 * STEPS if long else STEPS
     jobs = [
         Job("ab"[n % 2], ttr=1 + n % 4, ttl=5 + n, max_attempts=n % 4, max_fails=n % 3)
         for n in range(12)
     ]
     with Controller(queues=queues and queues()) as c:
-        calls = [Call(churn, c, jobs, seed + n, list(VERBS)) for n in range(THREADS)]
+        calls = [Call(churn, c, jobs, seed + n, list(VERBS), steps) for n in range(THREADS)]
         for call in calls:
             call.outcome()
         check_books(c)
@@ -94,32 +106,63 @@ def test_every_verb_at_once(seed: int, queues: type[Queues] | None) -> None:
         assert min(stats.added, stats.leased, stats.completed, stats.failed, stats.timed_out) > 0
 
 
-PAIRS = [
-    ("lease", "delete"),
-    ("lease", "expire"),
-    ("lease", "complete"),
-    ("complete", "timeout_attempt"),
-    ("complete", "delete"),
-    ("result", "delete"),
-    ("result", "complete"),
-    ("run", "delete"),
-    ("run", "complete"),
-    ("run", "lease"),
-    ("touch", "release"),
-    ("start_attempt", "lease"),
-    ("fail", "lease"),
-    ("pause", "resume"),
-]
+@pytest.mark.usefixtures("eager_switching")
+def test_every_pair_of_verbs(seed: int, long: bool) -> None:
+    """Two verbs, eight threads, three jobs; the other verbs only as far as the jobs need them."""
+    steps = LONG_STEPS if long else PAIR_STEPS
+    for pair in itertools.combinations_with_replacement(VERBS, 2):
+        jobs = [Job("a", ttr=2, max_fails=2, max_attempts=9) for _ in range(3)]
+        with Controller() as c:
+            verbs = [*pair, *pair, "add", "start_attempt", "lease"]
+            calls = [Call(churn, c, jobs, seed + n, verbs, steps) for n in range(THREADS)]
+            for call in calls:
+                call.outcome()
+            check_books(c)
 
 
 @pytest.mark.usefixtures("eager_switching")
-@pytest.mark.parametrize("pair", PAIRS, ids="-".join)
-def test_pairs_of_verbs(seed: int, pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.stress.test_races.STEPS", 300)
-    jobs = [Job("a", ttr=2, max_fails=2) for _ in range(3)]
+def test_one_job_in_two_engines(seed: int, long: bool) -> None:
+    """Each stamps a job when it takes it, unless another has: no order may break."""
+    jobs = [Job("ab"[n % 2], ttr=1 + n % 4, max_attempts=n % 4) for n in range(6)]
+    steps = LONG_STEPS if long else STEPS
+    with Controller() as one, Controller() as other:
+        calls = [
+            Call(churn_shared, (one, other)[n % 2], jobs, seed + n, steps) for n in range(THREADS)
+        ]
+        for call in calls:
+            call.outcome()
+        check_books(one)
+        check_books(other)
+
+
+def churn_shared(c: Controller, jobs: list[Job], seed: int, steps: int) -> None:
+    rng = random.Random(seed)
+    for _ in range(steps):
+        job = rng.choice(jobs)
+        try:
+            rng.choice((c.add, c.add, c.delete, c.start_attempt, c.release, c.complete))(job)
+        except JobQueueError:
+            pass
+
+
+@pytest.mark.usefixtures("eager_switching")
+def test_looking_at_records_while_they_change(seed: int, long: bool) -> None:
+    jobs = [Job("a", ttr=2, ttl=20, max_fails=3) for _ in range(3)]
+    steps = LONG_STEPS if long else STEPS
+
+    def look(c: Controller) -> None:
+        for _ in range(steps):
+            for record in c.registry:
+                assert record.result in {None, b"x", b""}
+                for timer in record.timers:
+                    if timer is not None:
+                        timer.cancel()
+                record.write_result(b"x", False)
+
     with Controller() as c:
-        verbs = [*pair, *pair, "add", "start_attempt", "lease"]
-        calls = [Call(churn, c, jobs, seed + n, verbs) for n in range(4)]
+        verbs = ["add", "schedule", "lease", "complete", "fail", "delete", "kick", "result"]
+        calls = [Call(churn, c, jobs, seed + n, verbs, steps) for n in range(4)]
+        calls += [Call(look, c) for _ in range(2)]
         for call in calls:
             call.outcome()
         check_books(c)

@@ -152,10 +152,38 @@ report(kind=kind, state=state(job), late=late, records=stats.records, running=st
 
 
 @ENGINES
+@pytest.mark.parametrize("call", CALLS)
+def test_interrupt_main_ends_a_wait(clock: str, call: str) -> None:
+    """It wakes nobody who sleeps on a lock, nor does a signal that strikes just before the sleep:
+    the main thread looks by itself."""
+    found = run_script(
+        """
+CLOCK
+other, job = Job("other"), Job("c")
+engine.add(other)
+def strike():
+    threading.Event().wait(0.02)
+    _thread.interrupt_main()
+threading.Thread(target=strike, daemon=True).start()
+try:
+    CALL
+    kind = "returned"
+except KeyboardInterrupt:
+    kind = "interrupted"
+stats = engine.stats()
+engine._check()
+report(kind=kind, running=stats.running, waiting=stats.waiting, records=stats.records)
+""",
+        CLOCK=clock,
+        CALL=CALLS[call],
+    )
+    assert found == {"kind": "interrupted", "running": 0, "waiting": 0, "records": 1}
+
+
+@ENGINES
 @pytest.mark.parametrize("call", ["lease", "lease_many", "result"])
-def test_interrupt_main_strikes_when_the_wait_ends(clock: str, call: str) -> None:
-    """`_thread.interrupt_main` wakes no lock of Python's; but its interrupt must not be lost,
-    and a job that arrives with it must go back untouched."""
+def test_interrupt_main_strikes_though_the_wait_ends(clock: str, call: str) -> None:
+    """A job that arrives with the interrupt goes back untouched."""
     found = run_script(
         """
 CLOCK
@@ -315,6 +343,7 @@ signal.signal(signal.SIGALRM, signal.default_int_handler)
 feeder = threading.Thread(target=feed, daemon=True)
 feeder.start()
 for turn in range(400):
+    job = None
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.0001 + turn % 20 * 0.0001)
         while True:
