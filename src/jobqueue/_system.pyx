@@ -95,9 +95,9 @@ def _forget_random():
     """Drop the block of random bytes: a forked child must not repeat its parent's ids."""
     global random_used
     random_used = RANDOM_BLOCK
-    lock_release(&shared_lock)
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=_fork_begin, after_in_parent=_fork_end, after_in_child=_forget_random)
+        before=_fork_begin, after_in_parent=_fork_end, after_in_child=_fork_end)
+    os.register_at_fork(after_in_child=_forget_random)

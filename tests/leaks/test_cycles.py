@@ -117,7 +117,7 @@ CALLS = {"controller_cycle": 50, "error_cycle": 10, "look_cycle": 10, "queue_cyc
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read from /proc")
 @pytest.mark.parametrize("cycle", CYCLES)
 def test_counts_and_memory_are_flat(long: bool, cycle: str) -> None:
-    rounds = (1_000_000 if long else 5_000) // CALLS.get(cycle, 1)
+    rounds = (10_000_000 if long else 5_000) // CALLS.get(cycle, 1)
     done = subprocess.run(
         [sys.executable, "-c", HEAD + BODY, cycle, str(rounds)],
         capture_output=True,
