@@ -80,8 +80,7 @@ cdef int place_by_hand(WorkQueue self, Job job, bint scheduled) except -1:
 
 
 cdef object iterator_new(WorkQueue queue, bint scheduled):
-    cdef Iterator made = Iterator.__new__(Iterator)
-    made.queue = queue
+    cdef Iterator made = Iterator.__new__(Iterator, queue)
     made.scheduled = scheduled
     made.current()
     return made
@@ -452,7 +451,12 @@ cdef class Iterator:
     twice, and skips no job that was there throughout.
     """
 
-    def __init__(self):
+    def __cinit__(self, WorkQueue queue=None):
+        if queue is None:
+            raise TypeError("Iterators are made by Inspector.iterators()")
+        self.queue = queue
+
+    def __init__(self, *_):
         raise TypeError("Iterators are made by Inspector.iterators()")
 
     cdef skiplist_t *skiplist(self) noexcept:
