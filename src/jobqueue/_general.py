@@ -194,10 +194,12 @@ class GeneralController(Controller):
         return job, record.attempts, deadline_ns
 
     def lease(self, names: str | Sequence[str], timeout: Duration) -> Job:
-        return self._lease_general(names, timeout, False)  # type: ignore[no-any-return]
+        job: Job = self._lease_general(names, timeout, False)
+        return job
 
     def _lease_attempt(self, names: str | Sequence[str], timeout: Duration) -> tuple[Job, int, int]:
-        return self._lease_general(names, timeout, True)  # type: ignore[no-any-return]
+        leased: tuple[Job, int, int] = self._lease_general(names, timeout, True)
+        return leased
 
     def lease_many(self, names: str | Sequence[str], n: int, timeout: Duration) -> list[Job]:
         super()._lease_arguments(names, 0)
