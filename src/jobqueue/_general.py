@@ -194,7 +194,8 @@ class GeneralController(Controller):
         return job, record.attempts, deadline_ns
 
     def lease(self, names: str | Sequence[str], timeout: Duration) -> Job:
-        return self._lease_general(names, timeout, False)  # type: ignore[no-any-return]
+        job: Job = self._lease_general(names, timeout, False)
+        return job
 
     def _lease_attempt(
         self, names: str | Sequence[str], timeout: Duration, into: list[object]

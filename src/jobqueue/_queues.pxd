@@ -27,11 +27,13 @@ cdef class Iterator:
     cdef object job               # the Job it stands on, or None
     cdef bint started             # it has stood somewhere: the key below is set
     cdef bint yielded             # iteration has given out the job it stands on
+    cdef size_t postponed_count   # of the queue, when the walk began
     cdef int64_t a                # key of the job it stands, or stood last, on
     cdef int64_t b
     cdef tie_t tie
     cdef skiplist_t *skiplist(self) noexcept
     cdef sortkey_t key(self) noexcept
+    cdef record_t *shown(self, record_t *record) noexcept
     cdef object stand(self, record_t *record)
     cdef object step(self)
 

@@ -20,9 +20,9 @@ from jobqueue._skiplist cimport (
 from jobqueue._job cimport Job, job_object, name_read
 from jobqueue._state cimport (
     PLACE_NONE, PLACE_SCHEDULED, STATE_LEASED, due_update, engine_reserve_queues, engine_t,
-    job_acquire, job_release_lock, object_of, queue_add, queue_awake, queue_clear, queue_find,
-    queue_init, queue_pop, queue_remove, queue_schedule, queue_t, record_processed, record_t,
-    registry_add_by_hand, registry_find, scheduled_end, ttl_arm, ttl_start_ns,
+    job_acquire, job_release_lock, object_of, postponement, queue_add, queue_awake, queue_clear,
+    queue_find, queue_init, queue_pop, queue_remove, queue_schedule, queue_t, record_processed,
+    record_t, registry_add_by_hand, registry_find, scheduled_end, ttl_arm, ttl_start_ns,
 )
 from jobqueue._life cimport queue_offer
 from jobqueue._records cimport (
@@ -448,7 +448,9 @@ cdef class Iterator:
     """A walk over one order of a queue; made by Inspector.iterators().
 
     It keeps its place by key, so the queue may change under it: it never crashes, never shows a job
-    twice, and skips no job that was there throughout.
+    twice, and skips no job that was there throughout. Hence a walk over scheduled passes over a job
+    that was postponed while it goes on: it may have shown it where it stood before. (A job that is
+    deleted and added anew is another one.)
     """
 
     def __cinit__(self, WorkQueue queue=None):
@@ -468,6 +470,16 @@ cdef class Iterator:
         key.b = self.b
         key.tie = &self.tie
         return key
+
+    cdef record_t *shown(self, record_t *record) noexcept:
+        """The first record from this one on that the walk may show, or NULL. With the lock held."""
+        cdef sortkey_t key
+        while self.scheduled and record != NULL and postponement(record) > self.postponed_count:
+            key.a = record.ttr.deadline_ns
+            key.b = -<int64_t> record.job.priority
+            key.tie = &record.job.tie
+            record = <record_t *> skiplist_after(self.skiplist(), &key)
+        return record
 
     cdef object stand(self, record_t *record):
         """Step onto a record, or past the end if it is NULL. Called with the lock held."""
@@ -489,8 +501,9 @@ cdef class Iterator:
     cdef object step(self):
         cdef sortkey_t key = self.key()
         if not self.started:
+            self.postponed_count = self.queue.c.postponed_count
             return self.stand(<record_t *> skiplist_first(self.skiplist()))
-        return self.stand(<record_t *> skiplist_after(self.skiplist(), &key))
+        return self.stand(self.shown(<record_t *> skiplist_after(self.skiplist(), &key)))
 
     def current(self):
         """The job it stands on: the first to begin with; None if there is none. O(1)."""
@@ -509,7 +522,10 @@ cdef class Iterator:
         return job
 
     def seek(self, n):
-        """Step ``n`` jobs on. False, and nothing changes, if there are fewer. O(log n)."""
+        """Step ``n`` jobs on. False, and nothing changes, if there are fewer. O(log n).
+
+        Jobs that the walk passes over count; it ends on none of them.
+        """
         cdef Py_ssize_t steps = n
         cdef Py_ssize_t index
         cdef sortkey_t key
@@ -527,7 +543,7 @@ cdef class Iterator:
             index -= 1  # the job it stands on has left: the next one took its index
         record = NULL
         if steps < skiplist_len(self.skiplist()) - index:
-            record = <record_t *> skiplist_at(self.skiplist(), index + steps)
+            record = self.shown(<record_t *> skiplist_at(self.skiplist(), index + steps))
         if record != NULL:
             self.stand(record)
         lock_release(self.queue.lock)

@@ -102,8 +102,9 @@ cdef struct record_t:             # the mutable half of a job; lives inside a Ru
     queue_t *queue                # the queue of its job's name there, or the one that holds it
     uint64_t attempts             # times it was leased
     timer_t ttl
-    timer_t ttr                   # armed while leased; while scheduled its deadline is the due time (wall);
-                                  # .own: attempts of the lives before the last kick
+    timer_t ttr                   # armed while leased; while scheduled its deadline is the due time (wall),
+                                  # and .prev, a number, the postponement that brought it there; .own:
+                                  # attempts of the lives before the last kick
     uint16_t fails
     uint8_t marked                # scratch of a batch call, 0 between calls
     uint8_t state                 # state_t
@@ -142,6 +143,7 @@ cdef struct queue_t:              # one named queue; lives inside a WorkQueue ob
     wait_link_t *last_link
     engine_t *engine              # NULL: it stands alone
     Py_ssize_t due_index          # its place in the engine's heap of due times; -1: not in it
+    size_t postponed_count        # jobs that came into scheduled again, or later than first
     uint8_t paused
     uint8_t named                 # it has held a job, or was asked for: names() shows it
 
@@ -254,6 +256,10 @@ cdef void dead_leave(engine_t *engine, record_t *record) noexcept nogil
 
 cdef inline record_t *dead_next(const record_t *record) noexcept nogil:
     return <record_t *> <void *> record.ttr.next
+
+cdef inline size_t postponement(const record_t *scheduled) noexcept nogil:
+    """Which postponement brought a scheduled record to its place; 0: it stands where it came in."""
+    return <size_t> <void *> scheduled.ttr.prev
 
 # queues
 cdef int queue_add(queue_t *queue, record_t *record) noexcept nogil

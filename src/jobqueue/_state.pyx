@@ -407,8 +407,10 @@ cdef int queue_add(queue_t *queue, record_t *record) noexcept nogil:
     return done
 
 
-cdef void scheduled_begin(queue_t *queue, record_t *record, int64_t due_ns) noexcept nogil:
+cdef void scheduled_begin(queue_t *queue, record_t *record, int64_t due_ns, bint again) noexcept nogil:
     """Bookkeeping of a record that came into scheduled; what TTR it had is forgotten."""
+    queue.postponed_count += again
+    record.ttr.prev = <timer_t *> <void *> (queue.postponed_count if again else 0)
     record.ttr.deadline_ns = due_ns
     record.ttr.state = TIMER_IDLE
     placed(queue, record, PLACE_SCHEDULED)
@@ -420,7 +422,7 @@ cdef int queue_schedule(queue_t *queue, record_t *record, int64_t due_ns) noexce
     cdef sortkey_t key = key_scheduled(record.job, due_ns)
     cdef int done = skiplist_insert(&queue.scheduled, &key, record)
     if done == 1:
-        scheduled_begin(queue, record, due_ns)
+        scheduled_begin(queue, record, due_ns, record.attempts > 0)
     return done
 
 
@@ -436,7 +438,7 @@ cdef int queue_postpone(queue_t *queue, record_t *record, int64_t due_ns) noexce
         return -1
     ref_take(object_of(record))
     queue_remove(record)
-    scheduled_begin(queue, record, due_ns)
+    scheduled_begin(queue, record, due_ns, True)
     ref_drop(object_of(record))
     return 1
 

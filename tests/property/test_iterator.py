@@ -1,12 +1,14 @@
 """Iterator and WorkQueue against plain lists, by random sequences of operations."""
 
+import itertools
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from jobqueue import Inspector, Job, WorkQueue
+from jobqueue import Controller, Inspector, Job, QueueController, WorkQueue
+from jobqueue.testing import ManualClock
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 JOBS = [
@@ -180,3 +182,38 @@ IteratorMachine.TestCase.settings = settings(
     max_examples=150, stateful_step_count=40, deadline=None
 )
 TestIterator = IteratorMachine.TestCase
+
+
+@given(data=st.data())
+def test_a_postponed_job_is_not_shown_twice(data: st.DataObject) -> None:
+    clock = ManualClock(NOON)
+    queues = QueueController()
+    with Controller(queues=queues, clock=clock) as controller:
+        for n in range(6):
+            controller.schedule(Job("a", time=NOON + timedelta(milliseconds=n * 10)))
+        iterator = Inspector(queues.queue("a")).iterators()[True]
+        throughout = set(controller.scheduled_jobs("a", 0, 100))
+        shown: list[Job] = []
+        for _ in range(data.draw(st.integers(0, 30))):
+            step = data.draw(st.sampled_from(["next", "seek", "advance", "postpone", "schedule"]))
+            if step == "next":
+                shown.extend(itertools.islice(iterator, 1))
+            elif step == "seek":
+                ahead = data.draw(st.integers(1, 3))
+                here = iterator.current()
+                throughout.clear()  # skips on request
+                if shown and shown[-1] is here and iterator.seek(ahead):
+                    shown.extend(itertools.islice(iterator, 1))
+            elif step == "advance":
+                clock.advance(data.draw(st.integers(1, 30)))
+            elif step == "schedule":
+                delay = timedelta(milliseconds=data.draw(st.integers(1, 60)))
+                controller.schedule(Job("a", time=clock.now + delay))
+            elif controller.peek("a") is not None:
+                job = controller.lease("a", 0)
+                controller.release(job, data.draw(st.integers(1, 60)))
+                throughout.discard(job)
+            throughout &= set(controller.scheduled_jobs("a", 0, 100))
+        shown.extend(iterator)
+        assert len(shown) == len(set(shown)), "shows a job twice"
+        assert throughout <= set(shown), "skips a job that was there throughout"

@@ -88,6 +88,8 @@ class Controller(Verbs):
         waiter = self._lease_begin(names, timeout_ms, wake)
         try:
             await future
+            # Within the try, so that nothing can strike between. The stub says Any, as what it
+            # returns depends on the kind of the waiter.
             return self._finish(waiter, names, timeout_ms)  # type: ignore[no-any-return]
         except BaseException:
             self._engine._abandon(waiter)
