@@ -60,6 +60,8 @@ class AwaitedEngine:
         value = getattr(self._engine, name)
         if name == "attempt":
             return lambda *args, **kwargs: AwaitedAttempt(self._thread, value(*args, **kwargs))
+        if name in {"add", "schedule"}:
+            return self._adding(name)
         if inspect.iscoroutinefunction(value):
             return lambda *args, **kwargs: self._thread.do(value, *args, **kwargs)
         value = getattr(self._plain, name)
@@ -67,6 +69,17 @@ class AwaitedEngine:
         if not callable(value) or known or self._plain is not self._engine:
             return value
         return lambda *args, **kwargs: self._thread.do(value, *args, **kwargs)
+
+    def _adding(self, name: str) -> Callable[..., None]:
+        def add(job: Any, wait: Any = 0) -> None:
+            if wait:
+                self._thread.do(getattr(self._engine, f"{name}_wait"), job, wait)
+            elif self._plain is not self._engine:
+                getattr(self._plain, name)(job)
+            else:
+                self._thread.do(getattr(self._engine, name), job)
+
+        return add
 
     def __enter__(self) -> Self:
         self._engine.__enter__()

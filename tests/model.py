@@ -53,6 +53,7 @@ from tests.arguments import (
     to_ms,
     to_names,
 )
+from tests.bounds import Adder, Bounds
 from tests.plain import Attempt, Queue, Queues, Record, Registry, to_bytes, to_id
 
 NS_PER_MS = 1_000_000
@@ -75,7 +76,7 @@ class Waiter:
 # ---------------------------------------------------------------- the engine
 
 
-class ModelController:
+class ModelController(Bounds):
     """Every verb of the contract, slowly."""
 
     def __init__(
@@ -86,7 +87,10 @@ class ModelController:
         clock: Any,
         rng: Random | None = None,
         result_ttl: int | timedelta | None = None,
+        max_jobs: int | None = None,
+        max_bytes: int | None = None,
     ) -> None:
+        super().__init__(max_jobs, max_bytes)
         if result_ttl is not None and (result_ttl or not isinstance(result_ttl, int | timedelta)):
             validate_ttl(result_ttl)
         self.registry = Registry() if registry is None else registry
@@ -123,14 +127,17 @@ class ModelController:
             if self._closed:
                 raise ClosedError("the controller is closed")
             yield
+            self._admit()
             self._changed.notify_all()
 
     # ------------------------------------------------------------ in
 
-    def add(self, job: Job) -> None:
+    def add(self, job: Job, wait: int | timedelta = 0) -> None:
         check_job(job)
-        with self._open():
-            self._check_new(job)
+        self._add_or_wait(job, wait, self._check_and_add)
+
+    def _check_and_add(self, job: Job) -> None:
+        self._check_new(job)
         self._place(job)
         self._hand_off(job.name)
 
@@ -154,6 +161,7 @@ class ModelController:
                     if job in jobs[:index]:
                         raise duplicate(job, job)
                     self._check_key(job, jobs[:index])
+                    self._check_room(job, jobs[:index])
                 except JobQueueError as error:
                     raise failed_at(index, error) from None
             for job in jobs:
@@ -161,19 +169,21 @@ class ModelController:
             for job in jobs:  # the best of them, not the first, to who waits longest
                 self._hand_off(job.name)
 
-    def schedule(self, job: Job) -> None:
+    def schedule(self, job: Job, wait: int | timedelta = 0) -> None:
         check_job(job)
         if job.time is None:
             raise InvalidTimeError(f"job {job.id} has no time to be scheduled at")
-        with self._open():
-            self._check_new(job)
-            record = self._register(job)
-            if job.time_ns > self._clock.now_ns():
-                queue = self.queues.queue(job.name)
-                queue.schedule(job, created_ns=self._created(job))
-            else:
-                self._arm_ttl(record, job.time_ns)
-                self._to_ready(record)
+        self._add_or_wait(job, wait, self._check_and_schedule)
+
+    def _check_and_schedule(self, job: Job) -> None:
+        self._check_new(job)
+        record = self._register(job)
+        if job.time_ns > self._clock.now_ns():
+            queue = self.queues.queue(job.name)
+            queue.schedule(job, created_ns=self._created(job))
+        else:
+            self._arm_ttl(record, job.time_ns)
+            self._to_ready(record)
 
     def run(self, job: Job, timeout: int | timedelta) -> RunResult:
         with self._changed:
@@ -203,6 +213,7 @@ class ModelController:
         if job.id in self.registry:
             raise duplicate(job, job)
         self._check_key(job, self._unprocessed())
+        self._check_room(job)
         if job.name in self.queues.queues() and self.queues.exists(job):
             raise QueueOutOfSyncError(f"queue {job.name!r} holds job {job.id} already")
 
@@ -486,9 +497,10 @@ class ModelController:
             if not record.dead():
                 raise NotDeadError(f"job {id} is {record.state.name}")
             self._check_key(record.job, self._unprocessed())
+            self._check_room(record.job, known=True)
             if self.queues.exists(record.job):
                 raise QueueOutOfSyncError(f"the queue holds job {id} already")
-            record.state, record.result = State.NEW, None
+            record.state, record.result = State.NEW, None  # the bytes are kept till the next end
             record.fails, record.attempts_before = 0, record.attempts
             self._cancel(record, "ttl")
             record.ttl_began = False
@@ -570,6 +582,10 @@ class ModelController:
                 waiting=len(self._leasers),
                 records=len(self.registry),
                 dead=sum(record.dead() for record in self.registry),
+                bytes=self._load()[1],
+                blocked=len(self._adders),
+                max_jobs=self._limits[None][0],
+                max_bytes=self._limits[None][1],
             )
 
     def peek(self, name: str) -> Job | None:
@@ -659,6 +675,7 @@ class ModelController:
                 and event[0] <= self._clock.monotonic_ns()
             ):
                 self._fire(event[3], event[4])
+                self._admit()
             self._changed.notify_all()
 
     def _fire(self, owner: Any, kind: str) -> None:
@@ -676,7 +693,11 @@ class ModelController:
                     self._arm_ttl(record)
                 self._hand_off(owner.name)
 
-    def _time_out_wait(self, waiter: Waiter) -> None:
+    def _time_out_wait(self, waiter: Waiter | Adder) -> None:
+        if isinstance(waiter, Adder):
+            waiter.timed_out = True
+            self._adders.remove(waiter)
+            return
         if self._is_answered(waiter):
             return
         if not self._is_run(waiter):

@@ -54,6 +54,7 @@ class Record:
     state: State = field(default=State.NEW, kw_only=True)
     fails: int = field(default=0, kw_only=True)
     result: bytes | None = field(default=None, init=False)
+    last_result: bytes | None = field(default=None, init=False)  # a kicked job's too
     stamp_ns: int | None = field(default=None, init=False)  # if the job came without `created`
     runner: Any = field(default=None, init=False)
     state_before: State = field(default=State.NEW, init=False)  # its lease
@@ -77,7 +78,7 @@ class Record:
     def write_result(self, result: bytes, success: bool) -> bool:
         if self.processed():
             return False
-        self.result = to_bytes(result)
+        self.result = self.last_result = to_bytes(result)
         self.state = State.COMPLETED if success else State.FAILED
         for waiter in self.waiters:
             waiter.answer = self.answer()

@@ -47,6 +47,7 @@ cdef class EngineBase:
     cdef int lock_open(self) except -1
     cdef int leave_slow(self) except -1
     cdef int leave_waking(self) except -1
+    cdef int recount(self) except -1
     cdef int fire(self, int64_t now_ns) except -1
     cdef int call_hook(self, RunRecord record, kind_t kind) except -1
     cdef int forget_woken(self) except -1
@@ -61,6 +62,7 @@ cdef int raise_refused(status_t status, Job job, const refusal_t *why) except -1
 cdef int raise_refused_at(
     status_t status, Job job, const refusal_t *why, Py_ssize_t index) except -1
 cdef object at_index(object error, Py_ssize_t index)
+cdef int64_t bound_read(object value, str what) except -1
 cdef Py_ssize_t count_read(object value, str what, Py_ssize_t low) except -1
 
 # Hot habits of the verbs, without leaving their module.

@@ -22,6 +22,8 @@ class EngineBase:
         clock: Clock | None = None,
         rng: Random | None = None,
         result_ttl: Duration | None = None,
+        max_jobs: int | None = None,
+        max_bytes: int | None = None,
         by_hand: bool = False,
     ) -> None: ...
     @property

@@ -6,7 +6,7 @@ an exception in one place (raise_status).
 """
 
 from cpython.object cimport PyObject
-from libc.stdint cimport INT64_MIN, int64_t, uint8_t
+from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t
 
 from jobqueue._types cimport (
     HAS_GIL, NEVER_NS, NS_PER_MS, TIMER_ARMED, TIMER_CANCELLED, lock_acquire, lock_release,
@@ -16,10 +16,11 @@ from jobqueue._wheel cimport wheel_arm, wheel_cancel, wheel_init, wheel_next_dea
 from jobqueue._system cimport random_fill
 from jobqueue._job cimport Job, id_object, name_read, ttl_read
 from jobqueue._state cimport (
-    DUPLICATE_JOB, DUPLICATE_KEY, EXPIRED, KIND_SCHEDULED, KIND_TTL, KIND_TTR, OUTCOME_CLOSED,
-    OUTCOME_LEASED, engine_due_ns, engine_end_waits, engine_reserve_queues, engine_wake_ns, kind_t,
-    object_of, queue_remove, queue_t, record_t, refusal_t, scheduled_end, status_t, wait_end,
-    wait_forget, wait_t,
+    BOUND_JOBS, BOUND_LINE, DUPLICATE_JOB, DUPLICATE_KEY, EXPIRED, KIND_SCHEDULED, KIND_TTL,
+    KIND_TTR, OUTCOME_CLOSED, OUTCOME_LEASED, OUTCOME_NONE, QUEUE_FULL, engine_due_ns,
+    engine_end_waits, engine_reserve_queues, engine_wake_ns, kind_t, object_of, queue_remove,
+    queue_t, record_t, refusal_t, room_recount, scheduled_end, status_t, wait_end, wait_forget,
+    wait_t,
 )
 from jobqueue._life cimport engine_fire, job_delete, lease_undo
 from jobqueue._records cimport (
@@ -38,7 +39,7 @@ cdef tuple STATUS_ERRORS = (
     _errors.LeaseExpiredError, _errors.MaxAttemptsReachedError, _errors.AlreadyLeasedError,
     _errors.AlreadyProcessedError, _errors.QueueOutOfSyncError, _errors.InvalidTimeError,
     _errors.InvalidTimeError, _errors.ClosedError, _errors.DuplicateJobError,
-    _errors.NotDeadError,
+    _errors.NotDeadError, _errors.QueueFullError,
 )
 cdef tuple STATUS_TEXTS = (
     "", "no memory left for job {}", "no job {}", "job {} was added before",
@@ -47,6 +48,7 @@ cdef tuple STATUS_TEXTS = (
     "the queue refused job {}", "job {} would be expired before it begins: its ttl is over",
     "job {} cannot be scheduled: it has no time", "the controller is closed",
     "another job has the key of job {}", "job {} is not FAILED",
+    "there is no room for job {}",
 )
 
 
@@ -70,7 +72,18 @@ cdef object refusal_error(status_t status, Job job, const refusal_t *why):
     if status == EXPIRED:
         return _errors.InvalidTimeError(
             f"job {job.id} must not have expired, but did so at {job.expiration.isoformat()}")
+    if status == QUEUE_FULL:
+        return _errors.QueueFullError(full_text(job, why))
     return status_error(status, job.id)
+
+
+cdef str full_text(Job job, const refusal_t *why):
+    """What a job would have passed, and by how much."""
+    where = f"queue {job.name!r}" if why.of_queue else "the controller"
+    if why.bound == BOUND_LINE:
+        return f"{where} has no room for job {job.id}: others wait for it"
+    what = "max_jobs" if why.bound == BOUND_JOBS else "max_bytes"
+    return f"{where} has no room for job {job.id}: {what} is {why.most}, it would be {why.value}"
 
 
 cdef int raise_refused(status_t status, Job job, const refusal_t *why) except -1:
@@ -110,6 +123,11 @@ cdef Py_ssize_t count_read(object value, str what, Py_ssize_t low) except -1:
     if value < low:
         raise ValueError(f"{what} must be at least {low}, not {value}")
     return min(value, <Py_ssize_t> 0x7FFFFFFFFFFFFFFF)
+
+
+cdef int64_t bound_read(object value, str what) except -1:
+    """A bound: at least 1; INT64_MAX if there is none."""
+    return INT64_MAX if value is None else count_read(value, what, 1)
 
 
 cdef int clock_change(Registry registry, object clock) except -1:
@@ -153,7 +171,7 @@ cdef class EngineBase:
     """The state of an engine; see _core.pyx for its verbs."""
 
     def __init__(self, Registry registry=None, queues=None, *, clock=None, rng=None, result_ttl=None,
-                 bint by_hand=False):
+                 max_jobs=None, max_bytes=None, bint by_hand=False):
         if self.e != NULL:
             raise TypeError("a controller is built once")
         if registry is None:
@@ -173,6 +191,8 @@ cdef class EngineBase:
         cdef int64_t result_ttl_ns = NEVER_NS
         if result_ttl is not None:
             result_ttl_ns = ttl_read(result_ttl, 0) * NS_PER_MS
+        cdef int64_t jobs_max = bound_read(max_jobs, "max_jobs")
+        cdef int64_t bytes_max = bound_read(max_bytes, "max_bytes")
         self.registry = registry
         self.e = &registry.e
         clock_change(registry, clock)
@@ -192,7 +212,22 @@ cdef class EngineBase:
         else:
             self.foreign_queues = queues
             self.shadow_attach()
+        self.e.load.jobs_max = jobs_max
+        self.e.load.bytes_max = bytes_max
+        self.recount()
         self.shut = SHUT_OPEN
+
+    cdef int recount(self) except -1:
+        """Apply the bounds of the engine and its queues."""
+        cdef WorkQueue queue
+        self.e.bounded = self.e.load.jobs_max != INT64_MAX or self.e.load.bytes_max != INT64_MAX
+        for queue in list(self.by_name.values()):
+            queue.c.load.jobs = queue.c.load.bytes = 0
+            self.e.bounded |= queue.c.limited
+        lock_acquire(&self.e.lock)
+        room_recount(self.e)
+        lock_release(&self.e.lock)
+        return 0
 
     def __dealloc__(self):
         cdef int i
@@ -360,6 +395,8 @@ cdef class EngineBase:
         for queue in queues:
             while queue.c.first_link != NULL:
                 wait_end(self.e, queue.c.first_link.wait, OUTCOME_CLOSED)
+        while self.e.adder_first != NULL:
+            wait_end(self.e, self.e.adder_first, OUTCOME_CLOSED)
         engine_end_waits(self.e, OUTCOME_CLOSED)
         lock_release(&self.e.lock)
         wake_all(self.e)
@@ -388,6 +425,8 @@ cdef class EngineBase:
         for queue in list(self.own_queues._by_name.values()):
             while queue.c.first_link != NULL:
                 wait_forget(self.e, queue.c.first_link.wait)
+        while self.e.adder_first != NULL:
+            wait_forget(self.e, self.e.adder_first)
         for record in self.registry:
             while record.c.waits != NULL:
                 wait_forget(self.e, record.c.waits)
@@ -402,6 +441,10 @@ cdef class EngineBase:
         self.e.woken_first = wait.next
         if wait.next == NULL:
             self.e.woken_last = NULL
+        if wait == &self.e.errand:
+            wait.next = NULL
+            wait.outcome = OUTCOME_NONE
+            return 0
         if wait.outcome == OUTCOME_LEASED:
             lease_undo(self.e, wait, verb_now(self))
         ref_drop(object_of(wait))

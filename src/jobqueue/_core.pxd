@@ -7,13 +7,9 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from jobqueue._types cimport ID_SIZE, job_t
 from jobqueue._job cimport Job
 from jobqueue._state cimport queue_t, record_t
+from jobqueue._life cimport entrant_t
 from jobqueue._records cimport RunRecord
 from jobqueue._base cimport EngineBase
-
-cdef struct entrant_t:            # one job of add_many
-    record_t *record              # owned
-    int64_t created_ns            # its stamp from before
-    uint8_t named                 # whether its queue was shown before
 
 cdef struct answer_t:             # one pair of complete_many
     const job_t *job              # NULL: the id is not that of a Job at hand
@@ -45,6 +41,7 @@ cdef class Engine(EngineBase):
     cdef queue_t *queue_make(
             self, Job job, bint scheduled, bint is_run, int64_t now_ns) except NULL
     cdef int enqueue(self, object job, bint scheduled) except -1
+    cdef int add_wait(self, object job, bint scheduled, object wait) except -1
     cdef record_t *entrant_new(self, object job, Py_ssize_t index) except NULL
     cdef int queues_make(self, entrant_t *entrants, Py_ssize_t count, int64_t now_ns) except -1
     cdef object lease_leave(self, RunRecord record, uint8_t prior_state, bint detailed)

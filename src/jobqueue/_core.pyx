@@ -14,14 +14,14 @@ from jobqueue._job cimport (
     ttr_read,
 )
 from jobqueue._state cimport (
-    ANY_ATTEMPT, DUPLICATE_JOB, DUPLICATE_KEY, DUPLICATE_RESULT, NOTE_BATCH, NOTE_BATCH_END, NOT_FOUND,
-    OK, SLOTS_FAR, STATE_NEW, STATE_PENDING, engine_t, note, object_of, queue_t, record_t, refusal_t,
-    registry_find, slot_t, status_t, wait_t,
+    ANY_ATTEMPT, DUPLICATE_JOB, DUPLICATE_KEY, DUPLICATE_RESULT, NOTE_BATCH, NOTE_BATCH_END,
+    NOT_FOUND, OK, SLOTS_FAR, STATE_NEW, STATE_PENDING, engine_t, engine_wake_ns, note, object_of,
+    queue_t, record_t, refusal_t, registry_find, registry_prefetch, slot_t, status_t, wait_t,
 )
 from jobqueue._life cimport (
-    answer_check, job_add, job_check_new, job_complete, job_delete, job_expire, job_fail,
-    job_finish, job_lease, job_release, job_schedule, job_start, job_timeout, job_touch, job_unadd,
-    lease_undo, queue_offer,
+    answer_check, entrant_room_check, entrants_add, job_add, job_check_new, job_complete,
+    job_delete, job_expire, job_fail, job_finish, job_lease, job_release, job_schedule, job_start,
+    job_timeout, job_touch, lease_undo, queue_offer,
 )
 from jobqueue._records cimport RunRecord, record_make, record_new, record_object, report_unraisable, wake_all
 from jobqueue._queues cimport WorkQueue, queue_get
@@ -33,6 +33,9 @@ from jobqueue._base cimport (
 )
 
 from . import errors as _errors
+
+cdef object ZERO = 0              # there is one small int of a value
+
 
 cdef inline uint64_t attempt_read(object value) except? 12345:
     return ANY_ATTEMPT if value is None else attempt_read_other(value)
@@ -68,39 +71,6 @@ cdef void ids_follow(const engine_t *engine) noexcept:
 
 
 # ---------------------------------------------------------------- batches
-
-cdef status_t entrants_add(
-        engine_t *engine, entrant_t *entrants, Py_ssize_t count, int64_t now_ns,
-        Py_ssize_t *at) noexcept nogil:
-    """Add jobs, all or none; ``at`` is the first that cannot be added."""
-    cdef int64_t created_last_ns = engine.created_last_ns
-    cdef status_t status
-    cdef bint waited_for = False
-    cdef record_t *record
-    cdef Py_ssize_t i
-    note(engine, NULL, NOTE_BATCH)
-    for i in range(count):
-        record = entrants[i].record
-        entrants[i].created_ns = record.job.tie.created_ns
-        entrants[i].named = record.queue.named
-        status = job_add(engine, record, now_ns)
-        if status != OK:
-            at[0] = i
-            while i > 0:
-                i -= 1
-                record = entrants[i].record
-                job_unadd(engine, record, entrants[i].created_ns)
-                record.queue.named = entrants[i].named
-            engine.created_last_ns = created_last_ns
-            note(engine, NULL, NOTE_BATCH_END)
-            return status
-        waited_for |= record.queue.first_link != NULL
-    note(engine, NULL, NOTE_BATCH_END)
-    if waited_for:
-        for i in range(count):
-            queue_offer(engine, entrants[i].record.queue, now_ns)
-    return OK
-
 
 cdef inline bint pair_read(object pair, answer_t *answer) noexcept:
     """Read a pair whose id is a Job and whose result is bytes. False: it is not such a pair."""
@@ -236,26 +206,38 @@ cdef class Engine(EngineBase):
             raise_refused(status, <Job> job, &why)
         return 0
 
-    def add(self, job):
+    cdef int add_wait(self, object job, bint scheduled, object wait) except -1:
+        """Add, once there is room; the subclass in _waits has it."""
+        raise NotImplementedError
+
+    def add(self, job, wait=0):
         """Take a job: NEW, in ready of its queue; handed on at once if somebody waits for it.
 
-        Its TTL runs from ``created``, which is stamped now unless it was given. O(log n).
+        Its TTL runs from ``created``, which is stamped now unless it was given. wait: ms or
+        timedelta to wait for room, up to 24 h, if a bound would be passed: see ``limit``. O(log n).
 
-        Raises DuplicateJobError, InvalidTimeError (it would be expired already), ClosedError.
+        Raises DuplicateJobError, InvalidTimeError (it would be expired already), QueueFullError
+        (no room within ``wait``), ClosedError.
 
         >>> with Controller() as c:
         ...     c.add(Job("mail", b"hello"))
         ...     c.lease("mail", 0).payload
         b'hello'
         """
-        self.enqueue(job, False)
+        if wait is ZERO:
+            self.enqueue(job, False)
+        else:
+            self.add_wait(job, False, wait)
 
-    def schedule(self, job):
+    def schedule(self, job, wait=0):
         """Take a job that becomes ready at ``job.time``; at once, if that is past. O(log n).
 
         Its TTL runs from ``job.time``. Raises as add, and InvalidTimeError if it has no time.
         """
-        self.enqueue(job, True)
+        if wait is ZERO:
+            self.enqueue(job, True)
+        else:
+            self.add_wait(job, True, wait)
 
     def add_many(self, jobs):
         """Add jobs in one pass, all or none.
@@ -326,6 +308,8 @@ cdef class Engine(EngineBase):
             job = job_object(entrants[i].record.job)
             lock_acquire(&self.e.lock)
             status = job_check_new(self.e, &job.c, False, False, now_ns)
+            if status == OK and self.e.bounded:
+                status = entrant_room_check(self.e, entrants, i)
             why = self.e.refusal
             lock_release(&self.e.lock)
             if status == OK and job in ids:

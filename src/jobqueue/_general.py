@@ -50,20 +50,56 @@ class GeneralController(Controller):
             self._unadd(job, created_ns)
             raise QueueOutOfSyncError(f"the queue refused job {job.id}")
 
-    def add(self, job: Job) -> None:
-        with self._lock:
-            created_ns = getattr(job, "created_ns", 0)
-            super().add(job)
-            self._place(job, created_ns, "add")
-            self._offer(job.name)
+    def add(self, job: Job, wait: Duration = 0) -> None:
+        self._add_or_wait(job, wait, False)
 
-    def schedule(self, job: Job) -> None:
+    def schedule(self, job: Job, wait: Duration = 0) -> None:
+        self._add_or_wait(job, wait, True)
+
+    def _add_or_wait(self, job: Job, wait: Duration, scheduled: bool) -> None:
+        waiter = self._add_begin(job, wait, None, scheduled)
+        if waiter is not None:
+            self._wait(waiter, None, 0)
+
+    def _add_begin(
+        self,
+        job: Job,
+        wait: Duration,
+        wake: Callable[[Waiter], object] | None,
+        scheduled: bool = False,
+    ) -> Waiter | None:
         with self._lock:
             created_ns = getattr(job, "created_ns", 0)
-            super().schedule(job)
-            due = self._waits_for_time(job)
-            self._place(job, created_ns, "schedule" if due else "add")
-            self._offer(job.name)
+            known = job in self.registry
+            try:
+                waiter = super()._add_begin(job, wait, wake, scheduled)
+                if waiter is None:
+                    self._enter_queue(job, created_ns)
+            except BaseException:  # Ctrl-C between the two, too
+                if not known and job in self.registry and not self._queues.exists(job):
+                    self._unadd(job, created_ns)
+                raise
+            return waiter
+
+    def _enter_queue(self, job: Job, created_ns: int) -> None:
+        self._place(job, created_ns, "schedule" if self._waits_for_time(job) else "add")
+        self._offer(job.name)
+
+    def _wait(self, waiter: Waiter, what: object, timeout_ms: int) -> Any:
+        return self._finished(waiter, super()._wait(waiter, what, timeout_ms))
+
+    def _finish(self, waiter: Waiter, what: object, timeout: object) -> Any:
+        return self._finished(waiter, super()._finish(waiter, what, timeout))
+
+    def _finished(self, waiter: Waiter, answer: Any) -> Any:
+        """A job that waited for room and was taken in goes to its queue."""
+        job = waiter.adds
+        if job is not None:
+            with self._lock:
+                if self.registry.record(job) is not None and not self._queues.exists(job):
+                    self._enter_queue(job, job.created_ns)
+                    self._settle(job)  # it may have met somebody meanwhile
+        return answer
 
     def add_many(self, jobs: Iterable[Job]) -> None:
         with self._lock:

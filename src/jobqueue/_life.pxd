@@ -32,8 +32,21 @@ cdef void job_delete(engine_t *engine, record_t *record) noexcept nogil
 cdef record_t *job_lease(
     engine_t *engine, queue_t *queue, int64_t now_ns, uint8_t *prior_state) noexcept nogil
 
+# batches
+cdef struct entrant_t:            # one job of add_many
+    record_t *record              # owned
+    int64_t created_ns            # its stamp from before
+    uint8_t named                 # whether its queue was shown before
+
+cdef status_t entrants_add(
+    engine_t *engine, entrant_t *entrants, Py_ssize_t count, int64_t now_ns,
+    Py_ssize_t *at) noexcept nogil
+cdef status_t entrant_room_check(
+    engine_t *engine, entrant_t *entrants, Py_ssize_t index) noexcept nogil
+
 # hand-off and time
 cdef void queue_offer(engine_t *engine, queue_t *queue, int64_t now_ns) noexcept nogil
+cdef void adders_admit(engine_t *engine, int64_t now_ns) noexcept nogil
 cdef void wait_lapse(engine_t *engine, wait_t *wait) noexcept nogil
 cdef bint lease_undo(engine_t *engine, wait_t *wait, int64_t now_ns) noexcept nogil
 cdef record_t *engine_fire(engine_t *engine, int64_t now_ns, kind_t *kind) noexcept nogil

@@ -21,18 +21,19 @@ from jobqueue._wheel cimport wheel_arm, wheel_cancel, wheel_check, wheel_pop_due
 from jobqueue._unique cimport uniques_find
 from jobqueue._state cimport (
     ALREADY_LEASED, ALREADY_PROCESSED, ANY_ATTEMPT, DUPLICATE_JOB, DUPLICATE_RESULT, EXPIRED,
-    EXTRA_DEAD, EXTRA_KEY, EXTRA_KICKED, KIND_SCHEDULED, KIND_TTL, KIND_TTR, KIND_WAIT,
-    LEASE_EXPIRED, MAX_ATTEMPTS_REACHED, NOTE_ADDED, NOTE_CHANGED, NOTE_GONE, NOT_DEAD, NOT_FOUND,
-    NO_MEMORY, NO_TIME, OBJECT_HEAD, OK,
-    OUTCOME_GONE, OUTCOME_LEASED, OUTCOME_NONE, OUTCOME_PROCESSED, OUTCOME_TIMEOUT, PLACE_NONE,
-    PLACE_SCHEDULED, QUEUE_OUT_OF_SYNC, STATE_COMPLETED, STATE_FAILED, STATE_LEASED, STATE_NEW,
-    STATE_PENDING, WAIT_RUN, attempts_remain, dead_enter, dead_leave, dead_next, engine_due_ns,
-    engine_t, extras_end, job_acquire, job_release_lock, key_check, key_take, kind_t, note, object_of,
-    outcome_t, queue_add, queue_awake, queue_due_ns, queue_find, queue_pop, queue_postpone,
-    queue_remove,
-    queue_schedule, queue_t, record_processed, record_t, registry_add, registry_find,
-    registry_prefetch, registry_remove, scheduled_end, state_set, status_t, timer_end, ttl_arm,
-    ttl_start_ns, view_end, wait_end, wait_t, waits_end,
+    EXTRA_COUNTED, EXTRA_DEAD, EXTRA_KEY, EXTRA_KICKED, EXTRA_STORED, KIND_SCHEDULED, KIND_TTL,
+    KIND_TTR, KIND_WAIT, LEASE_EXPIRED, MAX_ATTEMPTS_REACHED, NOTE_ADDED, NOTE_BATCH,
+    NOTE_BATCH_END, NOTE_CHANGED, NOTE_GONE, NOT_DEAD, NOT_FOUND, NO_MEMORY, NO_TIME, OBJECT_HEAD,
+    OK, OUTCOME_ADDED, OUTCOME_GONE, OUTCOME_LEASED, OUTCOME_NONE, OUTCOME_PROCESSED,
+    OUTCOME_REFUSED, OUTCOME_TIMEOUT, PLACE_NONE, PLACE_SCHEDULED, QUEUE_FULL, QUEUE_OUT_OF_SYNC,
+    STATE_COMPLETED, STATE_FAILED, STATE_LEASED, STATE_NEW, STATE_PENDING, WAIT_RUN,
+    attempts_remain, bytes_size, dead_enter, dead_leave, dead_next, engine_due_ns, engine_t,
+    extras_end, job_acquire, job_bytes, job_release_lock, key_check, key_take, kind_t, load_passed,
+    load_t, note, object_of, outcome_t, queue_add, queue_awake, queue_due_ns, queue_find, queue_pop,
+    queue_postpone, queue_remove, queue_schedule, queue_t, record_bytes, record_processed, record_t,
+    registry_add, registry_find, registry_prefetch, registry_remove, result_uncount, room_check,
+    room_take, scheduled_end, state_set, status_t, timer_end, ttl_arm, ttl_start_ns, view_end,
+    wait_end, wait_t, waits_end,
 )
 
 cdef enum:
@@ -153,7 +154,7 @@ cdef bint lease_undo(engine_t *engine, wait_t *wait, int64_t now_ns) noexcept no
 
 # ---------------------------------------------------------------- the life of a job
 
-cdef status_t job_enter(
+cdef inline status_t job_enter(
         engine_t *engine, record_t *record, int64_t due_ns, int64_t now_ns) noexcept nogil:
     """Register a record and place it: in scheduled if it has a due time, else in ready."""
     cdef status_t status
@@ -176,6 +177,10 @@ cdef status_t job_enter_alone(
         status = key_check(engine, job)
         if status != OK:  # its own id, if that is there too, is the nearer reason
             return status if registry_find(engine, job.tie.id) == NULL else DUPLICATE_JOB
+    if engine.bounded:
+        status = bounds_check(engine, record.queue, job)
+        if status != OK:
+            return status
     done = registry_add(engine, record)
     if done != 1:
         return NO_MEMORY if done < 0 else DUPLICATE_JOB
@@ -193,8 +198,17 @@ cdef status_t job_enter_alone(
         engine.created_last_ns = max(job.tie.created_ns, engine.created_last_ns)
     if job.flags & JOB_UNIQUE:
         key_take(engine, record)
+    if engine.bounded:
+        room_take(engine, record)
     engine.added_count += 1
     return OK
+
+
+cdef status_t bounds_check(engine_t *engine, queue_t *queue, const job_t *job) noexcept nogil:
+    """Whether there is room for a job that is not here already."""
+    if registry_find(engine, job.tie.id) != NULL:
+        return DUPLICATE_JOB
+    return room_check(engine, queue, job_bytes(job))
 
 
 cdef status_t time_check(
@@ -218,7 +232,9 @@ cdef status_t job_check_new(
     if status == OK and registry_find(engine, job.tie.id) != NULL:
         return DUPLICATE_JOB
     if status == OK and job.flags & JOB_UNIQUE:
-        return key_check(engine, job)
+        status = key_check(engine, job)
+    if status == OK and engine.bounded:
+        status = bounds_check(engine, NULL, job)
     return status
 
 
@@ -296,11 +312,15 @@ cdef void job_finish(
     cdef int64_t latest_ns
     if record.extras:
         extras_end(engine, record)
-        if record.extras:  # the result of its last life
+        if record.extras & EXTRA_KICKED:  # the result of its last life
+            result_uncount(engine, record)
             ref_drop(record.result)
-        record.extras = 0
+        record.extras &= EXTRA_STORED
     ref_take(result)
     record.result = result
+    engine.load.bytes += bytes_size(result)
+    if record.extras and record.queue.limited:  # bytes are all that is still counted
+        record.queue.load.bytes += bytes_size(result)
     scheduled_end(record, TIMER_CANCELLED)
     queue_remove(record)
     timer_end(engine, record, KIND_TTR)
@@ -375,6 +395,8 @@ cdef status_t job_kick(engine_t *engine, record_t *record, int64_t now_ns) noexc
         return NOT_DEAD
     if job.flags & JOB_UNIQUE:
         status = key_check(engine, job)
+    if status == OK and engine.bounded:
+        status = room_check(engine, record.queue, 0)
     if status == OK and engine.shadow == NULL:
         done = queue_add(record.queue, record)
     if status != OK or done != 1:
@@ -389,6 +411,8 @@ cdef status_t job_kick(engine_t *engine, record_t *record, int64_t now_ns) noexc
     record.ttr.own = <uint32_t> record.attempts
     record.fails = 0
     state_set(record, STATE_NEW)
+    if engine.bounded:
+        room_take(engine, record)
     timer_end(engine, record, KIND_TTL)
     record.ttl.state = record.ttr.state = record.scheduled = TIMER_IDLE
     ttl_arm(engine, record, now_ns + engine.wall_offset_ns)
@@ -528,6 +552,97 @@ cdef status_t job_awake(engine_t *engine, record_t *record, int64_t now_ns) noex
     queue_offer(engine, queue, now_ns)
     return OK
 
+# ---------------------------------------------------------------- batches
+
+cdef status_t entrants_add(
+        engine_t *engine, entrant_t *entrants, Py_ssize_t count, int64_t now_ns,
+        Py_ssize_t *at) noexcept nogil:
+    """Add jobs, all or none; ``at`` is the first that cannot be added."""
+    cdef int64_t created_last_ns = engine.created_last_ns
+    cdef status_t status
+    cdef bint waited_for = False
+    cdef record_t *record
+    cdef Py_ssize_t i
+    note(engine, NULL, NOTE_BATCH)
+    for i in range(count):
+        record = entrants[i].record
+        entrants[i].created_ns = record.job.tie.created_ns
+        entrants[i].named = record.queue.named
+        status = job_add(engine, record, now_ns)
+        if status != OK:
+            at[0] = i
+            while i > 0:
+                i -= 1
+                record = entrants[i].record
+                job_unadd(engine, record, entrants[i].created_ns)
+                record.queue.named = entrants[i].named
+            engine.created_last_ns = created_last_ns
+            note(engine, NULL, NOTE_BATCH_END)
+            return status
+        waited_for |= record.queue.first_link != NULL
+    note(engine, NULL, NOTE_BATCH_END)
+    if waited_for:
+        for i in range(count):
+            queue_offer(engine, entrants[i].record.queue, now_ns)
+    return OK
+
+
+cdef status_t entrant_room_check(
+        engine_t *engine, entrant_t *entrants, Py_ssize_t index) noexcept nogil:
+    """Whether the job at an index has room beside those before it. O(index)."""
+    cdef queue_t *queue = entrants[index].record.queue
+    cdef load_t all = engine.load
+    cdef load_t own
+    cdef int64_t size
+    cdef Py_ssize_t i
+    if queue != NULL:
+        own = queue.load
+    for i in range(index):
+        size = job_bytes(entrants[i].record.job)
+        all.jobs += 1
+        all.bytes += size
+        if queue != NULL and entrants[i].record.queue == queue:
+            own.jobs += 1
+            own.bytes += size
+    size = job_bytes(entrants[index].record.job)
+    if queue != NULL and queue.limited and load_passed(engine, &own, True, size):
+        return QUEUE_FULL
+    return QUEUE_FULL if load_passed(engine, &all, False, size) else OK
+
+# ---------------------------------------------------------------- room
+
+cdef void adders_admit(engine_t *engine, int64_t now_ns) noexcept nogil:
+    """Take in the jobs of those who wait for room, longest first. O(adders).
+
+    Nobody overtakes who waits for the same room: past one for whom the engine has none nobody is
+    looked at, past one for whom his queue has none nobody of that queue.
+    """
+    cdef wait_t *wait = engine.adder_first
+    cdef wait_t *next
+    cdef queue_t *queue
+    cdef int64_t size
+    cdef status_t status
+    engine.looks += 1
+    engine.admitting = True
+    while wait != NULL:
+        next = wait.next
+        queue = wait.record.queue
+        size = job_bytes(wait.record.job)
+        if queue.limited and (queue.passed == engine.looks
+                              or load_passed(engine, &queue.load, True, size)):
+            queue.passed = engine.looks
+        elif load_passed(engine, &engine.load, False, size):
+            break
+        else:
+            status = (job_schedule if wait.scheduled else job_add)(engine, wait.record, now_ns)
+            wait.status = <uint8_t> status
+            wait.refusal = engine.refusal
+            wait_end(engine, wait, OUTCOME_ADDED if status == OK else OUTCOME_REFUSED)
+            if status == OK:
+                queue_offer(engine, queue, now_ns)
+        wait = next
+    engine.admitting = False
+
 # ---------------------------------------------------------------- time
 
 cdef record_t *engine_fire(engine_t *engine, int64_t now_ns, kind_t *kind) noexcept nogil:
@@ -596,8 +711,10 @@ cdef const char *record_check(const engine_t *engine, record_t *record) noexcept
         return "a record's scheduled timer and place disagree"
     if record.extras & EXTRA_KEY and uniques_find(&engine.uniques, record.job) != record.job:
         return "a job does not hold its key"
-    if record_processed(record) and record.extras & EXTRA_KEY:
-        return "a processed job holds a key"
+    if record_processed(record) and record.extras & (EXTRA_KEY | EXTRA_COUNTED):
+        return "a processed job holds a key or counts as unprocessed"
+    if engine.bounded and not record.extras & EXTRA_STORED:
+        return "a job of a bounded engine is not counted"
     if record.extras & EXTRA_DEAD and record.state != STATE_FAILED:
         return "a job that is not FAILED is in the list of the dead"
     if record.extras & EXTRA_KICKED and record_processed(record):
@@ -614,6 +731,8 @@ cdef const char *engine_check(engine_t *engine) noexcept nogil:
     cdef Py_ssize_t running = 0
     cdef Py_ssize_t keys = 0
     cdef Py_ssize_t dead = 0
+    cdef int64_t jobs = 0
+    cdef int64_t bytes = 0
     cdef record_t *record
     cdef const char *broken
     for i in range(engine.slot_mask + 1):
@@ -623,6 +742,8 @@ cdef const char *engine_check(engine_t *engine) noexcept nogil:
             running += record.state == STATE_LEASED
             keys += (record.extras & EXTRA_KEY) != 0
             dead += (record.extras & EXTRA_DEAD) != 0
+            jobs += (record.extras & EXTRA_COUNTED) != 0
+            bytes += record_bytes(record)
             broken = record_check(engine, record)
             if broken != NULL:
                 return broken
@@ -634,6 +755,8 @@ cdef const char *engine_check(engine_t *engine) noexcept nogil:
         return "the list of the dead is broken"
     if keys != engine.uniques.count:
         return "the count of keys is wrong"
+    if bytes != engine.load.bytes or jobs != engine.load.jobs:
+        return "the count of bytes or of unprocessed jobs is wrong"
     if count != engine.count:
         return "the count of records is wrong"
     if running != engine.running_count:

@@ -20,12 +20,13 @@ from jobqueue._wheel cimport Timer
 from jobqueue._system cimport random_fill
 from jobqueue._job cimport Job, id_read, job_object, result_read
 from jobqueue._state cimport (
-    KIND_SCHEDULED, KIND_TTL, KIND_TTR, KIND_WAIT, OBJECT_HEAD, OUTCOME_NONE, PLACE_SCHEDULED,
-    STATE_COMPLETED, STATE_LEASED, engine_clear, engine_init, engine_t, job_room, kind_t, object_of,
-    queue_remove, queue_reschedule, record_init, record_processed, record_t, registry_add_by_hand,
-    registry_find, scheduled_end, timer_end, views_t, wait_forget, wait_t, woken_take,
+    KIND_SCHEDULED, KIND_TTL, KIND_TTR, KIND_WAIT, OBJECT_HEAD, OUTCOME_ADDED, OUTCOME_NONE,
+    PLACE_SCHEDULED, STATE_COMPLETED, STATE_LEASED, engine_clear, engine_init, engine_t, job_room,
+    kind_t, object_of, queue_remove, queue_reschedule, record_init, record_processed, record_t,
+    registry_add_by_hand, registry_find, scheduled_end, timer_end, views_t, wait_forget, wait_t,
+    woken_take,
 )
-from jobqueue._life cimport engine_check, job_delete, job_finish
+from jobqueue._life cimport adders_admit, engine_check, job_delete, job_finish
 
 import sys
 from enum import IntEnum
@@ -386,6 +387,11 @@ cdef class Waiter:
             signal_give(self.signal)
 
     @property
+    def adds(self):
+        """The Job that was added once there was room, or None."""
+        return job_object(self.c.record.job) if self.c.outcome == OUTCOME_ADDED else None
+
+    @property
     def pending(self):
         """Whether it still waits."""
         return self.c.outcome == OUTCOME_NONE
@@ -482,6 +488,9 @@ cdef int wake_all(engine_t *engine) except -1:
         lock_release(&engine.lock)
         if wait == NULL:
             break
+        if wait == &engine.errand:
+            errand_run(engine)
+            continue
         waiter = <Waiter> <PyObject *> object_of(wait)
         ref_drop(<PyObject *> waiter)  # the list's; the variable has its own
         if waiter.signal != NULL:
@@ -491,6 +500,17 @@ cdef int wake_all(engine_t *engine) except -1:
             waiter.wake(waiter)
         except Exception as error:
             report_unraisable(error, waiter.wake)
+    return 0
+
+
+cdef int errand_run(engine_t *engine) except -1:
+    """Let in those who wait for room."""
+    cdef int64_t now_ns
+    if engine.adder_first != NULL:
+        now_ns = registry_now(registry_of(engine))
+        lock_acquire(&engine.lock)
+        adders_admit(engine, now_ns)
+        lock_release(&engine.lock)
     return 0
 
 

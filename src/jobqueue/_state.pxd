@@ -13,7 +13,9 @@ from jobqueue._unique cimport uniques_t
 cdef extern from *:
     """
     #define JQ_OBJECT_HEAD ((Py_ssize_t)sizeof(PyObject))
+    #define JQ_BYTES_SIZE(o) ((Py_ssize_t)Py_SIZE((PyObject *)(o)))
     """
+    Py_ssize_t bytes_size "JQ_BYTES_SIZE" (const void *data) nogil  # of exact bytes
     Py_ssize_t OBJECT_HEAD "JQ_OBJECT_HEAD"   # from an object to its first field
     const Py_ssize_t ROOM_ENDLESS "PY_SSIZE_T_MAX"
 
@@ -39,6 +41,7 @@ cdef enum wait_kind_t:            # what a blocked caller waits for
     WAIT_LEASE = 0
     WAIT_RESULT = 1
     WAIT_RUN = 2
+    WAIT_ADD = 3                  # for room: wait.record is not registered yet
 
 cdef enum outcome_t:              # how a wait ended
     OUTCOME_NONE = 0              # it still waits
@@ -47,6 +50,8 @@ cdef enum outcome_t:              # how a wait ended
     OUTCOME_GONE = 3              # the job was deleted or expired
     OUTCOME_TIMEOUT = 4
     OUTCOME_CLOSED = 5
+    OUTCOME_ADDED = 6             # there was room for wait.record
+    OUTCOME_REFUSED = 7           # there was, but it was not taken: wait.status says why
 
 cdef enum status_t:               # what a call came to; _core has the table to exceptions
     OK = 0
@@ -64,19 +69,40 @@ cdef enum status_t:               # what a call came to; _core has the table to 
     CLOSED = 12
     DUPLICATE_KEY = 13            # another unprocessed job of its name has its key
     NOT_DEAD = 14                 # kick of a job that is not FAILED
+    QUEUE_FULL = 15               # it would pass a bound
 
 cdef enum:
     SLOTS_FAR = 32768             # a hash table this big is not in the cache any more
     KINDS = 3                     # timers a record may show
     ANY_ATTEMPT = 0               # no fencing asked for (attempts count from 1)
+    JOB_COST = 320                # bytes that a job takes beside its payload and its result
 
 cdef enum extra_t:                # what else the engine keeps of a record
     EXTRA_KEY = 1                 # its job holds its key, until it is processed or gone
     EXTRA_DEAD = 2                # FAILED and in the list of the dead: ttr.prev and .next are its links
     EXTRA_KICKED = 4              # put back from there: result is still that of its last life
+    EXTRA_COUNTED = 8             # it is one of the unprocessed jobs that bounds count
+    EXTRA_STORED = 16             # its bytes are counted for its queue, until it is gone
+
+cdef enum bound_t:                # what a refused job would have passed
+    BOUND_NONE = 0
+    BOUND_LINE = 1                # those who wait for the same room came first
+    BOUND_JOBS = 2
+    BOUND_BYTES = 3
 
 cdef struct refusal_t:            # why the last job was refused, beyond its status
     uint8_t first[16]             # id of the job that holds the key
+    uint8_t bound                 # bound_t
+    uint8_t of_queue              # it is its queue's bound, not the engine's
+    uint8_t never                 # by itself it is too big
+    int64_t value                 # what it would have come to
+    int64_t most                  # the bound
+
+cdef struct load_t:               # what is there, and its bounds (INT64_MAX: none)
+    int64_t jobs                  # unprocessed
+    int64_t bytes                 # of all records, processed ones too
+    int64_t jobs_max
+    int64_t bytes_max
 
 cdef enum note_kind_t:            # what note tells of a record
     NOTE_ADDED = 0                # it was registered, with all it has
@@ -133,8 +159,11 @@ cdef struct wait_t:               # a blocked caller; lives inside a Waiter obje
     uint8_t outcome               # outcome_t
     uint8_t prior_state           # of the job it was handed, should the hand-off be undone
     uint8_t lapsed                # run: its time-out is over, only the lease keeps it going
+    uint8_t scheduled             # add: it is to be scheduled
+    uint8_t status                # add: status_t, if it was refused in the end
     uint64_t attempt              # number of the attempt it was handed
     timer_t timer                 # its time-out, unless a thread sleeps that long
+    refusal_t refusal             # add: what it waits for; then why it was refused
 
 cdef struct queue_t:              # one named queue; lives inside a WorkQueue object
     skiplist_t ready              # (-priority, created)
@@ -144,6 +173,9 @@ cdef struct queue_t:              # one named queue; lives inside a WorkQueue ob
     engine_t *engine              # NULL: it stands alone
     Py_ssize_t due_index          # its place in the engine's heap of due times; -1: not in it
     size_t postponed_count        # jobs that came into scheduled again, or later than first
+    load_t load                   # counted while it is limited
+    uint64_t passed               # the last look at the line of adders that found it full
+    uint8_t limited
     uint8_t paused
     uint8_t named                 # it has held a job, or was asked for: names() shows it
 
@@ -162,13 +194,21 @@ cdef struct engine_t:             # all that a state machine works on; lives ins
     record_t *dead_last
     Py_ssize_t dead_count
     uniques_t uniques             # who holds which key
-    refusal_t refusal             # meaningful after DUPLICATE_KEY, while the lock is held
+    refusal_t refusal             # meaningful after DUPLICATE_KEY, QUEUE_FULL, while the lock is held
+    load_t load                   # .jobs is counted while it is bounded, .bytes always
+    wait_t *adder_first           # callers that wait for room, longest first
+    wait_t *adder_last
+    Py_ssize_t adder_count
+    uint64_t looks                # at their line
+    uint8_t bounded               # it, or a queue of it, has bounds
+    uint8_t admitting             # who is taken in comes from the line
     wheel_t wheel                 # TTR, TTL and wait timers, mono
     int64_t wall_offset_ns        # wall - mono
     int64_t created_last_ns       # last stamp given
     int64_t result_ttl_ns         # what a processed job may stay at most; NEVER_NS: until its TTL
     wait_t *woken_first           # waits that have ended and whose callers must be woken; owned
     wait_t *woken_last
+    wait_t errand                 # stands among them while something is to be done without the lock
     void *empty                   # b"", owned by the module
     uint64_t added_count
     uint64_t leased_count
@@ -261,6 +301,21 @@ cdef inline size_t postponement(const record_t *scheduled) noexcept nogil:
     """Which postponement brought a scheduled record to its place; 0: it stands where it came in."""
     return <size_t> <void *> scheduled.ttr.prev
 
+# bounds
+cdef status_t room_check(engine_t *engine, queue_t *queue, int64_t size) noexcept nogil
+cdef bint load_passed(engine_t *engine, const load_t *load, bint of_queue, int64_t size) noexcept nogil
+cdef void result_uncount(engine_t *engine, record_t *record) noexcept nogil
+cdef void room_take(engine_t *engine, record_t *record) noexcept nogil
+cdef void room_recount(engine_t *engine) noexcept nogil
+cdef void errand_post(engine_t *engine) noexcept nogil
+
+cdef inline int64_t job_bytes(const job_t *job) noexcept nogil:
+    """What a job without a result counts."""
+    return JOB_COST + bytes_size(job.payload)
+
+cdef inline int64_t record_bytes(const record_t *record) noexcept nogil:
+    return job_bytes(record.job) + (bytes_size(record.result) if record.result != NULL else 0)
+
 # queues
 cdef int queue_add(queue_t *queue, record_t *record) noexcept nogil
 cdef int queue_schedule(queue_t *queue, record_t *record, int64_t due_ns) noexcept nogil
@@ -274,6 +329,7 @@ cdef void due_update(queue_t *queue) noexcept nogil
 
 # waiting
 cdef void wait_for_lease(engine_t *engine, wait_t *wait) noexcept nogil
+cdef void wait_for_room(engine_t *engine, wait_t *wait) noexcept nogil
 cdef void wait_for_record(engine_t *engine, wait_t *wait, record_t *record) noexcept nogil
 cdef void wait_end(engine_t *engine, wait_t *wait, outcome_t outcome) noexcept nogil
 cdef void wait_forget(engine_t *engine, wait_t *wait) noexcept nogil

@@ -9,7 +9,7 @@ Complexity: O(log n) in the jobs of one queue, O(1) in everything else, if not s
 """
 
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawRealloc
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
 from jobqueue._types cimport (
@@ -90,6 +90,7 @@ cdef void queue_init(queue_t *queue) noexcept nogil:
     skiplist_init(&queue.ready, record_tie)
     skiplist_init(&queue.scheduled, record_tie)
     queue.due_index = -1
+    queue.load.jobs_max = queue.load.bytes_max = INT64_MAX
 
 
 cdef void queue_clear(queue_t *queue) noexcept nogil:
@@ -114,6 +115,7 @@ cdef void engine_init(engine_t *engine, int64_t now_ns) noexcept nogil:
     uniques_init(&engine.uniques)
     engine.result_ttl_ns = NEVER_NS
     engine.room = ROOM_ENDLESS
+    engine.load.jobs_max = engine.load.bytes_max = INT64_MAX
 
 
 cdef void engine_clear(engine_t *engine) noexcept nogil:
@@ -125,6 +127,7 @@ cdef void engine_clear(engine_t *engine) noexcept nogil:
     engine.slots = NULL
     engine.slot_mask = -1
     engine.count = 0
+    engine.load.jobs = engine.load.bytes = 0
     for i in range(mask + 1):
         record = slots[i].record
         if record != NULL:
@@ -212,6 +215,7 @@ cdef int registry_add(engine_t *engine, record_t *record) noexcept nogil:
     if engine.shadow != NULL:
         record.queue = engine.shadow
     engine.running_count += record.state == STATE_LEASED
+    engine.load.bytes += job_bytes(record.job)
     hold(&record.job.held)
     if HAS_GIL:  # else another engine might read it, under another lock
         record.job.record = record
@@ -233,6 +237,10 @@ cdef int registry_add_by_hand(engine_t *engine, record_t *record) noexcept nogil
         key_take(engine, record)
     if done == 1 and record.state == STATE_FAILED:
         dead_enter(engine, record)
+    if done == 1 and record.result != NULL:
+        engine.load.bytes += bytes_size(record.result)
+    if done == 1 and engine.bounded:
+        room_take(engine, record)
     return done
 
 
@@ -260,6 +268,8 @@ cdef void registry_remove(engine_t *engine, record_t *record) noexcept nogil:
     engine.running_count -= record.state == STATE_LEASED
     if record.extras:
         extras_end(engine, record)
+        room_leave(engine, record)
+    engine.load.bytes -= record_bytes(record)
     record_leave(record)
     unhold(&record.job.held)
     ref_drop(object_of(record))
@@ -282,12 +292,15 @@ cdef void key_take(engine_t *engine, record_t *record) noexcept nogil:
 
 
 cdef void extras_end(engine_t *engine, record_t *record) noexcept nogil:
-    """Let go of what a record had in the state that it leaves."""
+    """Let go of what a record had in the state that it leaves; its bytes stay counted."""
     if record.extras & EXTRA_KEY:
         uniques_remove(&engine.uniques, record.job)
     if record.extras & EXTRA_DEAD:
         dead_leave(engine, record)
-    record.extras &= EXTRA_KICKED  # whoever was answered then may not have come for it yet
+    if record.extras & EXTRA_COUNTED:
+        room_uncount(engine, record)
+    # a result of a former life stays: whoever was answered then may not have come for it yet
+    record.extras &= EXTRA_KICKED | EXTRA_STORED
 
 
 cdef void dead_enter(engine_t *engine, record_t *record) noexcept nogil:
@@ -318,6 +331,107 @@ cdef void dead_leave(engine_t *engine, record_t *record) noexcept nogil:
     engine.dead_count -= 1
     record.extras &= ~EXTRA_DEAD
     record.ttr.prev = record.ttr.next = NULL
+
+# ---------------------------------------------------------------- bounds
+
+cdef bint load_passed(engine_t *engine, const load_t *load, bint of_queue, int64_t size) noexcept nogil:
+    """Whether one more job of so many bytes (0: it is counted already) would pass a bound."""
+    cdef refusal_t *refusal = &engine.refusal
+    refusal.of_queue = of_queue
+    refusal.never = size > load.bytes_max
+    if load.jobs >= load.jobs_max:
+        refusal.bound = BOUND_JOBS
+        refusal.value = load.jobs + 1
+        refusal.most = load.jobs_max
+        return True
+    if size > 0 and load.bytes > load.bytes_max - size:
+        refusal.bound = BOUND_BYTES
+        refusal.value = load.bytes + size
+        refusal.most = load.bytes_max
+        return True
+    return False
+
+
+cdef bint line_passed(engine_t *engine, queue_t *queue) noexcept nogil:
+    """Whether a job of a queue would overtake somebody who waits for the same room."""
+    cdef const wait_t *wait = engine.adder_first
+    cdef queue_t *other
+    while wait != NULL:
+        other = wait.record.queue
+        if other == queue or not (other.limited and load_passed(
+                engine, &other.load, True, job_bytes(wait.record.job))):
+            engine.refusal.bound = BOUND_LINE
+            engine.refusal.never = False
+            return True
+        wait = wait.next
+    return False
+
+
+cdef status_t room_check(engine_t *engine, queue_t *queue, int64_t size) noexcept nogil:
+    """Whether one more job of so many bytes may come in. O(1), or O(adders) while somebody waits."""
+    if queue != NULL and queue.limited and load_passed(engine, &queue.load, True, size):
+        return QUEUE_FULL
+    if load_passed(engine, &engine.load, False, size):
+        return QUEUE_FULL
+    if engine.adder_first != NULL and not engine.admitting and line_passed(engine, queue):
+        return QUEUE_FULL
+    return OK
+
+
+cdef void room_take(engine_t *engine, record_t *record) noexcept nogil:
+    """Count a record of a bounded engine: its job, unless that is processed, and its bytes."""
+    cdef queue_t *queue = record.queue
+    cdef bint counts = not record_processed(record)
+    if record.extras & EXTRA_COUNTED:
+        return
+    engine.load.jobs += counts
+    if queue != NULL and queue.limited:
+        queue.load.jobs += counts
+        if not record.extras & EXTRA_STORED:
+            queue.load.bytes += record_bytes(record)
+    record.extras |= EXTRA_STORED | (EXTRA_COUNTED if counts else 0)
+
+
+cdef void room_uncount(engine_t *engine, record_t *record) noexcept nogil:
+    """An unprocessed job is one no more."""
+    engine.load.jobs -= 1
+    if record.queue != NULL and record.queue.limited:
+        record.queue.load.jobs -= 1
+    if engine.adder_first != NULL:
+        errand_post(engine)
+
+
+cdef void result_uncount(engine_t *engine, record_t *record) noexcept nogil:
+    """The result of a former life goes."""
+    engine.load.bytes -= bytes_size(record.result)
+    if record.extras & EXTRA_STORED and record.queue != NULL and record.queue.limited:
+        record.queue.load.bytes -= bytes_size(record.result)
+
+
+cdef void room_leave(engine_t *engine, record_t *record) noexcept nogil:
+    """Its bytes are counted no more."""
+    if not record.extras & EXTRA_STORED:
+        return
+    if record.queue != NULL and record.queue.limited:
+        record.queue.load.bytes -= record_bytes(record)
+    record.extras &= EXTRA_KICKED
+    if engine.adder_first != NULL:
+        errand_post(engine)
+
+
+cdef void room_recount(engine_t *engine) noexcept nogil:
+    """Count anew, after bounds were changed; the queues' counts are 0. O(records)."""
+    cdef Py_ssize_t i
+    cdef record_t *record
+    engine.load.jobs = 0
+    for i in range(engine.slot_mask + 1):
+        record = engine.slots[i].record
+        if record != NULL:
+            record.extras &= ~(EXTRA_COUNTED | EXTRA_STORED)
+            if engine.bounded:
+                room_take(engine, record)
+    if engine.adder_first != NULL:
+        errand_post(engine)
 
 # ---------------------------------------------------------------- queues and the heap of due times
 
@@ -543,10 +657,27 @@ cdef void links_remove(wait_t *wait) noexcept nogil:
             link.queue.last_link = link.prev
 
 
+cdef void adder_remove(engine_t *engine, wait_t *wait) noexcept nogil:
+    """Leave the line of those who wait for room; who stands behind may find it now."""
+    if wait.prev != NULL:
+        wait.prev.next = wait.next
+    else:
+        engine.adder_first = wait.next
+    if wait.next != NULL:
+        wait.next.prev = wait.prev
+    else:
+        engine.adder_last = wait.prev
+    engine.adder_count -= 1
+    if engine.adder_first != NULL and not engine.admitting:
+        errand_post(engine)
+
+
 cdef void wait_unlink(engine_t *engine, wait_t *wait) noexcept nogil:
     if wait.kind == WAIT_LEASE:
         links_remove(wait)
         engine.waiting_count -= 1
+    elif wait.kind == WAIT_ADD:
+        adder_remove(engine, wait)
     else:
         if wait.prev != NULL:
             wait.prev.next = wait.next
@@ -577,6 +708,20 @@ cdef void wait_for_lease(engine_t *engine, wait_t *wait) noexcept nogil:
         ref_take(object_of(wait))
 
 
+cdef void wait_for_room(engine_t *engine, wait_t *wait) noexcept nogil:
+    """Stand in the line of adders; wait.record is set."""
+    wait.next = NULL
+    wait.prev = engine.adder_last
+    if wait.prev != NULL:
+        wait.prev.next = wait
+    else:
+        engine.adder_first = wait
+    engine.adder_last = wait
+    engine.adder_count += 1
+    if not HAS_GIL:
+        ref_take(object_of(wait))
+
+
 cdef void wait_for_record(engine_t *engine, wait_t *wait, record_t *record) noexcept nogil:
     """Wait until a record is processed or gone."""
     ref_take(object_of(record))
@@ -596,6 +741,10 @@ cdef void wait_end(engine_t *engine, wait_t *wait, outcome_t outcome) noexcept n
     wait.outcome = <uint8_t> outcome
     if HAS_GIL:  # else the line's reference goes over
         ref_take(object_of(wait))
+    woken_put(engine, wait)
+
+
+cdef void woken_put(engine_t *engine, wait_t *wait) noexcept nogil:
     if engine.woken_last != NULL:
         engine.woken_last.next = wait
     else:
@@ -603,14 +752,26 @@ cdef void wait_end(engine_t *engine, wait_t *wait, outcome_t outcome) noexcept n
     engine.woken_last = wait
 
 
+cdef void errand_post(engine_t *engine) noexcept nogil:
+    """See that whoever wakes callers, without the lock, looks after adders and observers too."""
+    if engine.errand.outcome == OUTCOME_NONE:
+        engine.errand.outcome = OUTCOME_PROCESSED
+        woken_put(engine, &engine.errand)
+
+
 cdef wait_t *woken_take(engine_t *engine) noexcept nogil:
-    """The next caller to wake, or NULL. The reference to its object goes to the taker."""
+    """The next caller to wake, or NULL. The reference to its object goes to the taker.
+
+    If it is the errand, it may be posted again from now on.
+    """
     cdef wait_t *wait = engine.woken_first
     if wait != NULL:
         engine.woken_first = wait.next
         if wait.next == NULL:
             engine.woken_last = NULL
         wait.next = NULL
+        if wait == &engine.errand:
+            wait.outcome = OUTCOME_NONE
     return wait
 
 

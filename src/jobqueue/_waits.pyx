@@ -4,6 +4,7 @@ A thread sleeps here, in _wait; others may begin and finish waits and sleep in t
 """
 
 cimport cython
+from cpython.bytes cimport PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.mem cimport PyMem_RawCalloc
 from cpython.object cimport PyObject
@@ -14,24 +15,27 @@ from jobqueue._skiplist cimport skiplist_at, skiplist_len, skiplist_t
 from jobqueue._wheel cimport wheel_arm
 from jobqueue._job cimport Job, id_object, id_read, job_object, name_read, time_object, timeout_read
 from jobqueue._state cimport (
-    DUPLICATE_KEY, NOT_FOUND, OK, OUTCOME_CLOSED, OUTCOME_GONE, OUTCOME_LEASED, OUTCOME_NONE,
-    OUTCOME_PROCESSED, STATE_COMPLETED, STATE_LEASED, WAIT_LEASE, WAIT_RESULT, WAIT_RUN, dead_next,
-    engine_t, object_of, outcome_t, queue_t, record_processed, record_t, refusal_t, registry_find,
-    status_t, wait_end, wait_for_lease, wait_for_record, wait_forget, wait_link_t, wait_t,
+    DUPLICATE_KEY, NOT_FOUND, OK, OUTCOME_ADDED, OUTCOME_CLOSED, OUTCOME_GONE, OUTCOME_LEASED,
+    OUTCOME_NONE, OUTCOME_PROCESSED, OUTCOME_REFUSED, OUTCOME_TIMEOUT, QUEUE_FULL, STATE_COMPLETED,
+    STATE_LEASED, STATE_NEW, WAIT_ADD, WAIT_LEASE, WAIT_RESULT, WAIT_RUN, dead_next, engine_t,
+    load_t, object_of, outcome_t, queue_t, record_processed, record_t, refusal_t, registry_find, status_t,
+    wait_end, wait_for_lease, wait_for_record, wait_for_room, wait_forget, wait_link_t, wait_t,
 )
 from jobqueue._life cimport (
-    job_add, job_awake, job_delete, job_kick, job_start, job_unadd, lease_undo, queue_offer,
-    wait_lapse,
+    job_add, job_awake, job_check_new, job_delete, job_kick, job_schedule, job_start, job_unadd,
+    lease_undo, queue_offer, wait_lapse,
 )
 from jobqueue._records cimport RunRecord, Waiter, record_new, waiter_new, waiter_sleep, wake_all
 from jobqueue._queues cimport WorkQueue, queue_get
 from jobqueue._base cimport (
-    count_read, look_leave, queue_for, raise_refused, record_find, verb_change, verb_enter,
-    verb_fired_now, verb_leave, verb_now,
+    bound_read, count_read, look_leave, queue_for, raise_refused, record_find, verb_change,
+    verb_enter, verb_fired_now, verb_leave, verb_now,
 )
 from jobqueue._core cimport Engine, job_read, lease_object, lease_timeout
 
 from . import errors as _errors
+
+cdef int64_t NO_BOUND = 0x7FFFFFFFFFFFFFFF
 
 
 cdef class WaitingEngine(Engine):
@@ -141,9 +145,54 @@ cdef class WaitingEngine(Engine):
             status = job_kick(self.e, record, now_ns)
             why = self.e.refusal
         lock_release(&self.e.lock)
-        if status == DUPLICATE_KEY:
+        if status == DUPLICATE_KEY or status == QUEUE_FULL:
             raise_refused(status, job, &why)
         verb_leave(self, status, data)
+
+    def limit(self, name, *, max_jobs=None, max_bytes=None):
+        """Bound a queue, beside the bounds of the controller; None: no bound. O(records).
+
+        max_jobs: jobs that are not processed. max_bytes: payloads and results of all its jobs,
+        finished ones until they are forgotten, and 320 bytes for each. What is there stays, what
+        comes back (release, fail, time-outs) and results are always taken; adding beyond raises.
+        Queues that are foreign objects have no bounds of their own.
+
+        >>> with Controller() as c:
+        ...     c.limit("mail", max_jobs=1)
+        ...     c.add(Job("mail"))
+        ...     try:
+        ...         c.add(Job("mail"), wait=10)
+        ...     except QueueFullError:
+        ...         c.queue_stats("mail").jobs
+        1
+        """
+        cdef str valid = name_read(name)
+        cdef int64_t jobs_max = bound_read(max_jobs, "max_jobs")
+        cdef int64_t bytes_max = bound_read(max_bytes, "max_bytes")
+        verb_enter(self)
+        if self.e.shadow != NULL:
+            raise TypeError("a queue that is a foreign object cannot be bounded by itself")
+        cdef WorkQueue queue = queue_get(self.own_queues, valid)
+        queue.c.load.jobs_max = jobs_max
+        queue.c.load.bytes_max = bytes_max
+        queue.c.limited = jobs_max != NO_BOUND or bytes_max != NO_BOUND
+        queue.c.named = True
+        self.recount()
+        verb_leave(self, OK, NULL)
+
+    def _queue_stats(self, name):
+        cdef str valid = name_read(name)
+        cdef WorkQueue queue
+        verb_enter(self)
+        verb_fired_now(self)
+        verb_leave(self, OK, NULL)
+        queue = self.by_name.get(valid)
+        if queue is None:
+            return 0, 0, False, None, None, None, None
+        return (skiplist_len(&queue.c.ready), skiplist_len(&queue.c.scheduled), bool(queue.c.paused),
+                queue.c.load.jobs if queue.c.limited else None,
+                queue.c.load.bytes if queue.c.limited else None,
+                bound_object(queue.c.load.jobs_max), bound_object(queue.c.load.bytes_max))
 
     def names(self):
         """The names of all queues, sorted. O(queues log queues)."""
@@ -177,7 +226,8 @@ cdef class WaitingEngine(Engine):
     def _stats(self):
         cdef engine_t *e = self.e
         cdef uint64_t[9] counts
-        cdef Py_ssize_t running, waiting
+        cdef Py_ssize_t running, waiting, adders
+        cdef load_t load
         cdef list queues
         cdef Py_ssize_t ready = 0
         cdef Py_ssize_t scheduled = 0
@@ -194,9 +244,12 @@ cdef class WaitingEngine(Engine):
                   e.failed_count, e.timed_out_count, e.count, e.kicked_count, e.dead_count]
         running = e.running_count
         waiting = e.waiting_count
+        adders = e.adder_count
+        load = e.load
         lock_release(&self.e.lock)
         return (counts[0], counts[1], counts[2], counts[3], counts[4], counts[5], ready, scheduled,
-                running, waiting, counts[6], counts[7], counts[8])
+                running, waiting, counts[6], counts[7], counts[8], load.bytes, adders,
+                bound_object(load.jobs_max), bound_object(load.bytes_max))
 
     def _lease_deadline_ns(self, Job job not None):
         """Monotonic ns at which the lease of a job ends, or None if it is not leased."""
@@ -334,6 +387,68 @@ cdef class WaitingEngine(Engine):
             waiter.c.links[i].queue = &queue_get(self.own_queues, read[i]).c
         return <int> len(read)
 
+    cdef int add_wait(self, object job, bint scheduled, object wait) except -1:
+        waiter = self._add_begin(job, wait, None, scheduled)
+        if waiter is not None:
+            self.wait(waiter, None, timeout_read(wait, "wait"))
+        return 0
+
+    def _add_begin(self, job, wait, wake, bint scheduled=False):
+        """Add a job, or stand in line for room: None if it was added, else a Waiter, as _lease_begin.
+
+        Its end is None, or the error of add. A job that was taken in for a caller who leaves is
+        taken back, unless a worker has it already. While a journal is kept nobody waits for room:
+        what is noted of a job must have its room before the verb begins.
+        """
+        cdef Job taken = job_read(job)
+        cdef int64_t wait_ms = timeout_read(wait, "wait")
+        cdef RunRecord record = record_new(taken)
+        cdef record_t *c = &record.c
+        cdef Waiter waiter = waiter_new(self.registry, wake, False)
+        cdef status_t status
+        cdef refusal_t why
+        cdef int64_t now_ns
+        verb_change(self, PyBytes_GET_SIZE(<bytes> <PyObject *> taken.c.payload))
+        now_ns = verb_fired_now(self)
+        c.queue = queue_for(self, taken)
+        if c.queue == NULL:
+            self.queue_wanted(taken, scheduled, wait_ms, now_ns)
+            c.queue = &queue_get(self.own_queues, taken.name).c
+        waiter.queues = self.own_queues
+        self.lock_open()
+        status = job_schedule(self.e, c, now_ns) if scheduled else job_add(self.e, c, now_ns)
+        why = self.e.refusal
+        if status == OK:
+            queue_offer(self.e, c.queue, now_ns)
+        elif status == QUEUE_FULL and wait_ms > 0 and not why.never and self.e.note == NULL:
+            ref_take(<PyObject *> record)
+            waiter.c.kind = WAIT_ADD
+            waiter.c.record = c
+            waiter.c.scheduled = scheduled
+            waiter.c.refusal = why
+            wait_for_room(self.e, &waiter.c)
+            if self.times_out(wake):
+                wheel_arm(&self.e.wheel, &waiter.c.timer, now_ns + wait_ms * NS_PER_MS)
+        lock_release(&self.e.lock)
+        verb_leave(self, OK, NULL)
+        if waiter.c.kind == WAIT_ADD:
+            return waiter
+        if status != OK:
+            raise_refused(status, taken, &why)
+        return None
+
+    cdef int queue_wanted(self, Job job, bint scheduled, int64_t wait_ms, int64_t now_ns) except -1:
+        """Raise if a queue must not be made for a job: it would neither be taken nor wait."""
+        cdef status_t status
+        cdef refusal_t why
+        lock_acquire(&self.e.lock)
+        status = job_check_new(self.e, &job.c, scheduled, False, now_ns)
+        why = self.e.refusal
+        lock_release(&self.e.lock)
+        if status != OK and (status != QUEUE_FULL or wait_ms == 0 or why.never):
+            raise_refused(status, job, &why)
+        return 0
+
     def _result(self, id, timeout):
         """(success, result) of a job, waiting for it."""
         begun = self._result_begin(id, timeout, None)
@@ -436,6 +551,8 @@ cdef class WaitingEngine(Engine):
         if wait.outcome == OUTCOME_LEASED:
             if lease_undo(self.e, wait, now_ns):
                 back = job_object(wait.record.job)
+        if wait.outcome == OUTCOME_ADDED and untouched(self.e, wait.record):
+            job_unadd(self.e, wait.record, wait.record.job.tie.created_ns)
         if wait.kind == WAIT_RUN and wait.record.home == self.e:
             job_delete(self.e, wait.record)
         lock_release(&self.e.lock)
@@ -465,6 +582,12 @@ cdef class WaitingEngine(Engine):
             return success, result
         if wait.kind == WAIT_RUN:
             self._abandon(waiter)
+        if outcome == OUTCOME_ADDED:
+            return None
+        if outcome == OUTCOME_REFUSED or (wait.kind == WAIT_ADD and outcome == OUTCOME_TIMEOUT):
+            raise_refused(
+                <status_t> wait.status if outcome == OUTCOME_REFUSED else QUEUE_FULL,
+                job_object(wait.record.job), &wait.refusal)
         if outcome == OUTCOME_CLOSED:
             raise _errors.ClosedError("the controller was closed during the call")
         if outcome == OUTCOME_GONE:
@@ -558,6 +681,15 @@ cdef class WaitingEngine(Engine):
         lock_release(&self.e.lock)
         verb_leave(self, OK, NULL)
         return handed
+
+
+cdef bint untouched(const engine_t *engine, const record_t *record) noexcept:
+    """Whether a job that was added has met nobody yet."""
+    return record.home == engine and record.state == STATE_NEW and record.fails == 0
+
+
+cdef object bound_object(int64_t bound):
+    return None if bound == NO_BOUND else bound
 
 
 cdef bint named(WorkQueue queue) noexcept:

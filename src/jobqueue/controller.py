@@ -16,7 +16,14 @@ from ._queues import QueueController
 from ._records import Registry
 from ._waits import WaitingEngine
 from .errors import JobQueueError, shown
-from .interfaces import Duration, IDLike, QueueControllerInterface, RunResult, Stats
+from .interfaces import (
+    Duration,
+    IDLike,
+    QueueControllerInterface,
+    QueueStats,
+    RunResult,
+    Stats,
+)
 
 if TYPE_CHECKING:
     import random
@@ -35,6 +42,7 @@ class Controller(WaitingEngine):
     clock: a Clock; the system's when None. rng: a random.Random for the choice among names.
     result_ttl: ms or timedelta that a processed job is kept at most; None: until its TTL;
     0: forgotten at once, after its waiters are answered.
+    max_jobs, max_bytes: bounds on all queues together, as limit() has them for one; None: none.
 
     Every call is safe from any thread. After an error nothing has changed.
 
@@ -60,6 +68,8 @@ class Controller(WaitingEngine):
         clock: Clock | None = None,
         rng: "random.Random | None" = None,
         result_ttl: Duration | None = None,
+        max_jobs: int | None = None,
+        max_bytes: int | None = None,
     ) -> None:
         if queues is not None and type(queues) is not QueueController:
             if not isinstance(queues, QueueControllerInterface):
@@ -75,6 +85,8 @@ class Controller(WaitingEngine):
             clock=None if native else clock,
             rng=rng,
             result_ttl=result_ttl,
+            max_jobs=max_jobs,
+            max_bytes=max_bytes,
             by_hand=attach is not None,
         )
         self._clock = SystemClock() if clock is None else clock
@@ -123,6 +135,10 @@ class Controller(WaitingEngine):
     def stats(self) -> Stats:
         """Counters and gauges. O(queues)."""
         return Stats(*self._stats())
+
+    def queue_stats(self, name: str) -> QueueStats:
+        """Gauges of one queue; zeros if there is none of that name. O(1)."""
+        return QueueStats(*self._queue_stats(name))
 
     # ------------------------------------------------------------ closing
 

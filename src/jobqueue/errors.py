@@ -34,6 +34,7 @@ __all__ = [
     "MaxAttemptsReachedError",
     "NotDeadError",
     "NotFoundError",
+    "QueueFullError",
     "QueueOutOfSyncError",
     "ValidationError",
     "WaitTimeoutError",
@@ -95,6 +96,10 @@ class EnqueueError(JobQueueError):
 
 class QueueOutOfSyncError(EnqueueError):
     """The queue refused a job that the registry had accepted."""
+
+
+class QueueFullError(EnqueueError):
+    """The job would pass a bound on jobs or bytes, and there was no room within the wait."""
 
 
 class NotFoundError(JobQueueError, LookupError):

@@ -23,6 +23,7 @@ __all__ = [
     "Leaser",
     "QueueControllerInterface",
     "QueueInterface",
+    "QueueStats",
     "RunResult",
     "Runner",
     "Scheduler",
@@ -74,6 +75,33 @@ class Stats(NamedTuple):
     """Dead jobs that were put back."""
     dead: int = 0
     """Jobs that ended FAILED and are still kept, now."""
+    bytes: int = 0
+    """What the records take, now: payloads, results, and 320 for each."""
+    blocked: int = 0
+    """Adders that wait for room, now."""
+    max_jobs: int | None = None
+    """The bound on jobs that are not processed."""
+    max_bytes: int | None = None
+    """The bound on bytes."""
+
+
+class QueueStats(NamedTuple):
+    """Gauges of one queue, now."""
+
+    ready: int
+    """Jobs that wait to be leased."""
+    scheduled: int
+    """Jobs that wait for their time."""
+    paused: bool
+    """It gives no jobs."""
+    jobs: int | None
+    """Jobs that are not processed, leased ones included; counted while the queue has a bound."""
+    bytes: int | None
+    """What its records take; counted while the queue has a bound."""
+    max_jobs: int | None
+    """Its own bound on jobs that are not processed."""
+    max_bytes: int | None
+    """Its own bound on bytes."""
 
 
 @runtime_checkable

@@ -33,6 +33,7 @@ CONSTANTS = {
 }
 TYPES = {
     "Attempt", "Clock", "Controller", "ID", "Inspector", "Iterator", "Job", "QueueController",
+    "QueueStats",
     "Registry", "RunRecord", "RunResult", "State", "Stats", "SystemClock", "Timer", "TimerKind",
     "TimerWheel", "WorkQueue",
 }  # fmt: skip
@@ -43,7 +44,7 @@ ERRORS = {
     "InvalidPriorityError", "InvalidResultError", "InvalidTTLError", "InvalidTTRError",
     "InvalidTimeError", "InvalidTimeoutError", "InvalidUniqueError", "JobQueueError",
     "LeaseExpiredError", "MaxAttemptsReachedError", "NotDeadError", "NotFoundError",
-    "QueueOutOfSyncError", "ValidationError", "WaitTimeoutError",
+    "QueueFullError", "QueueOutOfSyncError", "ValidationError", "WaitTimeoutError",
 }  # fmt: skip
 VALIDATORS = {
     "validate_add_job", "validate_id", "validate_name", "validate_payload", "validate_result",
@@ -60,9 +61,11 @@ EXTRA = {"Duration", "IDLike", "__version__"}
 METHODS: dict[str, dict[str, list[str]]] = {
     # class: method: names of its arguments
     "Controller": {
-        "__init__": ["registry", "queues", "clock", "rng", "result_ttl"],
-        "add": ["job"],
-        "schedule": ["job"],
+        "__init__": ["registry", "queues", "clock", "rng", "result_ttl", "max_jobs", "max_bytes"],
+        "add": ["job", "wait"],
+        "schedule": ["job", "wait"],
+        "limit": ["name", "max_jobs", "max_bytes"],
+        "queue_stats": ["name"],
         "run": ["job", "timeout"],
         "lease": ["names", "timeout"],
         "complete": ["id", "result", "attempt"],
@@ -242,7 +245,7 @@ def test_arguments_can_be_given_by_name() -> None:
 
     with jobqueue.Controller() as c:
         job = jobqueue.Job("a", max_fails=9)
-        c.add(job=job)
+        c.add(job=job, wait=0)
         c.schedule(job=jobqueue.Job("a", time=datetime(2100, 1, 1, tzinfo=UTC)))
         c.add_many(jobs=[jobqueue.Job("a")])
         c.lease(names="a", timeout=0)

@@ -290,8 +290,8 @@ class OwnController(Controller):
         super().__init__()
         self.own_names: Iterable[str] = names
 
-    def add(self, job: Job | str) -> None:
-        super().add(job if isinstance(job, Job) else Job(job))
+    def add(self, job: Job | str, wait: Duration = 0) -> None:
+        super().add(job if isinstance(job, Job) else Job(job), wait)
 
 
 def own(controller: OwnController) -> None:

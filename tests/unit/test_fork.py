@@ -317,3 +317,25 @@ if __name__ == "__main__":
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_child_forgets_who_waited_for_room() -> None:
+    found = run_script("""
+c = Controller(max_jobs=1)
+c.add(first := Job("a"))
+thread = threading.Thread(target=c.add, args=(Job("a"), 60_000))
+thread.start()
+assert soon(lambda: c.stats().blocked == 1)
+
+def child():
+    blocked = c.stats().blocked
+    c.complete(first)
+    return [blocked, c.stats().ready]
+
+in_the_child = in_child(child)
+c.complete(first)
+thread.join()
+print(json.dumps([in_the_child, c.stats().ready, c.stats().blocked]))
+c.close()
+""")
+    assert found == [[0, 0], 1, 0]

@@ -385,3 +385,28 @@ report(interrupted=interrupted, total=len(mine | rest) == added, unknown=len(lea
         }
         or found["total"] is False
     )
+
+
+@BY
+@pytest.mark.parametrize("clock", ["None", "ManualClock()"])
+def test_an_adder_that_waits_for_room(by: str, clock: str) -> None:
+    found = run_script(
+        """
+engine = Controller(clock=CLOCK, max_jobs=1)
+engine.add(first := Job("a"))
+INTERRUPT()
+try:
+    engine.add(Job("a"), wait=60_000)
+    kind = "returned"
+except BaseException as error:
+    kind = type(error).__name__
+engine.complete(first)
+stats = engine.stats()
+report(kind=kind, ready=stats.ready, blocked=stats.blocked, added=stats.added)
+engine._check()
+engine.close()
+""",
+        INTERRUPT=by,
+        CLOCK=clock,
+    )
+    assert found == {"kind": "KeyboardInterrupt", "ready": 0, "blocked": 0, "added": 1}

@@ -31,6 +31,8 @@ class Options(TypedDict, total=False):
     clock: Clock | None
     rng: "random.Random | None"
     result_ttl: Duration | None
+    max_jobs: int | None
+    max_bytes: int | None
 
 
 class Controller(Verbs):
@@ -124,6 +126,24 @@ class Controller(Verbs):
         except Exception as error:  # noqa: BLE001 - the first is leased all the same
             report_error(error, self.lease_many)
             return [first]
+
+    async def add_wait(self, job: Job, wait: Duration) -> None:
+        """Put a job in line, once there is room: as jobqueue.Controller.add with a ``wait``.
+
+        A cancelled task leaves the line of those who wait; a job that was taken in at the same
+        moment is taken back, unless a worker has it already.
+        """
+        await self._add_wait(job, wait, scheduled=False)
+
+    async def schedule_wait(self, job: Job, wait: Duration) -> None:
+        """Put a job in line at its time, once there is room; see add_wait."""
+        await self._add_wait(job, wait, scheduled=True)
+
+    async def _add_wait(self, job: Job, wait: Duration, *, scheduled: bool) -> None:
+        future, wake = sleep_begin(self._engine)
+        waiter = self._engine._add_begin(job, wait, wake, scheduled)
+        if waiter is not None:
+            await waited(self._engine, waiter, future, None, _ms(wait))
 
     async def run(self, job: Job, timeout: Duration) -> RunResult:
         """Add a job without TTL and wait for its result; see jobqueue.Controller.run.

@@ -12,7 +12,7 @@ from .._clock import Clock
 from .._job import ID, Job
 from .._queues import QueueController
 from .._records import Registry
-from ..interfaces import Duration, IDLike, QueueControllerInterface, Stats
+from ..interfaces import Duration, IDLike, QueueControllerInterface, QueueStats, Stats
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -169,6 +169,16 @@ class Verbs:
     def resume(self, name: str) -> None:
         """Let a paused queue give jobs again."""
         self._engine.resume(name)
+
+    def limit(
+        self, name: str, *, max_jobs: int | None = None, max_bytes: int | None = None
+    ) -> None:
+        """Bound a queue."""
+        self._engine.limit(name, max_jobs=max_jobs, max_bytes=max_bytes)
+
+    def queue_stats(self, name: str) -> QueueStats:
+        """Gauges of one queue."""
+        return self._engine.queue_stats(name)
 
     def stats(self) -> Stats:
         """Counters and gauges."""

@@ -1,0 +1,144 @@
+"""The model's bounds: room for jobs and bytes, counted afresh each time, and the line of adders."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from jobqueue import ClosedError, Job, JobQueueError, QueueFullError, QueueStats, validate_name
+from jobqueue import validate_timeout as validate_wait
+from tests.arguments import check_count, to_ms
+
+JOB_COST = 320
+"""Bytes that a job counts beside its payload and its result."""
+
+
+def bytes_of(job: Job, result: bytes | None = None) -> int:
+    return JOB_COST + len(job.payload) + len(result or b"")
+
+
+@dataclass(eq=False)
+class Adder:
+    """A caller that waits for room."""
+
+    job: Job
+    add: Callable[[Job], None]
+    done: bool = False
+    error: JobQueueError | None = None
+    timed_out: bool = False
+
+
+class Bounds:
+    """What a bounded model does beside the rest."""
+
+    def __init__(self, max_jobs: int | None, max_bytes: int | None) -> None:
+        self._limits: dict[str | None, tuple[int | None, int | None]] = {}  # None: all queues
+        self._bound(None, max_jobs, max_bytes)
+        self._adders: list[Adder] = []
+
+    def _bound(self, name: str | None, max_jobs: int | None, max_bytes: int | None) -> None:
+        for what, bound in (("max_jobs", max_jobs), ("max_bytes", max_bytes)):
+            if bound is not None:
+                check_count(what, bound, 1)
+        self._limits[name] = (max_jobs, max_bytes)
+
+    def limit(
+        self: Any, name: str, *, max_jobs: int | None = None, max_bytes: int | None = None
+    ) -> None:
+        validate_name(name)
+        with self._open():
+            self._bound(name, max_jobs, max_bytes)
+            self.queues.queue(name)
+
+    def queue_stats(self: Any, name: str) -> QueueStats:
+        validate_name(name)
+        with self._open():
+            self.fire_due()
+            limits = self._limits.get(name, (None, None))
+            load = (None, None) if limits == (None, None) else self._load(name)
+            queue = self.queues.queues().get(name)
+            ready, due = (0, 0) if queue is None else (len(queue.ready), len(queue.due))
+            return QueueStats(ready, due, name in self._paused, *load, *limits)
+
+    def _load(self: Any, name: str | None = None) -> tuple[int, int]:
+        """(unprocessed jobs, bytes) of a queue, or of all."""
+        records = [r for r in self.registry if name in (None, r.job.name)]
+        jobs = sum(not record.processed() for record in records)
+        return jobs, sum(bytes_of(record.job, record.last_result) for record in records)
+
+    def _has_room(
+        self, job: Job, name: str | None, before: Iterable[Job] = (), *, known: bool = False
+    ) -> bool:
+        max_jobs, max_bytes = self._limits.get(name, (None, None))
+        jobs, size = self._load(name)
+        for other in before:
+            if name in (None, other.name):
+                jobs, size = jobs + 1, size + bytes_of(other)
+        if max_jobs is not None and jobs + 1 > max_jobs:
+            return False
+        return known or max_bytes is None or size + bytes_of(job) <= max_bytes
+
+    def _check_room(
+        self, job: Job, before: Iterable[Job] = (), *, known: bool = False, first: bool = False
+    ) -> None:
+        """Raise if a job has no room: beside those before it in a batch; known: its bytes are
+        counted; first: nobody who waits comes before it."""
+        for name in (job.name, None):
+            if not self._has_room(job, name, before, known=known):
+                raise QueueFullError(f"no room for job {job.id}")
+        for adder in () if first else self._adders:
+            same = adder.job.name == job.name
+            if same or self._has_room(adder.job, adder.job.name):
+                raise QueueFullError(f"job {adder.job.id} waits for the room of job {job.id}")
+
+    def _fits_at_all(self, job: Job) -> bool:
+        bounds = [self._limits.get(name, (None, None))[1] for name in (job.name, None)]
+        return all(bound is None or bytes_of(job) <= bound for bound in bounds)
+
+    def _add_or_wait(
+        self: Any, job: Job, wait: int | timedelta, add: Callable[[Job], None]
+    ) -> None:
+        validate_wait(wait)
+        with self._open():
+            self.fire_due()
+            try:
+                add(job)
+            except QueueFullError:
+                if not to_ms(wait) or not self._fits_at_all(job):
+                    raise
+                adder = Adder(job, add)
+                self._adders.append(adder)
+                self._arm(adder, "wait", to_ms(wait))
+                self._wait_for_room(adder)
+
+    def _wait_for_room(self: Any, adder: Adder) -> None:
+        while not (adder.done or adder.timed_out or self._closed):
+            self._changed.wait(0.01)
+        if adder in self._adders:
+            self._adders.remove(adder)
+        if adder.error is not None:
+            raise adder.error
+        if adder.timed_out:
+            raise QueueFullError(f"still no room for job {adder.job.id}")
+        if not adder.done:
+            raise ClosedError("the controller was closed")
+
+    def _admit(self: Any) -> None:
+        """Those who wait come in, longest first, as far as there is room."""
+        full: set[str] = set()
+        for adder in list(self._adders):
+            name = adder.job.name
+            if name in full or not self._has_room(adder.job, name):
+                full.add(name)
+                continue
+            if not self._has_room(adder.job, None):
+                break
+            self._adders.remove(adder)
+            self._cancel(adder, "wait")
+            adder.done = True
+            waiting, self._adders = self._adders, []  # it overtakes nobody
+            try:
+                adder.add(adder.job)
+            except JobQueueError as error:
+                adder.error = error
+            self._adders = waiting
