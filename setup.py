@@ -42,6 +42,7 @@ MODULES = (
     "_unique",
     "_job",
     "_state",
+    "_watch",
     "_life",
     "_records",
     "_queues",

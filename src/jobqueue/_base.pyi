@@ -24,6 +24,7 @@ class EngineBase:
         result_ttl: Duration | None = None,
         max_jobs: int | None = None,
         max_bytes: int | None = None,
+        history: int = 0,
         by_hand: bool = False,
     ) -> None: ...
     @property

@@ -6,7 +6,7 @@ an exception in one place (raise_status).
 """
 
 from cpython.object cimport PyObject
-from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t
+from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t, uint16_t
 
 from jobqueue._types cimport (
     HAS_GIL, NEVER_NS, NS_PER_MS, TIMER_ARMED, TIMER_CANCELLED, lock_acquire, lock_release,
@@ -17,11 +17,12 @@ from jobqueue._system cimport random_fill
 from jobqueue._job cimport Job, id_object, name_read, ttl_read
 from jobqueue._state cimport (
     BOUND_JOBS, BOUND_LINE, DUPLICATE_JOB, DUPLICATE_KEY, EXPIRED, KIND_SCHEDULED, KIND_TTL,
-    KIND_TTR, OUTCOME_CLOSED, OUTCOME_LEASED, OUTCOME_NONE, QUEUE_FULL, engine_due_ns,
-    engine_end_waits, engine_reserve_queues, engine_wake_ns, kind_t, object_of, queue_remove,
-    queue_t, record_t, refusal_t, room_recount, scheduled_end, status_t, wait_end, wait_forget,
-    wait_t,
+    KIND_TTR, OUTCOME_CLOSED, OUTCOME_LEASED, OUTCOME_NONE, QUEUE_FULL, WATCH_HISTORY,
+    engine_due_ns, engine_end_waits, engine_reserve_queues, engine_wake_ns, kind_t, object_of,
+    queue_remove, queue_t, record_t, refusal_t, room_recount, scheduled_end, status_t, wait_end,
+    wait_forget, wait_t,
 )
+from jobqueue._watch cimport notes_clear, notes_cut
 from jobqueue._life cimport engine_fire, job_delete, lease_undo
 from jobqueue._records cimport (
     Registry, RunRecord, record_object, registry_now, report_unraisable, wake_all,
@@ -171,7 +172,8 @@ cdef class EngineBase:
     """The state of an engine; see _core.pyx for its verbs."""
 
     def __init__(self, Registry registry=None, queues=None, *, clock=None, rng=None, result_ttl=None,
-                 max_jobs=None, max_bytes=None, bint by_hand=False):
+                 max_jobs=None, max_bytes=None, history=0,
+                 bint by_hand=False):
         if self.e != NULL:
             raise TypeError("a controller is built once")
         if registry is None:
@@ -193,6 +195,7 @@ cdef class EngineBase:
             result_ttl_ns = ttl_read(result_ttl, 0) * NS_PER_MS
         cdef int64_t jobs_max = bound_read(max_jobs, "max_jobs")
         cdef int64_t bytes_max = bound_read(max_bytes, "max_bytes")
+        cdef Py_ssize_t kept = count_read(history, "history", 0)
         self.registry = registry
         self.e = &registry.e
         clock_change(registry, clock)
@@ -212,6 +215,10 @@ cdef class EngineBase:
         else:
             self.foreign_queues = queues
             self.shadow_attach()
+        notes_clear(self.e)
+        registry.teller = None
+        self.e.history_max = <uint16_t> min(kept, 65535)
+        self.e.watched = WATCH_HISTORY if kept else 0
         self.e.load.jobs_max = jobs_max
         self.e.load.bytes_max = bytes_max
         self.recount()
@@ -421,6 +428,7 @@ cdef class EngineBase:
         if self.shut == SHUT_CLOSED or self.shut == SHUT_UNBUILT:
             return
         self.shut = SHUT_FORKED
+        notes_cut(self.e, 0)  # the parent tells them
         self.thread_wake_ns = INT64_MIN if self.by_hand else NEVER_NS
         for queue in list(self.own_queues._by_name.values()):
             while queue.c.first_link != NULL:

@@ -15,8 +15,8 @@ from jobqueue._job cimport (
 )
 from jobqueue._state cimport (
     ANY_ATTEMPT, DUPLICATE_JOB, DUPLICATE_KEY, DUPLICATE_RESULT, NOTE_BATCH, NOTE_BATCH_END,
-    NOT_FOUND, OK, SLOTS_FAR, STATE_NEW, STATE_PENDING, engine_t, engine_wake_ns, note, object_of,
-    queue_t, record_t, refusal_t, registry_find, registry_prefetch, slot_t, status_t, wait_t,
+    NOT_FOUND, OK, SLOTS_FAR, STATE_NEW, STATE_PENDING, engine_t, note, object_of,
+    queue_t, record_t, refusal_t, registry_find, slot_t, status_t, wait_t,
 )
 from jobqueue._life cimport (
     answer_check, entrant_room_check, entrants_add, job_add, job_check_new, job_complete,
@@ -570,7 +570,7 @@ cdef class Engine(EngineBase):
             answer = <PyObject *> read
         cdef uint64_t fence = attempt_read(attempt)
         verb_change(self, PyBytes_GET_SIZE(<bytes> <PyObject *> answer))
-        if self.e.result_ttl_ns != NEVER_NS:
+        if self.e.result_ttl_ns != NEVER_NS or self.e.watched:
             now_ns = verb_now(self)
         lock_acquire(&self.e.lock)
         record = record_find(self, id, data)

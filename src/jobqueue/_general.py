@@ -455,6 +455,18 @@ class GeneralController(Controller):
         with self._lock:
             super().pause(name)
 
+    def _explain(self, id: IDLike) -> tuple[Any, ...]:
+        with self._lock:
+            job, state, ahead, *rest = super()._explain(id)
+            if state in (State.NEW, State.PENDING):
+                due = self._waits_for_time(job)
+                ahead = self._look(job.name, 0, None, scheduled=due).index(job)
+            return job, state, ahead, *rest
+
+    def _queue_stats(self, name: str) -> tuple[Any, ...]:
+        _, _, *rest = super()._queue_stats(name)
+        return len(self.jobs(name)), len(self.scheduled_jobs(name)), *rest
+
     def resume(self, name: str) -> None:
         with self._lock:
             super().resume(name)

@@ -19,6 +19,11 @@ from jobqueue._types cimport (
 from jobqueue._skiplist cimport skiplist_ahead, skiplist_first
 from jobqueue._wheel cimport wheel_arm, wheel_cancel, wheel_check, wheel_pop_due
 from jobqueue._unique cimport uniques_find
+from jobqueue._watch cimport (
+    EVENT_ADDED, EVENT_AWAKE, EVENT_COMPLETED, EVENT_DELETED, EVENT_EXHAUSTED, EVENT_EXPIRED, EVENT_FAILED,
+    EVENT_KICKED, EVENT_LEASED, EVENT_RELEASED, EVENT_SCHEDULED, EVENT_TIMED_OUT, EVENT_TOUCHED,
+    EVENT_UNDONE, event_note, event_kind_t, notes_cut,
+)
 from jobqueue._state cimport (
     ALREADY_LEASED, ALREADY_PROCESSED, ANY_ATTEMPT, DUPLICATE_JOB, DUPLICATE_RESULT, EXPIRED,
     EXTRA_COUNTED, EXTRA_DEAD, EXTRA_KEY, EXTRA_KICKED, EXTRA_STORED, KIND_SCHEDULED, KIND_TTL,
@@ -149,6 +154,8 @@ cdef bint lease_undo(engine_t *engine, wait_t *wait, int64_t now_ns) noexcept no
     record.attempts -= 1
     engine.leased_count -= 1
     note(engine, record, NOTE_CHANGED)
+    if engine.watched:
+        event_note(engine, record, EVENT_UNDONE, record.state, NULL, now_ns)
     queue_offer(engine, record.queue, now_ns)
     return True
 
@@ -250,6 +257,8 @@ cdef status_t job_add(engine_t *engine, record_t *record, int64_t now_ns) noexce
         # A stamp may be ahead of the clock, to keep the order of adding; TTL runs from now.
         ttl_arm(engine, record, wall_ns if stamped else job.tie.created_ns)
         note(engine, record, NOTE_ADDED)
+        if engine.watched:
+            event_note(engine, record, EVENT_ADDED, STATE_NEW, NULL, now_ns)
     return status
 
 
@@ -268,6 +277,9 @@ cdef status_t job_schedule(engine_t *engine, record_t *record, int64_t now_ns) n
     else:
         record.scheduled = TIMER_ARMED
     note(engine, record, NOTE_ADDED)
+    if engine.watched:
+        event_note(engine, record, EVENT_ADDED if time_ns <= wall_ns else EVENT_SCHEDULED, STATE_NEW,
+                   NULL, now_ns)
     return OK
 
 
@@ -287,6 +299,13 @@ cdef void job_unadd(engine_t *engine, record_t *record, int64_t created_ns) noex
 
 
 cdef void job_drop(engine_t *engine, record_t *record, outcome_t run_outcome) noexcept nogil:
+    """Out of everything, by a call. The record may be freed."""
+    if engine.watched:
+        event_note(engine, record, EVENT_DELETED, record.state, NULL, 0)
+    job_leave(engine, record, run_outcome)
+
+
+cdef void job_leave(engine_t *engine, record_t *record, outcome_t run_outcome) noexcept nogil:
     """Out of everything. The record may be freed."""
     note(engine, record, NOTE_GONE)
     scheduled_end(record, TIMER_CANCELLED)
@@ -303,12 +322,17 @@ cdef void job_delete(engine_t *engine, record_t *record) noexcept nogil:
 cdef void job_expire(engine_t *engine, record_t *record) noexcept nogil:
     if not record_processed(record):
         engine.evicted_count += 1
-    job_drop(engine, record, OUTCOME_GONE)
+    if engine.watched:
+        event_note(engine, record, EVENT_EXPIRED, record.state, NULL, 0)
+    job_leave(engine, record, OUTCOME_GONE)
 
 
 cdef void job_finish(
         engine_t *engine, record_t *record, bint success, void *result, int64_t now_ns) noexcept nogil:
-    """COMPLETED or FAILED with a result (bytes, borrowed), unless it is that already."""
+    """COMPLETED or FAILED with a result (bytes, borrowed), unless it is that already.
+
+    Who fails a job notes how; a success is noted here.
+    """
     cdef int64_t latest_ns
     if record.extras:
         extras_end(engine, record)
@@ -326,6 +350,8 @@ cdef void job_finish(
     timer_end(engine, record, KIND_TTR)
     state_set(record, STATE_COMPLETED if success else STATE_FAILED)
     if success:
+        if engine.watched:
+            event_note(engine, record, EVENT_COMPLETED, STATE_COMPLETED, NULL, now_ns)
         engine.completed_count += 1
     else:
         engine.failed_count += 1
@@ -338,6 +364,8 @@ cdef void job_finish(
     ttl_arm(engine, record, ttl_start_ns(record))  # if it ends before its time
     if engine.result_ttl_ns == 0:
         note(engine, record, NOTE_GONE)
+        if engine.watched:
+            event_note(engine, record, EVENT_EXPIRED, record.state, NULL, now_ns)
         registry_remove(engine, record)
         return
     if engine.result_ttl_ns != NEVER_NS:
@@ -374,11 +402,13 @@ cdef status_t job_fail(
         return status
     if record.fails + 1 < record.job.max_fails and attempts_remain(record):
         record.fails += 1
-        status = job_back(engine, record, delay_ms, now_ns)
+        status = job_back(engine, record, delay_ms, EVENT_FAILED, result, now_ns)
         if status != OK:
             record.fails -= 1
         return status
     record.fails += record.fails < 65535
+    if engine.watched:
+        event_note(engine, record, EVENT_FAILED, STATE_FAILED, result, now_ns)
     job_finish(engine, record, False, result, now_ns)
     return OK
 
@@ -418,22 +448,29 @@ cdef status_t job_kick(engine_t *engine, record_t *record, int64_t now_ns) noexc
     ttl_arm(engine, record, now_ns + engine.wall_offset_ns)
     engine.kicked_count += 1
     note(engine, record, NOTE_CHANGED)
+    if engine.watched:
+        event_note(engine, record, EVENT_KICKED, record.state, NULL, now_ns)
     queue_offer(engine, record.queue, now_ns)
     return OK
 
 
 cdef status_t job_back(
-        engine_t *engine, record_t *record, int64_t delay_ms, int64_t now_ns) noexcept nogil:
+        engine_t *engine, record_t *record, int64_t delay_ms, event_kind_t kind, void *reason,
+        int64_t now_ns) noexcept nogil:
     """PENDING: in ready at its old place, and offered, or scheduled if there is a delay.
 
-    Ends a run that only its lease kept going.
+    kind, reason: how observers are told. Ends a run that only its lease kept going.
     """
     cdef int done = 1
+    cdef status_t status
     if run_lapsed(record):
         job_drop(engine, record, OUTCOME_TIMEOUT)
         return OK
     if delay_ms > 0:
-        return job_back_later(engine, record, now_ns + engine.wall_offset_ns + delay_ms * NS_PER_MS)
+        status = job_back_later(engine, record, now_ns + engine.wall_offset_ns + delay_ms * NS_PER_MS)
+        if status == OK and engine.watched:
+            event_note(engine, record, kind, STATE_PENDING, reason, now_ns)
+        return status
     if record.place == PLACE_SCHEDULED:
         if engine.shadow != NULL:
             queue_remove(record)
@@ -449,6 +486,8 @@ cdef status_t job_back(
     state_set(record, STATE_PENDING)
     ttl_arm(engine, record, ttl_start_ns(record))
     note(engine, record, NOTE_CHANGED)
+    if engine.watched:
+        event_note(engine, record, kind, STATE_PENDING, reason, now_ns)
     queue_offer(engine, record.queue, now_ns)
     return OK
 
@@ -480,6 +519,8 @@ cdef status_t job_start(engine_t *engine, record_t *record, int64_t now_ns) noex
     if record_processed(record):
         return ALREADY_PROCESSED
     if not attempts_remain(record):
+        if engine.watched:
+            event_note(engine, record, EVENT_EXHAUSTED, STATE_FAILED, NULL, now_ns)
         job_finish(engine, record, False, engine.empty, now_ns)
         return MAX_ATTEMPTS_REACHED
     if record.place != PLACE_NONE:
@@ -492,6 +533,8 @@ cdef status_t job_start(engine_t *engine, record_t *record, int64_t now_ns) noex
     engine.leased_count += 1
     wheel_arm(&engine.wheel, &record.ttr, now_ns + <int64_t> record.job.ttr_ms * NS_PER_MS)
     note(engine, record, NOTE_CHANGED)
+    if engine.watched:
+        event_note(engine, record, EVENT_LEASED, record.state, NULL, now_ns)
     return OK
 
 
@@ -503,8 +546,10 @@ cdef status_t job_timeout(engine_t *engine, record_t *record, int64_t now_ns) no
     if record.is_run:
         job_drop(engine, record, OUTCOME_TIMEOUT)
     elif attempts_remain(record):
-        status = job_back(engine, record, 0, now_ns)
+        status = job_back(engine, record, 0, EVENT_TIMED_OUT, NULL, now_ns)
     else:
+        if engine.watched:
+            event_note(engine, record, EVENT_TIMED_OUT, STATE_FAILED, NULL, now_ns)
         job_finish(engine, record, False, engine.empty, now_ns)
     engine.timed_out_count += status == OK
     return status
@@ -525,6 +570,8 @@ cdef status_t job_touch(
         wheel_arm(&engine.wheel, &record.ttr,
                   now_ns + (ttr_ms if ttr_ms >= 0 else <int64_t> record.job.ttr_ms) * NS_PER_MS)
         note(engine, record, NOTE_CHANGED)
+        if engine.watched:
+            event_note(engine, record, EVENT_TOUCHED, record.state, NULL, now_ns)
     return status
 
 
@@ -533,7 +580,9 @@ cdef status_t job_release(
         int64_t now_ns) noexcept nogil:
     """A leased job goes back: PENDING in ready, or scheduled after a delay."""
     cdef status_t status = lease_check(record, attempt)
-    return job_back(engine, record, delay_ms, now_ns) if status == OK else status
+    if status != OK:
+        return status
+    return job_back(engine, record, delay_ms, EVENT_RELEASED, NULL, now_ns)
 
 
 cdef status_t job_awake(engine_t *engine, record_t *record, int64_t now_ns) noexcept nogil:
@@ -549,6 +598,8 @@ cdef status_t job_awake(engine_t *engine, record_t *record, int64_t now_ns) noex
     if record.home == engine:
         ttl_arm(engine, record, ttl_start_ns(record))
         note(engine, record, NOTE_CHANGED)
+    if engine.watched:
+        event_note(engine, record, EVENT_AWAKE, record.state, NULL, now_ns)
     queue_offer(engine, queue, now_ns)
     return OK
 
@@ -561,6 +612,7 @@ cdef status_t entrants_add(
     cdef int64_t created_last_ns = engine.created_last_ns
     cdef status_t status
     cdef bint waited_for = False
+    cdef Py_ssize_t notes = engine.note_count
     cdef record_t *record
     cdef Py_ssize_t i
     note(engine, NULL, NOTE_BATCH)
@@ -578,6 +630,7 @@ cdef status_t entrants_add(
                 record.queue.named = entrants[i].named
             engine.created_last_ns = created_last_ns
             note(engine, NULL, NOTE_BATCH_END)
+            notes_cut(engine, notes)
             return status
         waited_for |= record.queue.first_link != NULL
     note(engine, NULL, NOTE_BATCH_END)

@@ -26,6 +26,7 @@ from jobqueue._state cimport (
     registry_add_by_hand, registry_find, scheduled_end, timer_end, views_t, wait_forget, wait_t,
     woken_take,
 )
+from jobqueue._watch cimport EVENT_FAILED, history_free, event_note, notes_clear
 from jobqueue._life cimport adders_admit, engine_check, job_delete, job_finish
 
 import sys
@@ -109,6 +110,7 @@ cdef void record_dealloc(PyObject *self) noexcept:
     if record.result != NULL:
         ref_drop(record.result)
     if record.views != NULL:
+        history_free(record.views.history)
         PyMem_RawFree(record.views)
     if job != NULL and job.flags & JOB_HOUSES and <void *> self == job_room(job):
         object_end(self)
@@ -289,6 +291,8 @@ cdef void finish_by_hand(
         # Counts are of what controllers did.
         engine.completed_count -= success
         engine.failed_count -= not success
+        if engine.watched and not success:
+            event_note(engine, record, EVENT_FAILED, <uint8_t> State.FAILED, result, now_ns)
         job_finish(engine, record, success, result, now_ns)
     else:
         if record.result != NULL:  # of a former life
@@ -504,13 +508,16 @@ cdef int wake_all(engine_t *engine) except -1:
 
 
 cdef int errand_run(engine_t *engine) except -1:
-    """Let in those who wait for room."""
+    """Let in those who wait for room, and tell observers what happened."""
+    cdef Registry registry = registry_of(engine)
     cdef int64_t now_ns
     if engine.adder_first != NULL:
         now_ns = registry_now(registry_of(engine))
         lock_acquire(&engine.lock)
         adders_admit(engine, now_ns)
         lock_release(&engine.lock)
+    if engine.note_count > 0 and registry.teller is not None:
+        registry.teller()
     return 0
 
 
@@ -618,6 +625,7 @@ cdef class Registry:
         self.e.empty = <PyObject *> EMPTY
 
     def __dealloc__(self):
+        notes_clear(&self.e)
         homes_acquire()
         engine_clear(&self.e)
         homes_release()

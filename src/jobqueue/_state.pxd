@@ -116,8 +116,27 @@ cdef struct queue_t
 cdef struct wait_t
 cdef struct wait_link_t
 
-cdef struct views_t:              # Timer objects that show a record's armed timers
-    void *timer[3]                # by kind_t; owned, NULL: nobody has asked
+cdef enum watch_t:                # who wants to know of transitions
+    WATCH_EVENTS = 1              # observers
+    WATCH_HISTORY = 2             # each record keeps its last ones
+
+cdef struct note_t:               # one transition
+    record_t *record              # owned; NULL in a history
+    void *reason                  # exact bytes, owned; NULL: none
+    int64_t time_ns               # wall; 0: not known yet
+    uint64_t attempt
+    uint8_t kind                  # event_kind_t of _watch
+    uint8_t state                 # state_t it led to
+
+cdef struct history_t:            # the last transitions of a record: a ring; its notes follow
+    uint16_t capacity
+    uint16_t count
+    uint16_t begin                # the oldest
+
+cdef struct views_t:              # what few records have
+    void *timer[3]                # Timer objects that show its armed timers, by kind_t; owned,
+                                  # NULL: nobody has asked
+    history_t *history            # owned, or NULL
 
 cdef struct record_t:             # the mutable half of a job; lives inside a RunRecord object
     job_t *job                    # owned; NULL: none
@@ -202,6 +221,11 @@ cdef struct engine_t:             # all that a state machine works on; lives ins
     uint64_t looks                # at their line
     uint8_t bounded               # it, or a queue of it, has bounds
     uint8_t admitting             # who is taken in comes from the line
+    uint8_t watched               # of watch_t
+    uint16_t history_max          # transitions that a record keeps
+    note_t *notes                 # transitions that observers were not told of yet
+    Py_ssize_t note_count
+    Py_ssize_t note_capacity
     wheel_t wheel                 # TTR, TTL and wait timers, mono
     int64_t wall_offset_ns        # wall - mono
     int64_t created_last_ns       # last stamp given
@@ -324,6 +348,7 @@ cdef bint queue_reschedule(record_t *record, int64_t due_ns) noexcept nogil
 cdef int queue_awake(queue_t *queue, record_t *record) noexcept nogil
 cdef void queue_remove(record_t *record) noexcept nogil
 cdef record_t *queue_pop(queue_t *queue) noexcept nogil
+cdef Py_ssize_t queue_rank(record_t *record) noexcept nogil
 cdef record_t *queue_find(queue_t *queue, const job_t *job) noexcept nogil
 cdef void due_update(queue_t *queue) noexcept nogil
 

@@ -19,7 +19,7 @@ from jobqueue._types cimport (
 )
 from jobqueue._skiplist cimport (
     skiplist_clear, skiplist_find, skiplist_first, skiplist_init, skiplist_insert, skiplist_pop,
-    skiplist_remove, tie_compare,
+    skiplist_rank, skiplist_remove, tie_compare,
 )
 from jobqueue._wheel cimport Timer, wheel_arm, wheel_cancel, wheel_clear, wheel_init
 from jobqueue._unique cimport (
@@ -603,6 +603,16 @@ cdef record_t *queue_pop(queue_t *queue) noexcept nogil:
         record.place = PLACE_NONE
         unhold(&record.job.held)
     return record
+
+
+cdef Py_ssize_t queue_rank(record_t *record) noexcept nogil:
+    """How many stand before a record in its line. O(log n)."""
+    cdef sortkey_t key
+    if record.place == PLACE_READY:
+        key = key_ready(record.job)
+        return skiplist_rank(&record.queue.ready, &key)
+    key = key_scheduled(record.job, record.ttr.deadline_ns)
+    return skiplist_rank(&record.queue.scheduled, &key)
 
 
 cdef record_t *queue_find(queue_t *queue, const job_t *job) noexcept nogil:

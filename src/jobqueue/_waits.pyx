@@ -10,17 +10,21 @@ from cpython.mem cimport PyMem_RawCalloc
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
-from jobqueue._types cimport NEVER_NS, NS_PER_MS, lock_acquire, lock_release, name_equal, ref_take
+from jobqueue._types cimport (
+    NEVER_NS, NS_PER_MS, TIMER_ARMED, lock_acquire, lock_release, name_equal, ref_take,
+)
 from jobqueue._skiplist cimport skiplist_at, skiplist_len, skiplist_t
 from jobqueue._wheel cimport wheel_arm
 from jobqueue._job cimport Job, id_object, id_read, job_object, name_read, time_object, timeout_read
 from jobqueue._state cimport (
     DUPLICATE_KEY, NOT_FOUND, OK, OUTCOME_ADDED, OUTCOME_CLOSED, OUTCOME_GONE, OUTCOME_LEASED,
-    OUTCOME_NONE, OUTCOME_PROCESSED, OUTCOME_REFUSED, OUTCOME_TIMEOUT, QUEUE_FULL, STATE_COMPLETED,
-    STATE_LEASED, STATE_NEW, WAIT_ADD, WAIT_LEASE, WAIT_RESULT, WAIT_RUN, dead_next, engine_t,
-    load_t, object_of, outcome_t, queue_t, record_processed, record_t, refusal_t, registry_find, status_t,
-    wait_end, wait_for_lease, wait_for_record, wait_for_room, wait_forget, wait_link_t, wait_t,
+    OUTCOME_NONE, OUTCOME_PROCESSED, OUTCOME_REFUSED, OUTCOME_TIMEOUT, PLACE_NONE, QUEUE_FULL,
+    STATE_COMPLETED, STATE_LEASED, STATE_NEW, WAIT_ADD, WAIT_LEASE, WAIT_RESULT, WAIT_RUN,
+    WATCH_EVENTS, dead_next, engine_t, history_t, load_t, note_t, object_of, outcome_t, queue_rank,
+    queue_t, record_processed, record_t, refusal_t, registry_find, status_t, wait_end,
+    wait_for_lease, wait_for_record, wait_for_room, wait_forget, wait_link_t, wait_t,
 )
+from jobqueue._watch cimport history_at, notes_cut
 from jobqueue._life cimport (
     job_add, job_awake, job_check_new, job_delete, job_kick, job_schedule, job_start, job_unadd,
     lease_undo, queue_offer, wait_lapse,
@@ -250,6 +254,70 @@ cdef class WaitingEngine(Engine):
         return (counts[0], counts[1], counts[2], counts[3], counts[4], counts[5], ready, scheduled,
                 running, waiting, counts[6], counts[7], counts[8], load.bytes, adders,
                 bound_object(load.jobs_max), bound_object(load.bytes_max))
+
+    # ------------------------------------------------------------ watching
+
+    def _tell(self, teller):
+        """Let a function be called, without arguments, when there are notes; None: no more."""
+        verb_enter(self)
+        lock_acquire(&self.e.lock)
+        self.registry.teller = teller
+        self.e.watched &= ~WATCH_EVENTS
+        if teller is not None:
+            self.e.watched |= WATCH_EVENTS
+        else:
+            notes_cut(self.e, 0)
+        lock_release(&self.e.lock)
+
+    def _take_notes(self):
+        """(kind, id, name, attempt, wall ns, state, reason) of each transition not told of yet."""
+        cdef int64_t now_ns = verb_now(self) + self.e.wall_offset_ns
+        cdef list taken = []
+        cdef Py_ssize_t i
+        lock_acquire(&self.e.lock)
+        try:
+            for i in range(self.e.note_count):
+                taken.append(note_object(&self.e.notes[i], self.e.notes[i].record, now_ns))
+        finally:
+            notes_cut(self.e, 0)
+            lock_release(&self.e.lock)
+        return taken
+
+    def _explain(self, id):
+        """What explain() makes sentences of."""
+        cdef uint8_t data[16]
+        cdef record_t *record
+        cdef Py_ssize_t i
+        cdef Py_ssize_t ahead = -1
+        cdef list notes = []
+        cdef tuple found = None
+        cdef int64_t offset_ns
+        cdef history_t *history
+        id_read(id, data)
+        verb_enter(self)
+        verb_fired_now(self)
+        offset_ns = self.e.wall_offset_ns
+        lock_acquire(&self.e.lock)
+        try:
+            record = record_find(self, id, data)
+            if record != NULL:
+                if record.place != PLACE_NONE:
+                    ahead = queue_rank(record)
+                history = record.views.history if record.views != NULL else NULL
+                if history != NULL:
+                    for i in range(history.count):
+                        notes.append(note_object(history_at(history, i), record, 0))
+                found = (
+                    job_object(record.job), record.state, ahead if ahead >= 0 else None, record.attempts,
+                    record.attempts - record.ttr.own, record.fails,
+                    wall_or_none(record.ttr.state == TIMER_ARMED, record.ttr.deadline_ns + offset_ns),
+                    wall_or_none(record.scheduled == TIMER_ARMED, record.ttr.deadline_ns),
+                    wall_or_none(record.ttl.state == TIMER_ARMED, record.ttl.deadline_ns + offset_ns),
+                    notes)
+        finally:
+            lock_release(&self.e.lock)
+        verb_leave(self, OK if found is not None else NOT_FOUND, data)
+        return found
 
     def _lease_deadline_ns(self, Job job not None):
         """Monotonic ns at which the lease of a job ends, or None if it is not leased."""
@@ -681,6 +749,17 @@ cdef class WaitingEngine(Engine):
         lock_release(&self.e.lock)
         verb_leave(self, OK, NULL)
         return handed
+
+
+cdef object wall_or_none(bint there, int64_t ns):
+    return ns if there else None
+
+
+cdef tuple note_object(const note_t *note, record_t *record, int64_t now_ns):
+    """A note for Python; now_ns stands for a time that is not known."""
+    return (note.kind, id_object(record.job.tie.id), <object> <PyObject *> record.job.name,
+            note.attempt, note.time_ns if note.time_ns != 0 else now_ns, note.state,
+            None if note.reason == NULL else <object> <PyObject *> note.reason)
 
 
 cdef bint untouched(const engine_t *engine, const record_t *record) noexcept:

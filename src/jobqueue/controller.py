@@ -28,8 +28,11 @@ from .interfaces import (
 if TYPE_CHECKING:
     import random
     import threading
+    from collections.abc import Callable
 
     from typing_extensions import Buffer
+
+    from .observing import Event, Explanation, Observation, Observers
 
 __all__ = ["Attempt", "Controller"]
 
@@ -42,6 +45,7 @@ class Controller(WaitingEngine):
     clock: a Clock; the system's when None. rng: a random.Random for the choice among names.
     result_ttl: ms or timedelta that a processed job is kept at most; None: until its TTL;
     0: forgotten at once, after its waiters are answered.
+    history: how many of its last transitions each job keeps, for explain(); 0: none.
     max_jobs, max_bytes: bounds on all queues together, as limit() has them for one; None: none.
 
     Every call is safe from any thread. After an error nothing has changed.
@@ -54,8 +58,9 @@ class Controller(WaitingEngine):
     RunResult(success=True, result=b'sent')
     """
 
-    __slots__ = ("_clock", "_lock", "_random", "_thread")
+    __slots__ = ("_clock", "_lock", "_observers", "_random", "_thread")
     _thread: _blocking.TimerThread | None
+    _observers: "Observers | None"
     _clock: Clock
     _lock: "threading.RLock"
     _random: "random.Random"
@@ -70,6 +75,7 @@ class Controller(WaitingEngine):
         result_ttl: Duration | None = None,
         max_jobs: int | None = None,
         max_bytes: int | None = None,
+        history: int = 0,
     ) -> None:
         if queues is not None and type(queues) is not QueueController:
             if not isinstance(queues, QueueControllerInterface):
@@ -87,10 +93,12 @@ class Controller(WaitingEngine):
             result_ttl=result_ttl,
             max_jobs=max_jobs,
             max_bytes=max_bytes,
+            history=history,
             by_hand=attach is not None,
         )
         self._clock = SystemClock() if clock is None else clock
         self._thread = None
+        self._observers = None
         _blocking.fleet.join(self)
         if attach is not None:
             attach(self)
@@ -139,6 +147,46 @@ class Controller(WaitingEngine):
     def queue_stats(self, name: str) -> QueueStats:
         """Gauges of one queue; zeros if there is none of that name. O(1)."""
         return QueueStats(*self._queue_stats(name))
+
+    def observe(self, callback: "Callable[[Event], object]") -> "Observation":
+        """Let ``callback(event)`` be called for each transition of a job, in their order.
+
+        It is called without any lock, by the thread that made the transition or by another that is
+        just telling; what it raises goes to sys.unraisablehook. Until the Observation that is
+        returned is stopped, or its with block ends. While nobody observes, nothing is noted.
+
+        >>> with Controller() as c:
+        ...     with c.observe(lambda event: print(event.kind, event.state.name)):
+        ...         c.add(Job("mail"))
+        ...         c.complete(c.lease("mail", 0))
+        added NEW
+        leased LEASED
+        completed COMPLETED
+        """
+        from .observing import Observation, Observers
+
+        if not callable(callback):
+            raise TypeError(f"callback must be callable, not {shown(callback)}")
+        self._enter()
+        if self._observers is None:
+            self._observers = Observers(self)
+        return Observation(self._observers, callback)
+
+    def explain(self, id: IDLike) -> "Explanation":
+        """Why a job does, or does not, run: see jobqueue.observing.Explanation. O(log n).
+
+        Raises NotFoundError.
+
+        >>> with Controller() as c:
+        ...     c.add_many([Job("mail"), job := Job("mail", max_attempts=3)])
+        ...     c.pause("mail")
+        ...     explanation = c.explain(job)
+        ...     explanation.ahead, explanation.paused, explanation.attempts_left
+        (1, True, 3)
+        """
+        from .observing import explain
+
+        return explain(self, id)
 
     # ------------------------------------------------------------ closing
 

@@ -61,11 +61,15 @@ EXTRA = {"Duration", "IDLike", "__version__"}
 METHODS: dict[str, dict[str, list[str]]] = {
     # class: method: names of its arguments
     "Controller": {
-        "__init__": ["registry", "queues", "clock", "rng", "result_ttl", "max_jobs", "max_bytes"],
+        "__init__": [
+            "registry", "queues", "clock", "rng", "result_ttl", "max_jobs", "max_bytes", "history",
+        ],
         "add": ["job", "wait"],
         "schedule": ["job", "wait"],
         "limit": ["name", "max_jobs", "max_bytes"],
         "queue_stats": ["name"],
+        "observe": ["callback"],
+        "explain": ["id"],
         "run": ["job", "timeout"],
         "lease": ["names", "timeout"],
         "complete": ["id", "result", "attempt"],
@@ -179,8 +183,10 @@ def test_every_name_is_there(name: str) -> None:
 
 
 def test_no_other_public_name() -> None:
-    modules = {"aio", "cli", "cmdlog", "controller", "errors", "interfaces", "testing"}
-    modules.add("validation")
+    modules = {
+        "aio", "cli", "cmdlog", "controller", "errors", "interfaces", "observing",
+        "telemetry", "testing", "validation",
+    }  # fmt: skip
     extra = {name for name in vars(jobqueue) if not name.startswith("_")} - set(jobqueue.__all__)
     assert extra <= modules | {"worker"}, extra - modules
 

@@ -33,6 +33,7 @@ class Options(TypedDict, total=False):
     result_ttl: Duration | None
     max_jobs: int | None
     max_bytes: int | None
+    history: int
 
 
 class Controller(Verbs):

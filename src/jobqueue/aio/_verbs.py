@@ -17,6 +17,8 @@ from ..interfaces import Duration, IDLike, QueueControllerInterface, QueueStats,
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+    from ..observing import Event, Explanation, Observation
+
 __all__ = ["Verbs"]
 
 
@@ -179,6 +181,14 @@ class Verbs:
     def queue_stats(self, name: str) -> QueueStats:
         """Gauges of one queue."""
         return self._engine.queue_stats(name)
+
+    def observe(self, callback: "Callable[[Event], object]") -> "Observation":
+        """Let a function be called for each transition of a job."""
+        return self._engine.observe(callback)
+
+    def explain(self, id: IDLike) -> "Explanation":
+        """Why a job does, or does not, run."""
+        return self._engine.explain(id)
 
     def stats(self) -> Stats:
         """Counters and gauges."""
