@@ -26,6 +26,12 @@ class Adder:
     done: bool = False
     error: JobQueueError | None = None
     timed_out: bool = False
+    names: tuple[str, ...] = ()  # as a Waiter: it is no leaser, and has no answer
+    answer: None = None
+
+    @property
+    def gone(self) -> bool:
+        return self.done
 
 
 class Bounds:
@@ -59,6 +65,12 @@ class Bounds:
             queue = self.queues.queues().get(name)
             ready, due = (0, 0) if queue is None else (len(queue.ready), len(queue.due))
             return QueueStats(ready, due, name in self._paused, *load, *limits)
+
+    def _gauges(self) -> dict[str, Any]:
+        """What stats() has of bounds."""
+        max_jobs, max_bytes = self._limits[None]
+        size, blocked = self._load()[1], len(self._adders)
+        return {"bytes": size, "blocked": blocked, "max_jobs": max_jobs, "max_bytes": max_bytes}
 
     def _load(self: Any, name: str | None = None) -> tuple[int, int]:
         """(unprocessed jobs, bytes) of a queue, or of all."""

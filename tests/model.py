@@ -582,10 +582,7 @@ class ModelController(Bounds):
                 waiting=len(self._leasers),
                 records=len(self.registry),
                 dead=sum(record.dead() for record in self.registry),
-                bytes=self._load()[1],
-                blocked=len(self._adders),
-                max_jobs=self._limits[None][0],
-                max_bytes=self._limits[None][1],
+                **self._gauges(),
             )
 
     def peek(self, name: str) -> Job | None:
