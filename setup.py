@@ -44,6 +44,7 @@ MODULES = (
     "_state",
     "_watch",
     "_life",
+    "_invariants",
     "_records",
     "_queues",
     "_base",

@@ -112,7 +112,8 @@ class Bounds:
     ) -> None:
         validate_wait(wait)
         with self._open():
-            self.fire_due()
+            if not isinstance(wait, int) or wait:  # a plain add does not look at the time
+                self.fire_due()
             try:
                 add(job)
             except QueueFullError:

@@ -19,11 +19,11 @@ from jobqueue._state cimport (
     BOUND_JOBS, BOUND_LINE, DUPLICATE_JOB, DUPLICATE_KEY, EXPIRED, KIND_SCHEDULED, KIND_TTL,
     KIND_TTR, OUTCOME_CLOSED, OUTCOME_LEASED, OUTCOME_NONE, QUEUE_FULL, WATCH_HISTORY,
     engine_due_ns, engine_end_waits, engine_reserve_queues, engine_wake_ns, kind_t, object_of,
-    queue_remove, queue_t, record_t, refusal_t, room_recount, scheduled_end, status_t, wait_end,
+    queue_remove, queue_t, record_t, refusal_t, scheduled_end, status_t, wait_end,
     wait_forget, wait_t,
 )
 from jobqueue._watch cimport notes_clear, notes_cut
-from jobqueue._life cimport engine_fire, job_delete, lease_undo
+from jobqueue._life cimport engine_fire, job_delete, lease_undo, room_recount
 from jobqueue._records cimport (
     Registry, RunRecord, record_object, registry_now, report_unraisable, wake_all,
 )
@@ -227,11 +227,12 @@ cdef class EngineBase:
     cdef int recount(self) except -1:
         """Apply the bounds of the engine and its queues."""
         cdef WorkQueue queue
+        cdef list queues = list(self.by_name.values())
+        lock_acquire(&self.e.lock)
         self.e.bounded = self.e.load.jobs_max != INT64_MAX or self.e.load.bytes_max != INT64_MAX
-        for queue in list(self.by_name.values()):
+        for queue in queues:
             queue.c.load.jobs = queue.c.load.bytes = 0
             self.e.bounded |= queue.c.limited
-        lock_acquire(&self.e.lock)
         room_recount(self.e)
         lock_release(&self.e.lock)
         return 0

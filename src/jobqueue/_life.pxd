@@ -46,8 +46,8 @@ cdef status_t entrant_room_check(
 
 # hand-off and time
 cdef void queue_offer(engine_t *engine, queue_t *queue, int64_t now_ns) noexcept nogil
+cdef void room_recount(engine_t *engine) noexcept nogil
 cdef void adders_admit(engine_t *engine, int64_t now_ns) noexcept nogil
 cdef void wait_lapse(engine_t *engine, wait_t *wait) noexcept nogil
 cdef bint lease_undo(engine_t *engine, wait_t *wait, int64_t now_ns) noexcept nogil
 cdef record_t *engine_fire(engine_t *engine, int64_t now_ns, kind_t *kind) noexcept nogil
-cdef const char *engine_check(engine_t *engine) noexcept nogil

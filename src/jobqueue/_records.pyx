@@ -27,7 +27,8 @@ from jobqueue._state cimport (
     woken_take,
 )
 from jobqueue._watch cimport EVENT_FAILED, history_free, event_note, notes_clear
-from jobqueue._life cimport adders_admit, engine_check, job_delete, job_finish
+from jobqueue._life cimport adders_admit, job_delete, job_finish
+from jobqueue._invariants cimport engine_check
 
 import sys
 from enum import IntEnum
@@ -512,7 +513,7 @@ cdef int errand_run(engine_t *engine) except -1:
     cdef Registry registry = registry_of(engine)
     cdef int64_t now_ns
     if engine.adder_first != NULL:
-        now_ns = registry_now(registry_of(engine))
+        now_ns = registry_now(registry)
         lock_acquire(&engine.lock)
         adders_admit(engine, now_ns)
         lock_release(&engine.lock)
@@ -533,6 +534,10 @@ cdef int report_unraisable(object error, object where) except -1:
     return 0
 
 # ---------------------------------------------------------------- Registry
+
+cdef Registry registry_of(engine_t *engine):
+    return <Registry> <PyObject *> object_of(engine)
+
 
 cdef lock_t homes_lock             # free-threaded builds: what keeps the home of a record alive while
                                    # its engine's lock is taken; taken before that

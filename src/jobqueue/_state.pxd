@@ -330,7 +330,6 @@ cdef status_t room_check(engine_t *engine, queue_t *queue, int64_t size) noexcep
 cdef bint load_passed(engine_t *engine, const load_t *load, bint of_queue, int64_t size) noexcept nogil
 cdef void result_uncount(engine_t *engine, record_t *record) noexcept nogil
 cdef void room_take(engine_t *engine, record_t *record) noexcept nogil
-cdef void room_recount(engine_t *engine) noexcept nogil
 cdef void errand_post(engine_t *engine) noexcept nogil
 
 cdef inline int64_t job_bytes(const job_t *job) noexcept nogil:

@@ -418,21 +418,6 @@ cdef void room_leave(engine_t *engine, record_t *record) noexcept nogil:
     if engine.adder_first != NULL:
         errand_post(engine)
 
-
-cdef void room_recount(engine_t *engine) noexcept nogil:
-    """Count anew, after bounds were changed; the queues' counts are 0. O(records)."""
-    cdef Py_ssize_t i
-    cdef record_t *record
-    engine.load.jobs = 0
-    for i in range(engine.slot_mask + 1):
-        record = engine.slots[i].record
-        if record != NULL:
-            record.extras &= ~(EXTRA_COUNTED | EXTRA_STORED)
-            if engine.bounded:
-                room_take(engine, record)
-    if engine.adder_first != NULL:
-        errand_post(engine)
-
 # ---------------------------------------------------------------- queues and the heap of due times
 
 cdef void due_put(engine_t *engine, Py_ssize_t i, queue_t *queue) noexcept nogil:

@@ -7,8 +7,8 @@ note is lost, never a transition.
 Complexity: O(1), amortised.
 """
 
+from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawRealloc
 from libc.stdint cimport int64_t, uint8_t, uint16_t
-from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy
 
 from jobqueue._types cimport ref_drop, ref_take
@@ -58,7 +58,7 @@ cdef bint notes_reserve(engine_t *engine) noexcept nogil:
     cdef note_t *notes
     if engine.note_count < engine.note_capacity:
         return True
-    notes = <note_t *> realloc(engine.notes, <size_t> capacity * sizeof(note_t))
+    notes = <note_t *> PyMem_RawRealloc(engine.notes, <size_t> capacity * sizeof(note_t))
     if notes == NULL:
         return False
     engine.notes = notes
@@ -79,7 +79,7 @@ cdef void notes_cut(engine_t *engine, Py_ssize_t count) noexcept nogil:
 
 cdef void notes_clear(engine_t *engine) noexcept nogil:
     notes_cut(engine, 0)
-    free(engine.notes)
+    PyMem_RawFree(engine.notes)
     engine.notes = NULL
     engine.note_capacity = 0
 
@@ -89,7 +89,7 @@ cdef note_t *history_next(engine_t *engine, record_t *record) noexcept nogil:
     cdef history_t *history
     cdef note_t *note
     if record.views == NULL:
-        record.views = <views_t *> calloc(1, sizeof(views_t))
+        record.views = <views_t *> PyMem_RawCalloc(1, sizeof(views_t))
         if record.views == NULL:
             return NULL
     history = record.views.history
@@ -114,13 +114,13 @@ cdef history_t *history_grow(engine_t *engine, history_t *history) noexcept nogi
     cdef Py_ssize_t capacity = HISTORY_MIN if history == NULL else 2 * history.capacity
     cdef history_t *grown
     capacity = min(capacity, <Py_ssize_t> engine.history_max)
-    grown = <history_t *> calloc(1, sizeof(history_t) + <size_t> capacity * sizeof(note_t))
+    grown = <history_t *> PyMem_RawCalloc(1, sizeof(history_t) + <size_t> capacity * sizeof(note_t))
     if grown == NULL:
         return NULL
     if history != NULL:
         memcpy(grown + 1, history + 1, history.count * sizeof(note_t))
         grown.count = history.count
-        free(history)
+        PyMem_RawFree(history)
     grown.capacity = <uint16_t> capacity
     return grown
 
@@ -134,4 +134,4 @@ cdef void history_free(history_t *history) noexcept nogil:
         note = history_at(history, i)
         if note.reason != NULL:
             ref_drop(note.reason)
-    free(history)
+    PyMem_RawFree(history)

@@ -139,8 +139,8 @@ class WakefulPause(ModelController):
 class DeafWallClock(ModelController):
     """A step of the wall clock does not reach scheduled jobs: they are due when they were."""
 
-    def schedule(self, job: Any) -> None:
-        super().schedule(job)
+    def schedule(self, job: Any, wait: Any = 0) -> None:
+        super().schedule(job, wait)
         queue = self.queues.queue(job.name)
         if job in queue.due:
             due_ns, *rest = queue.due[job]

@@ -18,7 +18,7 @@ from jobqueue._types cimport (
 from jobqueue._wheel cimport wheel_arm
 from jobqueue._job cimport Job, job_take, key_hash, name_read
 from jobqueue._state cimport (
-    EXTRA_DEAD, OK, STATE_FAILED, STATE_LEASED, dead_enter, dead_leave, engine_t, key_check,
+    EXTRA_DEAD, OK, STATE_FAILED, STATE_LEASED, bytes_size, dead_enter, dead_leave, engine_t, key_check,
     key_take, queue_add, queue_schedule, record_processed, record_t, registry_add, registry_find,
     registry_remove, state_set,
 )
@@ -289,6 +289,7 @@ cdef class Replay:
         if record.extras & EXTRA_DEAD:
             dead_leave(self.e, record)
         if record.result != NULL:
+            self.e.load.bytes -= bytes_size(record.result)
             ref_drop(record.result)
             record.result = NULL
         if flags & STATE_RESULT:
@@ -297,6 +298,7 @@ cdef class Replay:
                 result = PyBytes_FromStringAndSize(<char *> p + STATE_FIXED, result_size)
             ref_take(<PyObject *> result)
             record.result = <PyObject *> result
+            self.e.load.bytes += result_size
         state_set(record, p[0])
         record.marked = flags & (STATE_TTL | STATE_SCHEDULED)
         record.fails = get16(p + 2)
