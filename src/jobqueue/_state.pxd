@@ -74,6 +74,7 @@ cdef enum extra_t:                # what else the engine keeps of a record
     EXTRA_KEY = 1                 # its job holds its key, until it is processed or gone
     EXTRA_DEAD = 2                # FAILED and in the list of the dead: ttr.prev and .next are its links
     EXTRA_KICKED = 4              # put back from there: result is still that of its last life
+    EXTRA_READ = 8                # whoever reads the dead bit by bit pauses here; only with EXTRA_DEAD
 
 cdef struct refusal_t:            # why the last job was refused, beyond its status
     uint8_t first[16]             # id of the job that holds the key
@@ -153,6 +154,7 @@ cdef struct engine_t:             # all that a state machine works on; lives ins
     slot_t *slots                 # hash table, open addressing, at most three quarters full
     Py_ssize_t slot_mask          # slots - 1; -1: no table yet
     Py_ssize_t count              # records in it
+    uint64_t resized_count        # times that it was made anew, each record at another place
     queue_t **due                 # binary heap of queues by the due time of their scheduled head
     Py_ssize_t due_count
     Py_ssize_t due_capacity       # at least the number of queues, so that the heap never allocates
