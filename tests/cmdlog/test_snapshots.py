@@ -1,4 +1,4 @@
-"""A snapshot is read bit by bit, and the engine changes in between: what comes back is what was there.
+"""A snapshot is read while the engine changes: what comes back is what was there.
 
 All in one thread, so that a seed repeats it: the disk lets verbs run at each write of a snapshot.
 """
