@@ -167,7 +167,7 @@ class _Reader:
                 if isinstance(header, tuple):
                     claimed = max(claimed, header[2])
                 claimed = max(claimed, _claimed(rest[HEADER:]))
-        if claimed > self.replay.sequence:
+        if claimed > self.replay.sequence or self.replay.nonsense:
             self.damage(path, at, data, reason)
             return False
         if at or any(data):  # else a segment that never began
