@@ -272,7 +272,7 @@ def recover(  # noqa: C901 - the steps of a start, in their order
         for number, name in sorted(segments.items()):
             path = directory / name
             kept = first <= number and end is not None and number <= end[0]
-            if not kept or (end is not None and number == end[0] and end[1] <= HEADER):
+            if not kept or (end is not None and number == end[0] and end[1] < HEADER):
                 files.unlink(path)
                 continue
             following = number + 1
