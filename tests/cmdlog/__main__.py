@@ -69,10 +69,11 @@ def main() -> int:
     options = parser.parse_args()
     seed = random.SystemRandom().randrange(2**32) if options.seed is None else options.seed
     print(f"make faults SEED={seed} CASES={options.cases}", flush=True)
-    ignore = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the processes leave Ctrl-C to this one
-    with multiprocessing.Pool(options.jobs) as pool:
-        signal.signal(signal.SIGINT, ignore)
-        for kind in options.kind or KINDS:
+    ignore = signal.getsignal(signal.SIGINT)  # the processes leave Ctrl-C to this one
+    for kind in options.kind or KINDS:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        with multiprocessing.Pool(options.jobs) as pool:  # what is left of it ends with the kind
+            signal.signal(signal.SIGINT, ignore)
             found: Counter[str] = Counter()
             began = shown = time.monotonic()
             work = [(kind, f"{seed} {number}") for number in range(options.cases)]
