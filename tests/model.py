@@ -131,8 +131,8 @@ class ModelController:
         check_job(job)
         with self._open():
             self._check_new(job)
-        self._place(job)
-        self._hand_off(job.name)
+            self._place(job)
+            self._hand_off(job.name)
 
     def _place(self, job: Job) -> None:
         record = self._register(job)
