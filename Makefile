@@ -28,7 +28,7 @@ COVERAGE = PYTHONPATH=$(ROOT)/build/coverage/src:$(ROOT) $(ROOT)/$(VENV)/bin/pyt
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test debug-test sanitize-test stress freethreaded wheel-test wheel portable coverage lint docs format bench bench-compare bench-micro bench-targets sdist build clean
-.PHONY: sim linearize fuzz
+.PHONY: sim linearize fuzz crash faults
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -87,6 +87,15 @@ sim: $(VENV)/.built $(VENV)/.group-test ## simulate: random calls beside the mod
 linearize: $(VENV)/.built $(VENV)/.group-test ## histories of three threads, each explained by some order: HISTORIES=10000
 	$(VENV)/bin/python $(STRICT) -m tests.linearize $(if $(SEED),--seed $(SEED)) \
 		$(if $(HISTORIES),--histories $(HISTORIES))
+
+crash: $(VENV)/.built $(VENV)/.group-test ## kill -9 in a loop: what was acknowledged is there: CYCLES=10000
+	$(VENV)/bin/python $(STRICT) -m tests.crash $(if $(SEED),--seed $(SEED)) \
+		$(if $(CYCLES),--cycles $(CYCLES)) $(if $(SECONDS),--seconds $(SECONDS))
+
+faults: $(VENV)/.built $(VENV)/.group-test ## power cuts, flipped bits, failing calls on a disk in memory: CASES=50000 KIND=power
+	$(VENV)/bin/python $(STRICT) -m tests.cmdlog $(if $(SEED),--seed $(SEED)) \
+		$(if $(CASES),--cases $(CASES)) $(if $(SECONDS),--seconds $(SECONDS)) \
+		$(if $(KIND),--kind $(KIND))
 
 fuzz: $(VENV)/.built $(VENV)/.group-test $(VENV)/.group-fuzz ## hostile objects at every entry: SECONDS=60
 	$(VENV)/bin/python $(STRICT) -m tests.fuzz $(if $(SEED),--seed $(SEED)) \

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from benchmarks.case import Case, Probe
-from benchmarks.macro import aio, depth, handoff, importing, memory, mixed, threads, timers, workers
+from benchmarks.macro import (
+    aio,
+    depth,
+    durable,
+    handoff,
+    importing,
+    memory,
+    mixed,
+    threads,
+    timers,
+    workers,
+)
 from benchmarks.micro import batches, calls, cycle, structures
 
 MICRO: tuple[Case, ...] = (*cycle.CASES, *calls.CASES, *batches.CASES, *structures.CASES)
@@ -15,10 +26,13 @@ MACRO: tuple[Case, ...] = (
     *mixed.CASES,
     *aio.CASES,
     *workers.CASES,
+    *durable.CASES,
 )
 CASES: dict[str, Case] = {case.name: case for case in (*MICRO, *MACRO)}
 PROBES: dict[str, Probe] = {
-    probe.name: probe for module in (depth, timers, memory, importing) for probe in module.PROBES
+    probe.name: probe
+    for module in (depth, timers, memory, importing, durable)
+    for probe in module.PROBES
 }
 
 

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from benchmarks import child, machine
 from benchmarks.macro.handoff import handoff_case
 from benchmarks.macro.threads import Shares, single_case, threads_case
-from benchmarks.measure import interleaved, paired_ratio, percentile
+from benchmarks.measure import Rounds, interleaved, paired_ratio, percentile
 from benchmarks.registry import CASES
 
 OURS = "cycle/jobqueue"
@@ -289,6 +289,33 @@ def import_targets() -> list[Outcome]:
     return [Outcome("import", what, figures["more_ms"], 25.0, "ms", note=note)]
 
 
+def durable_targets() -> list[Outcome]:
+    """The command log: cycles under each sync, shared syncs, a start with a million jobs."""
+    names = [f"durable/{name}" for name in ("memory", "os", "interval", "always_1", "always_64")]
+    rounds = interleaved([CASES[name] for name in names], rounds=9, warmup=1)
+    memory, system, interval, alone, shared = (rounds[name] for name in names)
+    started = child.observe("durable/start")
+
+    def rate(name: str, what: str, over: Rounds, under: Rounds, limit: float) -> Outcome:
+        note = f"{under.median / 1000:.3g} and {over.median / 1000:.3g} us a cycle"
+        ratio = paired_ratio(over.ns, under.ns)
+        return Outcome(name, what, ratio, limit, "times", at_most=False, note=note)
+
+    return [
+        rate("durable_os", "cycle rate of sync=os over in memory", memory, system, 0.4),
+        rate("durable_interval", "cycle rate of interval over os", system, interval, 0.9),
+        rate("durable_always", "rate of always, 64 threads over one", alone, shared, 30),
+        Outcome(
+            "durable_start",
+            "start with 10^6 jobs over adding them in memory",
+            started["ratio"],
+            3.0,
+            "times",
+            note=f"{started['start']:.2f} over {started['add_memory']:.2f} s",
+        ),
+    ]
+
+
 TARGETS: dict[str, Callable[[], list[Outcome]]] = {
     "cycle": cycle_targets,
     "library": library_targets,
@@ -301,6 +328,7 @@ TARGETS: dict[str, Callable[[], list[Outcome]]] = {
     "threads": thread_targets,
     "aio": aio_targets,
     "workers": worker_targets,
+    "durable": durable_targets,
     "collector": collector_targets,
     "import": import_targets,
 }

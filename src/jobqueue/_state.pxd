@@ -83,6 +83,7 @@ cdef enum extra_t:                # what else the engine keeps of a record
     EXTRA_KICKED = 4              # put back from there: result is still that of its last life
     EXTRA_COUNTED = 8             # it is one of the unprocessed jobs that bounds count
     EXTRA_STORED = 16             # its bytes are counted for its queue, until it is gone
+    EXTRA_READ = 32               # whoever reads the dead bit by bit pauses here; only with EXTRA_DEAD
 
 cdef enum bound_t:                # what a refused job would have passed
     BOUND_NONE = 0
@@ -204,6 +205,7 @@ cdef struct engine_t:             # all that a state machine works on; lives ins
     slot_t *slots                 # hash table, open addressing, at most three quarters full
     Py_ssize_t slot_mask          # slots - 1; -1: no table yet
     Py_ssize_t count              # records in it
+    uint64_t resized_count        # times that it was made anew, each record at another place
     queue_t **due                 # binary heap of queues by the due time of their scheduled head
     Py_ssize_t due_count
     Py_ssize_t due_capacity       # at least the number of queues, so that the heap never allocates

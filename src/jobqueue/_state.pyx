@@ -188,6 +188,7 @@ cdef bint registry_resize(engine_t *engine, Py_ssize_t slots) noexcept nogil:
             fresh[j] = old[i]
     engine.slots = fresh
     engine.slot_mask = slots - 1
+    engine.resized_count += 1
     PyMem_RawFree(old)
     return True
 
@@ -329,7 +330,7 @@ cdef void dead_leave(engine_t *engine, record_t *record) noexcept nogil:
     else:
         engine.dead_last = before
     engine.dead_count -= 1
-    record.extras &= ~EXTRA_DEAD
+    record.extras &= ~(EXTRA_DEAD | EXTRA_READ)
     record.ttr.prev = record.ttr.next = NULL
 
 # ---------------------------------------------------------------- bounds

@@ -212,3 +212,8 @@ def test_time_goes_on_while_the_disk_is_full():
         before = digest(c)
     with open_log(HERE, clock, disk) as c:
         assert digest(c) == before
+
+
+def test_a_step_of_the_clock_that_only_a_header_tells_of_is_kept():
+    """The segment was removed, since it held no record, and with it what had been read from it."""
+    power_cut_later("1129625905 5150")

@@ -183,11 +183,6 @@ def test_max_bytes(tmp_path, clock):
         assert 200 < len(c.jobs("a")) < 300
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="a known fault, docs/durability.md: rarely, what comes back after snapshots that were"
-    " taken under load is not what was there",
-)
 def test_snapshots_while_others_work(tmp_path, clock):
     with open_log(tmp_path, clock, sync="os", segment_size=1 << 20) as c:
         c.add_many([Job("a", b"%d" % i) for i in range(5000)])

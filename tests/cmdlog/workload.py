@@ -50,6 +50,7 @@ class Workload:
         self.clock = clock
         self.rng = random.Random(f"{seed}")
         self.known: list[Job] = []
+        self.remembered = 40
 
     def job(self, **options: Any) -> Job:
         rng = self.rng
@@ -66,7 +67,7 @@ class Workload:
             **options,
         )
         self.known.append(made)
-        del self.known[:-40]
+        del self.known[: -self.remembered]
         return made
 
     def step(self) -> None:

@@ -12,7 +12,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from jobqueue.cli import demo
+from jobqueue.cli import cmdlog, demo
 from jobqueue.cli.extra import MissingExtraError
 
 INTERRUPTED = 130  # what a shell reports of a command that SIGINT ended
@@ -25,6 +25,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     demo.add_command(commands)
+    cmdlog.add_command(commands)
     return parser
 
 

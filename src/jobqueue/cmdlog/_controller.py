@@ -102,7 +102,7 @@ class DurableController(Controller):
         found = Replay(self)
         try:
             self.recovery, clean = recover(files, directory, found, repair=repair)
-            found.finish()
+            _finish(found)
             log = Log(
                 directory,
                 files,
@@ -239,13 +239,20 @@ def replay(
             raise CommandLogError(f"the command log cannot be read: {error}") from error
         clock.wall_ns = found.time_ns
         clock.mono_ns = found.time_ns - found.offset_ns
-        found.finish()
+        _finish(found)
     except BaseException:
         controller.close()
         raise
     controller.recovery = report
     found.freeze()
     return controller
+
+
+def _finish(found: Replay) -> None:
+    try:
+        found.finish()
+    except ValueError as error:
+        raise CommandLogError(f"the command log is not sound: {error}") from error
 
 
 def _check_options(

@@ -14,7 +14,7 @@ from libc.string cimport memcpy
 
 from jobqueue._types cimport ID_SIZE, lock_acquire, lock_release, ref_drop, ref_take
 from jobqueue._state cimport (
-    EXTRA_DEAD, EXTRA_KICKED, NOTE_ADDED, NOTE_BATCH, NOTE_BATCH_END, NOTE_CHANGED, STATE_NEW,
+    EXTRA_KICKED, EXTRA_READ, NOTE_ADDED, NOTE_BATCH, NOTE_BATCH_END, NOTE_CHANGED, STATE_NEW,
     dead_next, engine_t, note_kind_t, object_of, record_t,
 )
 from jobqueue._records cimport Registry, registry_now
@@ -390,26 +390,32 @@ cdef class Journal:
 # ---------------------------------------------------------------- a snapshot, while the engine works
 
 cdef class Scan:
-    """Reads an engine's jobs bit by bit. The engine goes on meanwhile: what changes behind the
-    reader is in the log, which is read after the snapshot.
+    """Reads an engine's jobs bit by bit, then the order of its dead. The engine goes on meanwhile:
+    what changes behind the reader is in the log, which is read after the snapshot.
 
     It pauses at free slots of the hash table only: removals move records within a stretch of used
-    slots, never across a free one, so that none is passed over. If the table grows, it starts anew.
+    slots, never across a free one, so that none is passed over. If the table is made anew, it starts
+    anew. Once all jobs were read, none is read again: that would put it last among the dead.
     """
 
     cdef Registry registry
     cdef Py_ssize_t index         # the next slot
-    cdef Py_ssize_t mask          # of the table that is read
+    cdef uint64_t resized_count   # of the table that is read
+    cdef bint jobs_read           # all of them
+    cdef bint dead_read
     cdef record_t *cursor         # owned: the last of the dead that was read
-    cdef bint dead_begun
     cdef readonly uint64_t jobs   # written
 
     def __cinit__(self, Registry registry not None):
         self.registry = registry
-        self.mask = -2
 
     def __dealloc__(self):
+        cdef engine_t *engine
         if self.cursor != NULL:
+            engine = &self.registry.e
+            lock_acquire(&engine.lock)
+            self.cursor.extras &= ~EXTRA_READ
+            lock_release(&engine.lock)
             ref_drop(object_of(self.cursor))
 
     def jobs_next(self, Py_ssize_t slots):
@@ -420,13 +426,14 @@ cdef class Scan:
         cdef bytes made
         lock_acquire(&engine.lock)
         try:
-            if self.mask != engine.slot_mask:
-                self.mask = engine.slot_mask
+            if self.resized_count != engine.resized_count:
+                self.resized_count = engine.resized_count
                 self.index = 0
-            if self.index > self.mask:
+            if self.jobs_read or self.index > engine.slot_mask:
+                self.jobs_read = True
                 return None
             first = i = self.index
-            while i <= self.mask and (i - first < slots or engine.slots[i].record != NULL):
+            while i <= engine.slot_mask and (i - first < slots or engine.slots[i].record != NULL):
                 if engine.slots[i].record != NULL and not engine.slots[i].record.is_run:
                     size += FRAME + job_size(engine.slots[i].record.job) + state_size(engine.slots[i].record)
                 i += 1
@@ -451,23 +458,22 @@ cdef class Scan:
                 p += FRAME + size
 
     def dead_next(self, Py_ssize_t most):
-        """Records that tell the order of the dead, of so many; None: all have been read."""
+        """Records that tell the order of the dead, of so many; None: all have been read.
+
+        It begins anew if the one where it paused is not at its place any more: the later wins.
+        """
         cdef engine_t *engine = &self.registry.e
         cdef record_t *record
+        cdef record_t *before = self.cursor
         cdef bytes made = PyBytes_FromStringAndSize(NULL, most * (FRAME + ID_SIZE))
         cdef uint8_t *p = <uint8_t *> PyBytes_AS_STRING(made)
         cdef Py_ssize_t count = 0
         lock_acquire(&engine.lock)
-        if self.cursor == NULL or not self.cursor.extras & EXTRA_DEAD or self.cursor.home != engine:
-            record = engine.dead_first  # from the first; or anew, as it was taken from the list
-            if self.cursor == NULL and self.dead_begun:
-                record = NULL
-        else:
-            record = dead_next(self.cursor)
-        self.dead_begun = True
-        if self.cursor != NULL:
-            ref_drop(object_of(self.cursor))
-            self.cursor = NULL
+        record = NULL if self.dead_read else engine.dead_first
+        if before != NULL and before.extras & EXTRA_READ:
+            record = dead_next(before)
+            before.extras &= ~EXTRA_READ
+        self.cursor = NULL
         while record != NULL and count < most:
             memcpy(p + FRAME, record.job.tie.id, ID_SIZE)
             self.jobs += 1
@@ -476,9 +482,13 @@ cdef class Scan:
             count += 1
             if count == most:
                 self.cursor = record
+                record.extras |= EXTRA_READ
                 ref_take(object_of(record))
             record = dead_next(record)
+        self.dead_read = self.cursor == NULL
         lock_release(&engine.lock)
+        if before != NULL:
+            ref_drop(object_of(before))
         return made[:count * (FRAME + ID_SIZE)] if count else None
 
     def paused(self, str name not None):

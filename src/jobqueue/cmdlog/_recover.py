@@ -167,7 +167,7 @@ class _Reader:
                 if isinstance(header, tuple):
                     claimed = max(claimed, header[2])
                 claimed = max(claimed, _claimed(rest[HEADER:]))
-        if claimed > self.replay.sequence:
+        if claimed > self.replay.sequence or self.replay.nonsense:
             self.damage(path, at, data, reason)
             return False
         if at or any(data):  # else a segment that never began
@@ -272,7 +272,7 @@ def recover(  # noqa: C901 - the steps of a start, in their order
         for number, name in sorted(segments.items()):
             path = directory / name
             kept = first <= number and end is not None and number <= end[0]
-            if not kept or (end is not None and number == end[0] and end[1] <= HEADER):
+            if not kept or (end is not None and number == end[0] and end[1] < HEADER):
                 files.unlink(path)
                 continue
             following = number + 1

@@ -18,7 +18,8 @@ from jobqueue._types cimport (
 from jobqueue._wheel cimport wheel_arm
 from jobqueue._job cimport Job, job_take, key_hash, name_read
 from jobqueue._state cimport (
-    EXTRA_DEAD, OK, STATE_FAILED, STATE_LEASED, bytes_size, dead_enter, dead_leave, engine_t, key_check,
+    EXTRA_DEAD, OK, STATE_COMPLETED, STATE_FAILED, STATE_LEASED, bytes_size, dead_enter, dead_leave,
+    engine_t, key_check,
     key_take, queue_add, queue_schedule, record_processed, record_t, registry_add, registry_find,
     registry_remove, state_set,
 )
@@ -32,6 +33,7 @@ from jobqueue.cmdlog._format cimport (
 )
 
 cdef bytes EMPTY = b""
+cdef int64_t TIME_MAX_NS = NEVER_NS // 2  # so that sums of two times fit
 
 cdef struct place_t:              # of a record that is to be put into its queue
     int64_t a
@@ -73,6 +75,7 @@ cdef class Replay:
     cdef readonly Py_ssize_t batch_start  # offset where it began in the data that was given first
     cdef uint64_t batch_before    # the sequence before it
     cdef readonly str wrong       # why `feed` stopped before the end
+    cdef readonly bint nonsense   # it is a record with a right checksum that says nothing sound
     cdef readonly bint reached    # it stopped because the time was reached
 
     def __cinit__(self, EngineBase controller not None):
@@ -118,6 +121,7 @@ cdef class Replay:
         cdef uint32_t body
         cdef int64_t limit_ns = NEVER_NS if until_ns is None else until_ns
         self.wrong = None
+        self.nonsense = False
         while at < size:
             p = &view[0] + at
             if not frame_whole(p, size - at):
@@ -130,7 +134,12 @@ cdef class Replay:
             if limit_ns != NEVER_NS and self.time_of(p[20], p + FRAME, body) > limit_ns:
                 self.reached = True
                 break
-            self.take(p, at)
+            try:
+                self.take(p, at)
+            except ValueError as error:  # whole, and yet none that was ever written
+                self.wrong = str(error)
+                self.nonsense = True
+                break
             at += FRAME + body
         return at
 
@@ -152,7 +161,7 @@ cdef class Replay:
             at_ns = <int64_t> get64(p + 8)
         elif kind == KIND_JOB and size >= JOB_FIXED and not p[46] & JOB_CREATED_GIVEN:
             at_ns = <int64_t> get64(p + 16)
-        return max(self.time_ns, at_ns)
+        return max(self.time_ns, at_ns) if at_ns < TIME_MAX_NS else self.time_ns
 
     cdef int take(self, const uint8_t *p, Py_ssize_t at) except -1:
         cdef uint32_t size = get32(p + 4)
@@ -208,9 +217,12 @@ cdef class Replay:
                 dead_leave(self.e, record)
                 dead_enter(self.e, record)
         elif kind == KIND_CLOCK and size == 16:
+            if not -TIME_MAX_NS < <int64_t> get64(p) < TIME_MAX_NS:
+                raise ValueError("a clock that is wrong by centuries")
             self.offset_ns = <int64_t> get64(p)
         elif kind == KIND_PAUSE and size > 1:
-            name = PyBytes_FromStringAndSize(<char *> p + 1, size - 1).decode("ascii", "replace")
+            text = PyBytes_FromStringAndSize(<char *> p + 1, size - 1)
+            name = name_read(text.decode("ascii", "replace"))
             if p[0]:
                 self.paused.add(name)
             else:
@@ -264,6 +276,7 @@ cdef class Replay:
         job.c.max_attempts = p[44]
         job.c.max_fails = p[45]
         job.c.flags |= p[46] & JOB_CREATED_GIVEN
+        self.check_state(data + payload_size, <uint32_t> (size - (data + payload_size - p)))
         if not 0 < job.c.ttr_ms <= TTR_MAX_MS or not 0 < job.c.ttl_ms <= TTL_MAX_MS:
             raise ValueError("a job with a wrong ttr or ttl")
         old = registry_find(self.e, p)
@@ -279,12 +292,17 @@ cdef class Replay:
         self.apply_state(&record.c, data, <uint32_t> (size - (data - p)))
         return 0
 
+    cdef int check_state(self, const uint8_t *p, uint32_t size) except -1:
+        cdef uint32_t result_size = get32(p + 32)
+        if result_size > RESULT_MAX_SIZE or STATE_FIXED + result_size != size or p[0] > STATE_LEASED:
+            raise ValueError(f"a state of {size} bytes")
+        return 0
+
     cdef int apply_state(self, record_t *record, const uint8_t *p, uint32_t size) except -1:
         cdef uint32_t result_size = get32(p + 32)
         cdef uint8_t flags = p[1]
         cdef object result = None
-        if STATE_FIXED + result_size != size or p[0] > STATE_LEASED or result_size > RESULT_MAX_SIZE:
-            raise ValueError(f"a state of {size} bytes")
+        self.check_state(p, size)
         self.live_bytes -= state_size(record)
         if record.extras & EXTRA_DEAD:
             dead_leave(self.e, record)
@@ -292,13 +310,13 @@ cdef class Replay:
             self.e.load.bytes -= bytes_size(record.result)
             ref_drop(record.result)
             record.result = NULL
-        if flags & STATE_RESULT:
+        if p[0] in (STATE_COMPLETED, STATE_FAILED):
             result = EMPTY
-            if result_size:
+            if flags & STATE_RESULT and result_size:
                 result = PyBytes_FromStringAndSize(<char *> p + STATE_FIXED, result_size)
             ref_take(<PyObject *> result)
             record.result = <PyObject *> result
-            self.e.load.bytes += result_size
+            self.e.load.bytes += bytes_size(record.result)
         state_set(record, p[0])
         record.marked = flags & (STATE_TTL | STATE_SCHEDULED)
         record.fails = get16(p + 2)

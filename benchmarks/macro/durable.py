@@ -1,0 +1,110 @@
+"""What the command log costs: a cycle under each sync, shared syncs, a start."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks.case import Case, Probe
+from benchmarks.contender import RESULT
+from benchmarks.workload import payloads
+from jobqueue import Controller, Job
+from jobqueue.cmdlog import DurableController
+
+CYCLES = 20_000
+ALWAYS_CYCLES = 64
+SIDES = 64
+STARTED = 1_000_000
+BATCH = 1000
+
+
+class Place:
+    """A controller and the directory of its log."""
+
+    def __init__(self, sync: str) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="jobqueue-bench-"))
+        self.controller = (
+            Controller() if sync == "none" else DurableController(self.path / "log", sync=sync)  # type: ignore[arg-type]
+        )
+        self.payloads = payloads(CYCLES)
+
+    def close(self) -> None:
+        self.controller.close()
+        shutil.rmtree(self.path)
+
+
+def cycles(place: Place, count: int) -> None:
+    queue = place.controller
+    for payload in place.payloads[:count]:
+        queue.add(Job("mail", payload))
+        job = queue.lease("mail", 0)
+        queue.complete(job, RESULT)
+        queue.delete(job)
+
+
+def cycles_in_threads(place: Place, each: int) -> None:
+    threads = [threading.Thread(target=cycles, args=(place, each)) for _ in range(SIDES)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def case(name: str, sync: str, run: Callable[[Place], Any], operations: int) -> Case:
+    return Case(
+        f"durable/{name}",
+        partial(Place, sync),
+        run,
+        operations,
+        fresh=True,
+        teardown=Place.close,
+        title=f"sync={sync!r}" if sync != "none" else "in memory",
+        one_core=False,
+    )
+
+
+CASES = (
+    case("memory", "none", partial(cycles, count=CYCLES), CYCLES),
+    case("os", "os", partial(cycles, count=CYCLES), CYCLES),
+    case("interval", "interval", partial(cycles, count=CYCLES), CYCLES),
+    case("always_1", "always", partial(cycles, count=ALWAYS_CYCLES), ALWAYS_CYCLES),
+    case(
+        "always_64",
+        "always",
+        partial(cycles_in_threads, each=ALWAYS_CYCLES),
+        ALWAYS_CYCLES * SIDES,
+    ),
+)
+
+
+def start(jobs: int = STARTED) -> dict[str, Any]:
+    """Seconds to add so many jobs, one by one, in memory and with a log; and to start with them."""
+    path = Path(tempfile.mkdtemp(prefix="jobqueue-bench-"))
+    work = payloads(BATCH)
+    seconds = {}
+    try:
+        for name in ("add_memory", "add"):
+            queue = Controller() if name == "add_memory" else DurableController(path, sync="os")
+            began = time.perf_counter()
+            for _ in range(jobs // BATCH):
+                for payload in work:
+                    queue.add(Job("mail", payload))
+            seconds[name] = time.perf_counter() - began
+            queue.close()
+            del queue
+        began = time.perf_counter()
+        with DurableController(path, sync="os") as queue:
+            seconds["start"] = time.perf_counter() - began
+            assert queue.stats().ready == jobs // BATCH * BATCH
+    finally:
+        shutil.rmtree(path)
+    return {"jobs": jobs, **seconds, "ratio": seconds["start"] / seconds["add_memory"]}
+
+
+PROBES = (Probe("durable/start", start, title="start with a million jobs", one_core=True),)

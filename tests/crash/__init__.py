@@ -1,0 +1,1 @@
+"""kill -9 in a loop: see __main__.py."""

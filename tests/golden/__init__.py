@@ -1,0 +1,1 @@
+"""Logs that every later version must read."""
