@@ -46,6 +46,7 @@ cdef class EngineBase:
     cdef int enter_slow(self) except -1
     cdef int lock_open(self) except -1
     cdef int leave_slow(self) except -1
+    cdef int raise_fenced(self, status_t status, const uint8_t *id, uint64_t fence) except -1
     cdef int leave_waking(self) except -1
     cdef int recount(self) except -1
     cdef int fire(self, int64_t now_ns) except -1
@@ -116,6 +117,15 @@ cdef inline int verb_leave(EngineBase self, status_t status, const uint8_t *id) 
         self.leave_slow()
     if status != OK:
         raise_status(status, id)
+    return 0
+
+cdef inline int verb_leave_fenced(
+        EngineBase self, status_t status, const uint8_t *id, uint64_t fence) except -1:
+    """verb_leave, of a verb that was to act under one attempt only."""
+    if verb_is_watched(self):
+        self.leave_slow()
+    if status != OK:
+        self.raise_fenced(status, id, fence)
     return 0
 
 cdef inline int look_leave(EngineBase self) except -1:

@@ -6,7 +6,7 @@ an exception in one place (raise_status).
 """
 
 from cpython.object cimport PyObject
-from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t, uint16_t
+from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t, uint16_t, uint64_t
 
 from jobqueue._types cimport (
     HAS_GIL, NEVER_NS, NS_PER_MS, TIMER_ARMED, TIMER_CANCELLED, lock_acquire, lock_release,
@@ -14,13 +14,13 @@ from jobqueue._types cimport (
 )
 from jobqueue._wheel cimport wheel_arm, wheel_cancel, wheel_init, wheel_next_deadline
 from jobqueue._system cimport random_fill
-from jobqueue._job cimport Job, id_object, name_read, ttl_read
+from jobqueue._job cimport ID, Job, id_object, name_read, ttl_read
 from jobqueue._state cimport (
-    BOUND_JOBS, BOUND_LINE, DUPLICATE_JOB, DUPLICATE_KEY, EXPIRED, KIND_SCHEDULED, KIND_TTL,
-    KIND_TTR, OUTCOME_CLOSED, OUTCOME_LEASED, OUTCOME_NONE, QUEUE_FULL, WATCH_HISTORY,
-    engine_due_ns, engine_end_waits, engine_reserve_queues, engine_wake_ns, kind_t, object_of,
-    queue_remove, queue_t, record_t, refusal_t, scheduled_end, status_t, wait_end,
-    wait_forget, wait_t,
+    ANY_ATTEMPT, BOUND_JOBS, BOUND_LINE, DUPLICATE_JOB, DUPLICATE_KEY, EXPIRED, KIND_SCHEDULED,
+    KIND_TTL, KIND_TTR, LEASE_EXPIRED, OUTCOME_CLOSED, OUTCOME_LEASED, OUTCOME_NONE, QUEUE_FULL,
+    STATE_LEASED, WATCH_HISTORY, engine_due_ns, engine_end_waits, engine_reserve_queues,
+    engine_wake_ns, kind_t, object_of, queue_remove, queue_t, record_t, refusal_t, registry_find,
+    scheduled_end, status_t, wait_end, wait_forget, wait_t,
 )
 from jobqueue._watch cimport notes_clear, notes_cut
 from jobqueue._life cimport engine_fire, job_delete, lease_undo, room_recount
@@ -34,6 +34,7 @@ from jobqueue._queues cimport (
 import weakref
 
 from . import errors as _errors
+from ._records import State
 
 cdef tuple STATUS_ERRORS = (
     None, MemoryError, _errors.NotFoundError, _errors.DuplicateJobError, _errors.DuplicateResultError,
@@ -85,6 +86,17 @@ cdef str full_text(Job job, const refusal_t *why):
         return f"{where} has no room for job {job.id}: others wait for it"
     what = "max_jobs" if why.bound == BOUND_JOBS else "max_bytes"
     return f"{where} has no room for job {job.id}: {what} is {why.most}, it would be {why.value}"
+
+
+cdef str lease_text(ID id, uint64_t fence, int state, uint64_t attempts):
+    """Why an answer comes too late: the attempt that was named, and what the job is by now."""
+    text = f"job {id} is not leased"
+    if fence != ANY_ATTEMPT:
+        text += f" under attempt {fence}"
+    if state < 0:
+        return f"{text}: it is gone"
+    under = "under" if state == STATE_LEASED else "after"
+    return f"{text}: it is {State(state).name}, {under} attempt {attempts}"
 
 
 cdef int raise_refused(status_t status, Job job, const refusal_t *why) except -1:
@@ -305,6 +317,21 @@ cdef class EngineBase:
             except Exception as error:  # what the verb did stands, and leases still look at the time
                 report_unraisable(error, self._poke)
         return 0
+
+    cdef int raise_fenced(self, status_t status, const uint8_t *id, uint64_t fence) except -1:
+        """Raise; a lease that is over is told with what the job is by now."""
+        cdef record_t *record
+        cdef uint64_t attempts = 0
+        cdef int state = -1
+        if status != LEASE_EXPIRED:
+            raise_status(status, id)
+        lock_acquire(&self.e.lock)
+        record = registry_find(self.e, id)
+        if record != NULL:
+            attempts = record.attempts
+            state = record.state
+        lock_release(&self.e.lock)
+        raise _errors.LeaseExpiredError(lease_text(id_object(id), fence, state, attempts))
 
     cdef int fire(self, int64_t now_ns) except -1:
         """Do all that is due. Returns whether hooks were called, which take time."""

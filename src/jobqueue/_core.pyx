@@ -26,10 +26,9 @@ from jobqueue._life cimport (
 from jobqueue._records cimport RunRecord, record_make, record_new, record_object, report_unraisable, wake_all
 from jobqueue._queues cimport WorkQueue, queue_get
 from jobqueue._base cimport (
-    SHUT_OPEN, EngineBase, at_index, count_read, queue_for, raise_refused, raise_refused_at,
     SHUT_OPEN, EngineBase, at_index, count_read, job_taken, queue_for, raise_refused,
-    raise_refused_at, raise_status_at, record_find, record_taken, verb_change, verb_enter,
-    verb_fired_now, verb_is_watched, verb_leave, verb_now,
+    raise_refused_at, raise_status_at, record_find, record_taken, verb_change, verb_fired_now,
+    verb_is_watched, verb_leave, verb_leave_fenced, verb_now,
 )
 
 from . import errors as _errors
@@ -577,7 +576,7 @@ cdef class Engine(EngineBase):
         if record != NULL:
             status = job_complete(self.e, record, answer, fence, now_ns)
         lock_release(&self.e.lock)
-        verb_leave(self, status, data)
+        verb_leave_fenced(self, status, data, fence)
 
     def fail(self, id, result=b"", *, attempt=None, delay=0):
         """One failure more. PENDING and back in line if fails < max_fails and attempts remain:
@@ -608,7 +607,7 @@ cdef class Engine(EngineBase):
         if record != NULL:
             status = job_fail(self.e, record, answer, delay_ms, fence, now_ns)
         lock_release(&self.e.lock)
-        verb_leave(self, status, data)
+        verb_leave_fenced(self, status, data, fence)
 
     def complete_many(self, pairs):
         """Complete ``(id, result)`` pairs in one pass, all or none.
@@ -661,7 +660,7 @@ cdef class Engine(EngineBase):
         if record != NULL:
             status = job_touch(self.e, record, ttr_ms, fence, now_ns)
         lock_release(&self.e.lock)
-        verb_leave(self, status, data)
+        verb_leave_fenced(self, status, data, fence)
 
     def release(self, id, delay=0, *, attempt=None):
         """Give a leased job back: PENDING in ready, or scheduled after ``delay`` ms. O(log n).
@@ -681,7 +680,7 @@ cdef class Engine(EngineBase):
         if record != NULL:
             status = job_release(self.e, record, delay_ms, fence, now_ns)
         lock_release(&self.e.lock)
-        verb_leave(self, status, data)
+        verb_leave_fenced(self, status, data, fence)
 
     # ------------------------------------------------------------ ending
 

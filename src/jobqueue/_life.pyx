@@ -17,8 +17,7 @@ from jobqueue._types cimport (
     TIMER_FIRED, TIMER_IDLE, job_t, object_books, prefetch, ref_drop, ref_take, slot_books, timer_t,
 )
 from jobqueue._skiplist cimport skiplist_ahead, skiplist_first
-from jobqueue._wheel cimport wheel_arm, wheel_cancel, wheel_check, wheel_pop_due
-from jobqueue._unique cimport uniques_find
+from jobqueue._wheel cimport wheel_arm, wheel_cancel, wheel_pop_due
 from jobqueue._watch cimport (
     EVENT_ADDED, EVENT_AWAKE, EVENT_COMPLETED, EVENT_DELETED, EVENT_EXHAUSTED, EVENT_EXPIRED, EVENT_FAILED,
     EVENT_KICKED, EVENT_LEASED, EVENT_RELEASED, EVENT_SCHEDULED, EVENT_TIMED_OUT, EVENT_TOUCHED,
@@ -26,16 +25,16 @@ from jobqueue._watch cimport (
 )
 from jobqueue._state cimport (
     ALREADY_LEASED, ALREADY_PROCESSED, ANY_ATTEMPT, DUPLICATE_JOB, DUPLICATE_RESULT, EXPIRED,
-    EXTRA_COUNTED, EXTRA_DEAD, EXTRA_KEY, EXTRA_KICKED, EXTRA_STORED, KIND_SCHEDULED, KIND_TTL,
+    EXTRA_COUNTED, EXTRA_KICKED, EXTRA_STORED, KIND_SCHEDULED, KIND_TTL,
     KIND_TTR, KIND_WAIT, LEASE_EXPIRED, MAX_ATTEMPTS_REACHED, NOTE_ADDED, NOTE_BATCH,
     NOTE_BATCH_END, NOTE_CHANGED, NOTE_GONE, NOT_DEAD, NOT_FOUND, NO_MEMORY, NO_TIME, OBJECT_HEAD,
     OK, OUTCOME_ADDED, OUTCOME_GONE, OUTCOME_LEASED, OUTCOME_NONE, OUTCOME_PROCESSED,
     OUTCOME_REFUSED, OUTCOME_TIMEOUT, PLACE_NONE, PLACE_SCHEDULED, QUEUE_FULL, QUEUE_OUT_OF_SYNC,
     STATE_COMPLETED, STATE_FAILED, STATE_LEASED, STATE_NEW, STATE_PENDING, WAIT_RUN,
-    attempts_remain, bytes_size, dead_enter, dead_leave, dead_next, engine_due_ns, engine_t, errand_post,
+    attempts_remain, bytes_size, dead_enter, dead_leave, engine_due_ns, engine_t, errand_post,
     extras_end, job_acquire, job_bytes, job_release_lock, key_check, key_take, kind_t, load_passed,
-    load_t, note, object_of, outcome_t, queue_add, queue_awake, queue_due_ns, queue_find, queue_pop,
-    queue_postpone, queue_remove, queue_schedule, queue_t, record_bytes, record_processed, record_t,
+    load_t, note, object_of, outcome_t, queue_add, queue_awake, queue_pop,
+    queue_postpone, queue_remove, queue_schedule, queue_t, record_processed, record_t,
     registry_add, registry_find, registry_prefetch, registry_remove, result_uncount, room_check,
     room_take, scheduled_end, state_set, status_t, timer_end, ttl_arm, ttl_start_ns, view_end,
     wait_end, wait_t, waits_end,

@@ -129,3 +129,30 @@ def test_no_number_is_none(engine, job):
     engine.lease("a", 0)
     engine.touch(job, attempt=None)
     engine.complete(job, attempt=None)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_error_tells_the_attempt_and_what_the_job_is_by_now(make_engine, clock, verb):
+    if make_engine.kind in ("model", "custom"):
+        pytest.skip("their messages are their own")
+    engine = make_engine()
+    engine.add(job := Job("a", ttr=100))
+    engine.lease("a", 0)
+    clock.advance(100)
+    with pytest.raises(
+        LeaseExpiredError, match=r"under attempt 1: it is PENDING, after attempt 1$"
+    ):
+        getattr(engine, verb)(job, attempt=1)
+    engine.lease("a", 0)
+    with pytest.raises(LeaseExpiredError, match=r"under attempt 1: it is LEASED, under attempt 2$"):
+        getattr(engine, verb)(job, attempt=1)
+
+
+@pytest.mark.parametrize("verb", ["touch", "release"])
+def test_the_error_tells_that_nobody_has_the_job(make_engine, verb):
+    if make_engine.kind in ("model", "custom"):
+        pytest.skip("their messages are their own")
+    engine = make_engine()
+    engine.add(job := Job("a"))
+    with pytest.raises(LeaseExpiredError, match=r"is not leased: it is NEW, after attempt 0$"):
+        getattr(engine, verb)(job)
