@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from jobqueue import Controller, Job, RunResult, State, WaitTimeoutError
+from jobqueue._blocking import TimerThread
 from tests.waiting import Call, wait_until
 
 MS = timedelta(milliseconds=1)
@@ -163,3 +164,37 @@ def test_two_controllers_two_threads() -> None:
         first.add(Job("a", ttl=10))
         second.add(Job("a", ttl=10))
         wait_until(lambda: first.stats().evicted_jobs == second.stats().evicted_jobs == 1)
+
+
+class Ended:
+    """What a timer thread leaves at its first look."""
+
+    def _tick(self) -> None:
+        return None
+
+
+def test_a_thread_that_has_not_begun_is_not_waited_for() -> None:
+    TimerThread(Ended()).join()
+
+
+def test_who_joins_during_the_start_waits_for_the_end() -> None:
+    """As a worker that is stopped while its first handler starts the thread."""
+    begun, go = threading.Event(), threading.Event()
+    served = Ended()
+    timer = TimerThread(served)
+    start = timer._thread.start
+
+    def slow() -> None:
+        begun.set()
+        assert go.wait(20)
+        start()
+
+    timer._thread.start = slow  # type: ignore[method-assign] # held up, to be met in the midst
+    starter = Call(timer.start)
+    assert begun.wait(20)
+    joiner = Call(timer.join)
+    go.set()
+    starter.outcome()
+    joiner.outcome()
+    timer.join()
+    assert not timer._thread.is_alive()
