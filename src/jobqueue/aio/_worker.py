@@ -77,12 +77,7 @@ class Worker:
         """Decorate the handler of a name; see jobqueue.worker.Worker.handler."""
         if self._tasks:
             raise RuntimeError("the worker has been started: its handlers are fixed")
-
-        def decorate(handler: H) -> H:
-            self._policy.add(name, handler, retry=retry, touch=touch, process=process)
-            return handler
-
-        return decorate
+        return self._policy.decorator(name, retry=retry, touch=touch, process=process)
 
     # ------------------------------------------------------------ beginning and ending
 
@@ -91,10 +86,7 @@ class Worker:
         if self._tasks:
             raise RuntimeError("a worker is started once")
         names = self._policy.names()
-        if any(rule.process for rule in self._policy.rules.values()):
-            from ..worker._processes import Processes
-
-            self._processes = Processes(self._policy, self._mp_context)
+        self._processes = self._policy.processes(self._mp_context)
         loop = asyncio.get_running_loop()
         self._tasks = {
             loop.create_task(self._work(names), name=f"jobqueue-worker-{number}"): False

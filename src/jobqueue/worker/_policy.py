@@ -13,13 +13,18 @@ import logging
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from .. import controller as _controller
 from .._clock import Clock
 from .._job import MAX_TIMEOUT, Job, check_name, check_timeout
 from ..errors import ClosedError, JobQueueError, ValidationError, shown
 from ..interfaces import Duration
+
+if TYPE_CHECKING:
+    from multiprocessing.context import BaseContext
+
+    from ._processes import Processes
 
 __all__ = ["Attempt", "Handler", "Policy", "Renewals", "Retry", "Rule", "reason", "result_bytes"]
 
@@ -28,6 +33,8 @@ Handler: TypeAlias = Callable[..., Any]
 
 One that runs in a process takes the Job instead.
 """
+
+H = TypeVar("H", bound=Handler)
 
 NEVER_NS: Final = 2**63 - 1
 NS_PER_MS: Final = 10**6
@@ -234,6 +241,25 @@ class Policy:
             raise ValueError(f"{name!r} has a handler already")
         own = self._retry if retry is None else retry
         self.rules[name] = Rule(handler, own, touch and not process, process)
+
+    def decorator(
+        self, name: str, *, retry: Retry | None, touch: bool, process: bool
+    ) -> Callable[[H], H]:
+        """What makes a function the handler of a name, and leaves it as it is."""
+
+        def decorate(handler: H) -> H:
+            self.add(name, handler, retry=retry, touch=touch, process=process)
+            return handler
+
+        return decorate
+
+    def processes(self, context: "BaseContext | None") -> "Processes | None":
+        """Where handlers run that want a process; None if none does."""
+        if not any(rule.process for rule in self.rules.values()):
+            return None
+        from ._processes import Processes
+
+        return Processes(self, context)
 
     def names(self) -> str | list[str]:
         """What to lease."""

@@ -91,12 +91,7 @@ class Worker:
         """
         if self._threads:
             raise RuntimeError("the worker has been started: its handlers are fixed")
-
-        def decorate(handler: H) -> H:
-            self._policy.add(name, handler, retry=retry, touch=touch, process=process)
-            return handler
-
-        return decorate
+        return self._policy.decorator(name, retry=retry, touch=touch, process=process)
 
     # ------------------------------------------------------------ beginning and ending
 
@@ -105,10 +100,7 @@ class Worker:
         if self._threads:
             raise RuntimeError("a worker is started once")
         names = self._policy.names()
-        if any(rule.process for rule in self._policy.rules.values()):
-            from ._processes import Processes
-
-            self._processes = Processes(self._policy, self._mp_context)
+        self._processes = self._policy.processes(self._mp_context)
         self._threads = [
             threading.Thread(
                 target=self._work,
