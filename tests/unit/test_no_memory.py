@@ -6,6 +6,7 @@ _testcapi makes fail; other builds take jobs, records and blocks from chunks of 
 
 import itertools
 import random
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ from tests.model import observe
 
 _testcapi: ModuleType = pytest.importorskip(
     "_testcapi", reason="only _testcapi makes Python's allocators fail"
+)
+pytestmark = pytest.mark.skipif(
+    sys.gettrace() is not None, reason="a tracer asks for memory of its own, within the verbs"
 )
 QUIET = 30
 """So many allocations that fail after the last that a verb asks for: it has no more."""
