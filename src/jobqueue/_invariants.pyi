@@ -1,1 +1,1 @@
-# C functions only, for cimport: see _life.pxd.
+# C functions only, for cimport: see _invariants.pxd.
