@@ -28,6 +28,8 @@ armed = False
 def handler(*_):
     if armed:
         raise KeyboardInterrupt
+    if not done.is_set():  # it would be spent on nobody: strike again
+        signal.setitimer(signal.ITIMER_REAL, 0.001)
 
 def strike():
     pause = threading.Event()
