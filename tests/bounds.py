@@ -112,7 +112,7 @@ class Bounds:
     ) -> None:
         validate_wait(wait)
         with self._open():
-            if not isinstance(wait, int) or wait:  # a plain add does not look at the time
+            if to_ms(wait):  # an add that does not wait leaves timers to who looks after them
                 self.fire_due()
             try:
                 add(job)

@@ -477,7 +477,7 @@ cdef class WaitingEngine(Engine):
         cdef refusal_t why
         cdef int64_t now_ns
         verb_change(self, PyBytes_GET_SIZE(<bytes> <PyObject *> taken.c.payload))
-        now_ns = verb_fired_now(self)
+        now_ns = verb_fired_now(self) if wait_ms > 0 else verb_now(self)
         c.queue = queue_for(self, taken)
         if c.queue == NULL:
             self.queue_wanted(taken, scheduled, wait_ms, now_ns)
