@@ -17,7 +17,7 @@ from jobqueue._types cimport (
     TIMER_FIRED, TIMER_IDLE, job_t, object_books, prefetch, ref_drop, ref_take, slot_books, timer_t,
 )
 from jobqueue._skiplist cimport skiplist_ahead, skiplist_first
-from jobqueue._wheel cimport wheel_arm, wheel_cancel, wheel_pop_due
+from jobqueue._wheel cimport wheel_arm, wheel_cancel, wheel_next_deadline, wheel_pop_due
 from jobqueue._watch cimport (
     EVENT_ADDED, EVENT_AWAKE, EVENT_COMPLETED, EVENT_DELETED, EVENT_EXHAUSTED, EVENT_EXPIRED, EVENT_FAILED,
     EVENT_KICKED, EVENT_LEASED, EVENT_RELEASED, EVENT_SCHEDULED, EVENT_TIMED_OUT, EVENT_TOUCHED,
@@ -724,7 +724,10 @@ cdef record_t *engine_fire(engine_t *engine, int64_t now_ns, kind_t *kind) noexc
     cdef int64_t due_ns
     while True:
         due_ns = engine_due_ns(engine)
-        timer = wheel_pop_due(&engine.wheel, min(now_ns, due_ns))
+        timer = NULL
+        # A step of the wall clock may bring a due time from before what the wheel has seen.
+        if due_ns >= engine.wheel.now_ns or wheel_next_deadline(&engine.wheel) <= due_ns:
+            timer = wheel_pop_due(&engine.wheel, min(now_ns, due_ns))
         if timer != NULL and timer.kind == KIND_WAIT:
             wait = <wait_t *> (<char *> timer - WAIT_OFFSET)
             if engine.shadow != NULL and wait.kind == WAIT_RUN:

@@ -100,3 +100,20 @@ def test_a_record_made_by_hand_stands_in_no_queue(
 def test_names_come_before_numbers(engine: Any) -> None:
     with pytest.raises(InvalidNameError):
         engine.lease_many([], 0, 0)
+
+
+def test_after_a_step_of_the_wall_clock_all_happens_in_order_of_its_deadlines(
+    engine: Any, clock: ManualClock
+) -> None:
+    """Though other timers were done meanwhile, and have their place in time behind these."""
+    expired: list[Any] = []
+    now = clock.now
+    later = Job("a", time=now + 189 * MS, ttl=100)
+    sooner = Job("a", time=now + 194 * MS, ttl=1)
+    engine.add(Job("b", ttl=100))
+    engine.schedule(later)
+    engine.schedule(sooner)
+    clock.advance(100)
+    engine.handle_expire(expired.append)
+    clock.step(200 * MS)
+    assert expired == [sooner.id, later.id]
