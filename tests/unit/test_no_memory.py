@@ -167,6 +167,7 @@ FRUGAL = {
     "expire",
     "resume",
     "queue, by hand, lease",
+    "record, by hand",
 }
 """Verbs that may need no memory."""
 
