@@ -79,8 +79,11 @@ def check_books(c: Controller) -> None:
     """Once everybody is quiet: nothing is lost, nothing counted twice."""
     c.resume("b")
     c._check()
-    stats = c.stats()
-    states = [record.state for record in c.registry]
+    stats, states = None, []
+    while stats != c.stats():  # else the TTR of a lease was over meanwhile
+        stats = c.stats()
+        states = [record.state for record in c.registry]
+    assert stats is not None
     ended = sum(state in (State.COMPLETED, State.FAILED) for state in states)
     waiting = sum(state in (State.NEW, State.PENDING) for state in states)
     assert stats.waiting == 0
