@@ -314,8 +314,11 @@ cdef class Engine(EngineBase):
             if status == OK and job in ids:
                 status = DUPLICATE_JOB
             if status == OK and job.c.flags & JOB_UNIQUE:
-                first = keys.setdefault((job.name, job.unique), job)
-                if first is not job:
+                key = (job.name, job.unique)
+                first = keys.get(key)
+                if first is None:
+                    keys[key] = job
+                else:
                     status = DUPLICATE_KEY
                     id_read(first, why.first)
             if status != OK:

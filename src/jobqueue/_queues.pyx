@@ -226,6 +226,9 @@ cdef WorkQueue queue_get(QueueController self, str name):
 cdef WorkQueue queue_make(QueueController self, str name, WorkQueue made):
     """Let a queue have a name, unless another came first: that, then."""
     cdef bint room = True
+    cdef WorkQueue first = self._by_name.get(name)
+    if first is not None:
+        return first
     if self.registry is not None:
         lock_acquire(&self.registry.e.lock)
         room = engine_reserve_queues(&self.registry.e, len(self._by_name) + 1)
@@ -233,7 +236,8 @@ cdef WorkQueue queue_make(QueueController self, str name, WorkQueue made):
         if not room:
             raise MemoryError
         queue_attach(made, self.registry)
-    return self._by_name.setdefault(name, made)
+    self._by_name[name] = made  # setdefault of CPython 3.13 hands out freed memory for want of it
+    return made
 
 
 cdef void queue_attach(WorkQueue queue, Registry registry) noexcept:
