@@ -122,8 +122,7 @@ cdef inline int verb_leave(EngineBase self, status_t status, const uint8_t *id) 
 cdef inline int verb_leave_fenced(
         EngineBase self, status_t status, const uint8_t *id, uint64_t fence) except -1:
     """verb_leave, of a verb that was to act under one attempt only."""
-    if verb_is_watched(self):
-        self.leave_slow()
+    verb_leave(self, OK, NULL)
     if status != OK:
         self.raise_fenced(status, id, fence)
     return 0
