@@ -133,7 +133,7 @@ def test_counts_and_memory_are_flat(long: bool, cycle: str) -> None:
 
 
 MILLIONS = """
-import gc, json
+import ctypes, gc, json
 from jobqueue import *
 
 def rss():
@@ -141,6 +141,7 @@ def rss():
         return int(f.read().split()[1]) * 4096
 
 COUNT, ROUNDS = 250_000, ROUNDS_
+trim = getattr(ctypes.CDLL(None), "malloc_trim", lambda left: None)
 found = []
 with Controller(result_ttl=0) as c:
     for n in range(ROUNDS):
@@ -149,7 +150,9 @@ with Controller(result_ttl=0) as c:
         while c.stats().ready:
             c.complete_many([(job, b"") for job in c.lease_many("a", 10_000, 0)])
         gc.collect()
-        found.append((full, rss()))
+        empty = rss()
+        trim(0)
+        found.append((full, empty, rss()))
 print(json.dumps(found))
 """
 
@@ -161,7 +164,10 @@ def test_memory_returns_when_millions_have_come_and_gone(long: bool) -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=600, check=True
     )
     found = json.loads(done.stdout)
-    full, empty = found[-1]
-    assert empty < found[0][1] * 1.1
+    full, empty, trimmed = found[-1]
+    # What the C library keeps of pages that were given back to it is its own affair, and changes
+    # from build to build: it is asked for them, and what is left then does not grow.
+    assert trimmed < found[0][2] * 1.1
     if not sysconfig.get_config_var("Py_GIL_DISABLED"):  # there, Python's allocator keeps pages
-        assert empty < full / 2
+        assert trimmed < full / 3
+        assert empty < full * 0.6
