@@ -20,13 +20,13 @@ from jobqueue import *
 from jobqueue.testing import ManualClock
 
 engine = Controller()
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, if we run in the background
 
 def interrupt_by_alarm(delay=0.05):
     signal.signal(signal.SIGALRM, signal.default_int_handler)
     signal.setitimer(signal.ITIMER_REAL, delay)
 
 def interrupt_by_ctrl_c(delay=0.05):
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, if we run in the background
     def strike():
         threading.Event().wait(delay)
         os.kill(os.getpid(), signal.SIGINT)
