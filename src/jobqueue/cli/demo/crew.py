@@ -31,6 +31,7 @@ from jobqueue.cli.demo.measure import Answer, answer
 MAX_FAILS = 3  # tries of a file that does not parse
 OVERSLEEPER_TTR = timedelta(milliseconds=200)
 OVERSLEEPER_NAP = timedelta(milliseconds=600)
+OVERSLEEPER_NAPS = 50  # on a machine that stands still, its lease ends late
 SAMPLES = "demo.samples"  # queue of the scheduled jobs; no package of Python has a dot in its name
 SAMPLE_INTERVAL = timedelta(milliseconds=200)
 LOOK_INTERVAL = timedelta(milliseconds=100)  # how soon a worker that broke down is noticed
@@ -126,7 +127,10 @@ def _oversleep(queue: Controller, names: Sequence[str], holding: threading.Event
         with queue.attempt(names, 0) as attempt:
             attempt.touch(OVERSLEEPER_TTR)
             holding.set()
-            time.sleep(OVERSLEEPER_NAP.total_seconds())
+            for _ in range(OVERSLEEPER_NAPS):
+                time.sleep(OVERSLEEPER_NAP.total_seconds())
+                if queue.stats().timed_out:
+                    break
             success = _give(attempt, answer(_path(attempt)))
         tally.answers += 1
         tally.failing += not success
