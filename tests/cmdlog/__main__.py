@@ -9,10 +9,10 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from tests.cmdlog.test_damage import cut_everywhere, flip_bits
+from tests.cmdlog.test_damage import SHAPES, cut_everywhere, flip_bits
 from tests.cmdlog.test_faults import fail_once, power_cut, power_cut_later
+from tests.progress import progress
 
-PROGRESS_S = 5.0
 FLIPS = 2000
 """Bits that are flipped in one log."""
 
@@ -24,7 +24,8 @@ def power(seed: str) -> Counter[str]:
 
 
 def flips(seed: str) -> Counter[str]:
-    counts = flip_bits(random.Random(seed), seed, FLIPS)
+    rng = random.Random(seed)
+    counts = flip_bits(rng, seed, FLIPS, rng.choice(SHAPES[:3]))
     return Counter({"flipped bits": FLIPS, **{f"of them {k}": v for k, v in counts.items()}})
 
 
@@ -39,7 +40,8 @@ def calls(seed: str) -> Counter[str]:
 
 
 def cuts(seed: str) -> Counter[str]:
-    return Counter({"cuts at a byte": cut_everywhere(seed, 40)})
+    shape = random.Random(seed).choice(SHAPES)
+    return Counter({"logs": 1, "cuts at a byte": cut_everywhere(seed, 40, shape)})
 
 
 KINDS: dict[str, Callable[[str], Counter[str]]] = {
@@ -59,6 +61,27 @@ def one(work: tuple[str, str]) -> Counter[str]:
         raise RuntimeError(f"{kind}, seed {seed!r}: {error!r}") from error
 
 
+def run(kind: str, work: list[tuple[str, str]], seconds: float | None, jobs: int) -> bool:
+    """Cases of a kind until all are done or the time is over. Whether nobody interrupted them."""
+    found: Counter[str] = Counter()
+    began = time.monotonic()
+    ignore = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the processes leave Ctrl-C to this one
+    with multiprocessing.Pool(jobs) as pool, progress(kind, len(work)) as tell:
+        signal.signal(signal.SIGINT, ignore)
+        try:
+            for done, counts in enumerate(pool.imap_unordered(one, work), 1):
+                found.update(counts)
+                tell(done)
+                if seconds is not None and time.monotonic() - began > seconds:
+                    break  # what is left of the work ends with the pool
+        except KeyboardInterrupt:
+            print(f"\ninterrupted: {dict(found)}, all clean")
+            return False
+    figures = ", ".join(f"{count:,} {what}" for what, count in found.items())
+    print(f"{figures}, in {time.monotonic() - began:.0f} s", flush=True)
+    return True
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make faults")
     parser.add_argument("--seed", type=int, default=None)
@@ -69,30 +92,14 @@ def main() -> int:
     options = parser.parse_args()
     seed = random.SystemRandom().randrange(2**32) if options.seed is None else options.seed
     print(f"make faults SEED={seed} CASES={options.cases}", flush=True)
-    ignore = signal.getsignal(signal.SIGINT)  # the processes leave Ctrl-C to this one
     for kind in options.kind or KINDS:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        with multiprocessing.Pool(options.jobs) as pool:  # what is left of it ends with the kind
-            signal.signal(signal.SIGINT, ignore)
-            found: Counter[str] = Counter()
-            began = shown = time.monotonic()
-            work = [(kind, f"{seed} {number}") for number in range(options.cases)]
-            try:
-                for done, counts in enumerate(pool.imap_unordered(one, work), 1):
-                    found.update(counts)
-                    now = time.monotonic()
-                    if now - shown > PROGRESS_S:
-                        shown = now
-                        print(f"{kind}: {done:,} of {options.cases:,}", flush=True)
-                    if options.seconds is not None and now - began > options.seconds:
-                        break
-            except KeyboardInterrupt:
-                print(f"\ninterrupted: {dict(found)}, all clean")
-                return 0
-            except RuntimeError as error:
-                print(f"failed: {error}", file=sys.stderr)
-                return 1
-            print(", ".join(f"{count:,} {what}" for what, count in found.items()), flush=True)
+        work = [(kind, f"{seed} {number}") for number in range(options.cases)]
+        try:
+            if not run(kind, work, options.seconds, options.jobs):
+                break
+        except RuntimeError as error:
+            print(f"failed: {error}", file=sys.stderr)
+            return 1
     return 0
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from jobqueue import Job
 from jobqueue.cmdlog import CommandLogError, DamagedLogError, replay
-from jobqueue.cmdlog._format import KINDS, SIZES, crc32c, records
+from jobqueue.cmdlog._format import KINDS, SIZES, crc32c, read_header, records
 from jobqueue.testing import ManualClock
 from tests.cmdlog.disk import Disk, Inode
 from tests.cmdlog.workload import Workload, digest, open_log
@@ -32,14 +32,31 @@ def disk_of(files: dict[str, bytes]) -> Disk:
     return disk
 
 
-def written(clock: ManualClock, seed: object, steps: int = 60, **options) -> dict[str, bytes]:
-    """The files of a log."""
+SHAPES = ("one segment", "several", "behind a snapshot", "left open")
+
+
+def written(clock: ManualClock, seed: object, steps: int, shape: str) -> dict[str, bytes]:
+    """The files of a log, by their names, in the order of writing."""
     disk = Disk()
-    work = Workload(open_log(HERE, clock, disk, **options), clock, seed)
+    work = Workload(open_log(HERE, clock, disk), clock, seed)
     for _ in range(steps):
         work.step()
-    work.controller.close()
-    return {name: bytes(inode.seen) for name, inode in disk.names_seen.items()}
+    if shape == "several":
+        while work.controller._log.number < 3:
+            work.controller.add(Job("big", bytes(9000)))
+    elif shape == "behind a snapshot":
+        work.controller.compact()
+    for _ in range(0 if shape == "one segment" else steps // 2):
+        work.step()
+    used = work.controller._log.journal.position
+    if shape != "left open":
+        work.controller.close()
+    files = {name: bytes(inode.seen) for name, inode in disk.names_seen.items()}
+    newest = max(name for name in files if name.endswith(".cmdlog"))
+    if shape == "left open":
+        work.controller.close()
+        files[newest] = files[newest][: used + 100]  # zeros behind the end
+    return {name: files[name] for name in sorted(files, key=lambda name: (name == newest, name))}
 
 
 def ends_of(data: bytes) -> dict[int, int]:
@@ -53,42 +70,63 @@ def ends_of(data: bytes) -> dict[int, int]:
     return ends
 
 
-def cut_everywhere(seed: object, steps: int) -> int:
-    """Cut a log at every byte: it recovers exactly to the last whole record. Returns the cuts."""
+def cut_everywhere(seed: object, steps: int, shape: str, stride: int = 1) -> int:
+    """Cut a log at every byte: it recovers exactly to the last whole record. Returns the cuts.
+
+    It is refused instead if a snapshot, which was made later, tells of more.
+    """
     clock = ManualClock()
-    (name, data), *rest = written(clock, seed, steps).items()
-    assert not rest
+    *older, (name, data) = written(clock, seed, steps, shape).items()
+    files = dict(older)
+    header = read_header(data)
+    assert isinstance(header, tuple)
+    before = header[1] - 1
+    needed = 0
+    snapshot = files.get(f"{name[:9]}.snapshot", b"")
+    for _, _, _, kind, _, body in records(snapshot, SIZES["header"]):
+        if KINDS[kind] == "end":
+            needed = int.from_bytes(body, "little")
+    assert bool(needed) == (shape == "behind a snapshot")
     ends = ends_of(data)
-    assert max(ends) == len(data)
+    assert len(data) == max(ends) + (100 if shape == "left open" else 0)
     wanted: dict[int, str] = {}
-    for cut in range(len(data) + 1):
-        disk = disk_of({name: data[:cut]})
-        whole = max((counts for end, counts in ends.items() if end <= cut), default=0)
+    cuts = range(0, len(data) + 1, stride)
+    for cut in cuts:
+        disk = disk_of(files | {name: data[:cut]})
+        whole = max((counts for end, counts in ends.items() if end <= cut), default=before)
+        if whole < needed:
+            with pytest.raises(DamagedLogError):
+                open_log(HERE, clock, disk, sync="os")
+            continue
         with open_log(HERE, clock, disk, sync="os") as c:
             assert c.recovery.sequence == whole
             state = digest(c)
             assert wanted.setdefault(whole, state) == state
-    return len(data) + 1
+    return len(cuts)
 
 
-def test_cut_at_every_byte(seed):
-    assert cut_everywhere(seed, 40) > 500  # how many bytes so many steps write is left to chance
+@pytest.mark.parametrize("shape", SHAPES)
+def test_cut_at_every_byte(seed, shape):
+    stride = 1 if shape == "one segment" else 13  # `make faults` cuts all at every byte
+    assert cut_everywhere(seed, 30, shape, stride) > 500 // stride
 
 
-def flip_bits(rng: random.Random, seed: object, flips: int) -> dict[str, int]:
+def flip_bits(rng: random.Random, seed: object, flips: int, shape: str) -> dict[str, int]:
     """Flip one bit of a closed log: what came of it. None may pass for what was written."""
     clock = ManualClock()
-    files = written(clock, seed)
+    files = written(clock, seed, 60, shape)
     with open_log(HERE, clock, disk_of(files), sync="os") as c:
         whole, state, sequence = c.stats().records, digest(c), c.recovery.sequence
     counts = {"refused": 0, "cut": 0, "harmless": 0}
-    (name, data), *_ = files.items()
+    names = list(files)
+    sizes = [len(data) for data in files.values()]
     for _ in range(flips):
-        bit = rng.randrange(len(data) * 8)
-        damaged = bytearray(data)
+        (name,) = rng.choices(names, sizes)
+        bit = rng.randrange(len(files[name]) * 8)
+        damaged = bytearray(files[name])
         damaged[bit // 8] ^= 1 << bit % 8
         try:
-            seen = replay(HERE, files=disk_of({name: bytes(damaged)}))
+            seen = replay(HERE, files=disk_of(files | {name: bytes(damaged)}))
         except CommandLogError:
             counts["refused"] += 1
             continue
@@ -104,9 +142,10 @@ def flip_bits(rng: random.Random, seed: object, flips: int) -> dict[str, int]:
     return counts
 
 
-def test_flipped_bits(rng, seed):
-    counts = flip_bits(rng, seed, 3000)
-    assert counts["refused"] > 2000, counts
+@pytest.mark.parametrize("shape", SHAPES[:3])
+def test_flipped_bits(rng, seed, shape):
+    counts = flip_bits(rng, seed, 1000, shape)
+    assert counts["refused"] > 700, counts
 
 
 def test_a_missing_segment_is_named(clock):
@@ -150,6 +189,12 @@ def test_damage_in_the_middle_is_refused_and_repaired(tmp_path, clock):
     assert (raised.value.path, raised.value.offset) == (path, starts[10])
     assert "checksum" in raised.value.reason
     assert path.read_bytes() == data
+    names = {path.name for path in (tmp_path / "log").iterdir()}
+    seen = replay(tmp_path / "log", repair=True)
+    assert seen.jobs("a") == jobs[:10] + jobs[11:]
+    assert [torn.offset for torn in seen.recovery.dropped] == [starts[10]]
+    seen.close()
+    assert {path.name for path in (tmp_path / "log").iterdir()} == names, "replay only looks"
     with open_log(tmp_path / "log", clock, repair=True) as c:
         assert c.jobs("a") == jobs[:10] + jobs[11:]
         (dropped,) = c.recovery.dropped

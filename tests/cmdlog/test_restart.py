@@ -1,17 +1,21 @@
 """What comes back after a restart is what was there."""
 
 import os
+import random
 import threading
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from jobqueue import ClosedError, DuplicateJobError, Job, WaitTimeoutError
+from jobqueue import ClosedError, DuplicateJobError, Job, QueueFullError, WaitTimeoutError
 from jobqueue.cmdlog import CommandLogError, DurableController, replay
 from jobqueue.testing import ManualClock
+from tests.cmdlog.disk import Disk
 from tests.cmdlog.workload import Workload, digest, open_log
 from tests.waiting import Call, wait_until
+
+HERE = Path("log")
 
 
 @pytest.fixture
@@ -172,15 +176,67 @@ def test_the_log_grows_over_segments_and_is_compacted(tmp_path, clock):
         assert c.jobs("a") == [keep]
 
 
-def test_max_bytes(tmp_path, clock):
+def test_max_log_bytes(tmp_path, clock):
     with (
-        open_log(tmp_path, clock, sync="os", max_bytes=300_000) as c,
+        open_log(tmp_path, clock, sync="os", max_log_bytes=300_000) as c,
         pytest.raises(CommandLogError, match="may take 300000"),
     ):
         while True:
             c.add(Job("a", b"x" * 1000))
     with open_log(tmp_path, clock) as c:
         assert 200 < len(c.jobs("a")) < 300
+
+
+def test_bounds_are_of_a_start_and_count_what_it_brings_back(tmp_path, clock):
+    jobs = [Job("a", bytes(100)) for _ in range(4)]
+    with open_log(tmp_path, clock, max_jobs=4) as c:
+        c.add_many(jobs)
+        with pytest.raises(QueueFullError, match="max_jobs is 4"):
+            c.add(Job("a"))
+        c.complete(jobs[0], b"done")
+        before = c.stats()
+        assert before.max_jobs == 4
+    with open_log(tmp_path, clock, max_jobs=2, max_bytes=before.bytes) as c:
+        assert c.stats().bytes == before.bytes
+        with pytest.raises(QueueFullError, match="max_jobs is 2, it would be 4"):
+            c.add(Job("a"))
+        for job in jobs[:3]:
+            c.delete(job)
+        c.add(Job("a"))
+        with pytest.raises(QueueFullError, match="max_jobs"):
+            c.add(Job("a"))
+        c._check()
+    with open_log(tmp_path, clock, max_bytes=1) as c:
+        with pytest.raises(QueueFullError, match="max_bytes"):
+            c.add(Job("a"))
+        c._check()
+
+
+def test_history_begins_with_the_start(tmp_path, clock):
+    job = Job("a", max_fails=3)
+    with open_log(tmp_path, clock, history=4) as c:
+        c.add(job)
+        c.fail(c.lease("a", 0), b"why")
+        assert [event.kind for event in c.explain(job).history] == ["added", "leased", "failed"]
+    with open_log(tmp_path, clock, history=4) as c:
+        assert c.explain(job).history == ()
+        c.lease("a", 0)
+        assert [event.kind for event in c.explain(job).history] == ["leased"]
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume"])
+def test_a_switch_of_a_queue_notes_a_step_of_the_wall_clock(clock, verb):
+    disk = Disk()
+    c = open_log(HERE, clock, disk)
+    c.add(Job("a", ttr=60_000))
+    job = c.lease("a", 0)
+    clock.step(3_600_000)
+    getattr(c, verb)("b")
+    left = disk.cut(random.Random(0))
+    c.close()
+    with open_log(HERE, clock, left) as c:
+        clock.advance(59_999)
+        c.touch(job)  # it is leased still
 
 
 def test_snapshots_while_others_work(tmp_path, clock):

@@ -41,8 +41,7 @@ class EngineMaker:
         if self.kind == "custom":
             options.setdefault("queues", Queues())
         make = ModelController if self.kind == "model" else Controller
-        plain = {"registry", "queues", "max_jobs", "max_bytes"}  # a log has bounds of its own
-        if self.kind == "durable" and not options.keys() & plain:
+        if self.kind == "durable" and not options.keys() & {"registry", "queues"}:
             options |= {"path": self._directory / str(len(self._made)), "sync": "os"}
             make = DurableController
         engine = make(clock=self.clock, **options)

@@ -8,8 +8,35 @@ import time
 from pathlib import Path
 
 from tests.crash.cycle import Book, cycle
+from tests.progress import progress
 
-PROGRESS_S = 5.0
+LOG_CYCLES = 100
+"""Cycles of one log."""
+
+
+def run(cycles: int, seconds: float | None, sync: str | None, rng: random.Random) -> None:
+    """Cycles until so many are done or the time is over."""
+    began = time.monotonic()
+    done = calls = 0
+    try:
+        with progress("cycles", cycles) as tell:
+            while done < cycles:
+                book = Book()
+                mode = sync or rng.choice(("always", "interval", "os"))
+                with tempfile.TemporaryDirectory() as path:
+                    for _ in range(min(LOG_CYCLES, cycles - done)):
+                        cycle(Path(path, "log"), mode, book, rng)
+                        done += 1
+                        tell(done)
+                        if seconds is not None and time.monotonic() - began > seconds:
+                            cycles = done
+                            break
+                calls += book.calls
+    except KeyboardInterrupt:
+        print(f"\ninterrupted after {done:,} cycles, all whole")
+        return
+    took = time.monotonic() - began
+    print(f"{done:,} cycles in {took:.0f} s: {calls:,} acknowledged calls, none lost")
 
 
 def main() -> int:
@@ -21,29 +48,7 @@ def main() -> int:
     options = parser.parse_args()
     seed = random.SystemRandom().randrange(2**32) if options.seed is None else options.seed
     print(f"make crash SEED={seed} CYCLES={options.cycles}", flush=True)
-    rng = random.Random(seed)
-    began = shown = time.monotonic()
-    done = calls = 0
-    try:
-        while done < options.cycles:
-            book = Book()
-            sync = options.sync or rng.choice(("always", "interval", "os"))
-            with tempfile.TemporaryDirectory() as path:
-                for _ in range(min(100, options.cycles - done)):
-                    cycle(Path(path, "log"), sync, book, rng)
-                    done += 1
-                    now = time.monotonic()
-                    if now - shown > PROGRESS_S:
-                        shown = now
-                        print(f"{done:>8,} of {options.cycles:,} cycles", flush=True)
-                    if options.seconds is not None and now - began > options.seconds:
-                        options.cycles = done
-                        break
-            calls += book.calls
-    except KeyboardInterrupt:
-        print(f"\ninterrupted after {done:,} cycles of seed {seed}, all whole")
-        return 0
-    print(f"{done:,} cycles of seed {seed}: {calls:,} acknowledged calls, none lost")
+    run(options.cycles, options.seconds, options.sync, random.Random(seed))
     return 0
 
 

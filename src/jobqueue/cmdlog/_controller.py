@@ -34,9 +34,11 @@ class DurableController(Controller):
     sync: "always": a call returns when what it did is on the disk. "interval": it is on the disk
     ``sync_interval`` ms later. "os": when the operating system sees fit; it survives the end of the
     process, not of the machine.
-    segment_size: bytes of one file of the log. max_bytes: what the log may take in all; None: no
-    limit. repair: go on with what can be read of a damaged log, and keep copies of what cannot.
-    clock, rng, result_ttl: as Controller's.
+    segment_size: bytes of one file of the log. max_log_bytes: bytes of disk that the log may take
+    in all; None: no limit. A change beyond it raises CommandLogError.
+    repair: go on with what can be read of a damaged log, and keep copies of what cannot.
+    clock, rng, result_ttl, max_jobs, max_bytes, history: as Controller's. The bounds are of this
+    start, not of the log: if it brings back more, nothing is added until there is room again.
 
     Jobs of ``run`` are not kept, nor is what is done to ``registry`` and ``queues`` by hand.
 
@@ -65,23 +67,35 @@ class DurableController(Controller):
         sync: Literal["always", "interval", "os"] = "always",
         sync_interval: int = 1000,
         segment_size: int = 64 << 20,
-        max_bytes: int | None = None,
+        max_log_bytes: int | None = None,
         repair: bool = False,
         clock: Clock | None = None,
         rng: "random.Random | None" = None,
         result_ttl: Duration | None = None,
+        max_jobs: int | None = None,
+        max_bytes: int | None = None,
+        history: int = 0,
         files: Files | None = None,
     ) -> None:
-        _check_options(sync, sync_interval, segment_size, max_bytes)
+        _check_options(sync, sync_interval, segment_size, max_log_bytes)
         self._log = self._held = None
         self._pausing: Final = threading.Lock()
         directory = Path(path)
         files = Files() if files is None else files
         self._held = _hold(files, directory)
         try:
-            super().__init__(clock=clock, rng=rng, result_ttl=result_ttl)
+            super().__init__(
+                clock=clock,
+                rng=rng,
+                result_ttl=result_ttl,
+                max_jobs=max_jobs,
+                max_bytes=max_bytes,
+                history=history,
+            )
             try:
-                self._open(directory, files, repair, sync, sync_interval, segment_size, max_bytes)
+                self._open(
+                    directory, files, repair, sync, sync_interval, segment_size, max_log_bytes
+                )
             except BaseException:
                 super().close()
                 raise
@@ -97,7 +111,7 @@ class DurableController(Controller):
         sync: str,
         sync_interval: int,
         segment_size: int,
-        max_bytes: int | None,
+        max_log_bytes: int | None,
     ) -> None:
         found = Replay(self)
         try:
@@ -110,7 +124,7 @@ class DurableController(Controller):
                 sync=sync,
                 sync_interval=sync_interval / 1000,
                 segment_size=segment_size,
-                max_bytes=max_bytes,
+                max_bytes=max_log_bytes,
             )
             log.start(clean(), found.sequence, found.live_bytes)
         except OSError as error:
@@ -220,7 +234,10 @@ def replay(
     """Read a log, up to a time if one is given, into a controller that is only to be looked at.
 
     The log is not touched, and may be in use. Times are those of the log's own marks: exact for
-    jobs that were added, within a second for the rest. Raises CommandLogError, DamagedLogError.
+    jobs that were added, within a second for the rest. repair: go on with what can be read of a
+    damaged log; ``recovery.dropped`` of the controller tells what was left out.
+
+    Raises CommandLogError, DamagedLogError.
     """
     until_ns = None if until is None else check_time(until)
     clock = _Frozen()
@@ -233,6 +250,7 @@ def replay(
                 Path(path),
                 found,
                 repair=repair,
+                copies=False,
                 until_ns=until_ns,
             )
         except OSError as error:
@@ -256,14 +274,14 @@ def _finish(found: Replay) -> None:
 
 
 def _check_options(
-    sync: object, sync_interval: object, segment_size: object, max_bytes: object
+    sync: object, sync_interval: object, segment_size: object, max_log_bytes: object
 ) -> None:
     if sync not in SYNCS:
         raise ValueError(f"sync must be one of {', '.join(SYNCS)}, not {shown(sync)}")
     for what, value, least in (
         ("sync_interval", sync_interval, 1),
         ("segment_size", segment_size, SEGMENT_LEAST),
-        ("max_bytes", SEGMENT_LEAST if max_bytes is None else max_bytes, SEGMENT_LEAST),
+        ("max_log_bytes", SEGMENT_LEAST if max_log_bytes is None else max_log_bytes, SEGMENT_LEAST),
     ):
         if type(value) is not int:
             raise TypeError(f"{what} must be an int, not {shown(value)}")

@@ -99,6 +99,13 @@ cdef void journal_clock(journal_t *journal, int64_t wall_ns) noexcept nogil:
     journal_seal(journal, p, 16, KIND_CLOCK)
 
 
+cdef inline void journal_offset(journal_t *journal) noexcept nogil:
+    """Note that the wall clock was stepped, if it was."""
+    cdef engine_t *engine = journal.engine
+    if not -OFFSET_NOTED_NS < engine.wall_offset_ns - journal.offset_ns < OFFSET_NOTED_NS:
+        journal_clock(journal, engine.wheel.now_ns + engine.wall_offset_ns)
+
+
 cdef void journal_note(
         engine_t *engine, const record_t *record, note_kind_t kind) noexcept nogil:
     cdef journal_t *journal = <journal_t *> engine.journal
@@ -114,8 +121,7 @@ cdef void journal_note(
                 journal_seal(journal, p, 0, KIND_BATCH_END)
         journal.batch_count = -1
         return
-    if not -OFFSET_NOTED_NS < engine.wall_offset_ns - journal.offset_ns < OFFSET_NOTED_NS:
-        journal_clock(journal, engine.wheel.now_ns + engine.wall_offset_ns)
+    journal_offset(journal)
     if journal.batch_count >= 0:
         journal.batch_count += 1
     if kind == NOTE_ADDED:
@@ -275,7 +281,9 @@ cdef class Journal:
         """Note that a queue is paused, or gives again."""
         cdef Py_ssize_t size = text_size(<PyObject *> name)
         cdef uint8_t *p
+        registry_now(self.registry)
         lock_acquire(&self.c.engine.lock)
+        journal_offset(&self.c)
         p = journal_room(&self.c, FRAME + 1 + size)
         if p != NULL:
             p[FRAME] = paused

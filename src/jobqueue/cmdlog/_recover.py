@@ -51,7 +51,7 @@ class Recovery:
     torn: Torn | None = None
     """The tail that was cut, if the log ended in the middle."""
     dropped: list[Torn] = field(default_factory=list)
-    """Damage that was left out (``repair=True``); copies are kept beside the log."""
+    """Damage that was left out (``repair=True``); a start keeps copies of it beside the log."""
 
 
 def log_files(names: list[str]) -> tuple[dict[int, str], dict[int, str], list[str]]:
@@ -75,11 +75,14 @@ def log_files(names: list[str]) -> tuple[dict[int, str], dict[int, str], list[st
 class _Reader:
     """One start."""
 
-    def __init__(self, files: Files, directory: Path, replay: Replay, *, repair: bool) -> None:
+    def __init__(
+        self, files: Files, directory: Path, replay: Replay, *, repair: bool, copies: bool
+    ) -> None:
         self.files = files
         self.directory = directory
         self.replay = replay
         self.repair = repair
+        self.copies = copies
         self.report = Recovery()
         self.synced = 0  # on disk for sure
         self.batch_at: tuple[int, int] | None = None  # segment and offset of a batch that is open
@@ -191,9 +194,9 @@ class _Reader:
         return end
 
     def keep(self, path: Path, at: int, data: bytes, reason: str) -> None:
-        """Keep a copy of what is left out."""
+        """Report what is left out, and keep a copy of it."""
         self.report.dropped.append(Torn(path, at, len(data), reason))
-        if data:
+        if data and self.copies:
             copy = self.files.create(path.with_name(f"{path.name}.dropped-{at}"))
             try:
                 copy.write(data)
@@ -227,15 +230,19 @@ def recover(  # noqa: C901 - the steps of a start, in their order
     replay: Replay,
     *,
     repair: bool = False,
+    copies: bool = True,
     until_ns: int | None = None,
 ) -> tuple[Recovery, Callable[[], int]]:
-    """Read a log. Returns what was found, and a function that cuts the files accordingly."""
+    """Read a log. Returns what was found, and a function that cuts the files accordingly.
+
+    repair: leave damage out instead of raising; copies: and keep what it was, beside the log.
+    """
     names = files.names(directory)
     segments, snapshots, remains = log_files(names)
     foreign = [name for name in names if not name.startswith(".") and name != "lock"]
     if foreign and not segments and not snapshots and not remains:
         raise CommandLogError(f"{directory} is not a command log: it holds {min(foreign)!r}")
-    reader = _Reader(files, directory, replay, repair=repair)
+    reader = _Reader(files, directory, replay, repair=repair, copies=copies)
     first = min(segments, default=1)
     if snapshots:
         first = max(snapshots)

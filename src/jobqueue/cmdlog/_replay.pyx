@@ -358,6 +358,8 @@ cdef class Replay:
         for name in self.paused:
             (<WorkQueue> queue_get(self.controller.own_queues, name)).c.paused = True
             (<WorkQueue> queue_get(self.controller.own_queues, name)).c.named = True
+        if engine.bounded:
+            self.controller.recount()
 
     def freeze(self):
         """Let every later change ask for room, which whoever owns the engine refuses."""
