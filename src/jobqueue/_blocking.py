@@ -7,6 +7,7 @@ Locking: nothing here holds a lock while it calls into the engine, except to sta
 """
 
 import os
+import sys
 import weakref
 from _thread import TIMEOUT_MAX, RLock, allocate_lock, get_ident
 from functools import partial
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from ._waits import WaitingEngine
 
-__all__ = ["TimerThread", "fleet"]
+__all__ = ["TimerThread", "fleet", "tell"]
 
 LOOK_NOW: Final = -(2**63)
 """Wake time of a timer thread that has been told to look."""
@@ -29,6 +30,13 @@ LOOK_NEVER: Final = 2**63 - 1
 
 RETRY_NS: Final = 10**9
 """Pause of the timer thread after a look that failed, so that a broken clock does not spin it."""
+
+
+def tell(message: str, *args: object) -> None:
+    """Log what a controller does by itself. Who wants to hear has imported logging: we need not."""
+    logging = sys.modules.get("logging")
+    if logging is not None:
+        logging.getLogger("jobqueue.controller").debug(message, *args)
 
 
 class Ticking(Protocol):
@@ -85,6 +93,7 @@ def _release(signal: "LockType", _: object = None) -> None:
 
 
 def _run(ref: weakref.ref[Ticking], signal: "LockType") -> None:
+    tell("a timer thread has begun")
     while True:
         engine = ref()
         if engine is None:

@@ -195,9 +195,11 @@ class Controller(WaitingEngine):
 
         Any later call raises ClosedError. Closing twice is fine.
         """
-        if self._shut() and self._thread is not None:
-            self._thread.poke()
-            self._thread.join()
+        if self._shut():
+            _blocking.tell("closed, with %d records", len(self.registry))
+            if self._thread is not None:
+                self._thread.poke()
+                self._thread.join()
 
     def __enter__(self) -> Self:
         self._enter()

@@ -174,7 +174,7 @@ def test_a_reordered_segment_is_named(clock):
         open_log(HERE, clock, disk_of(files))
 
 
-def test_damage_in_the_middle_is_refused_and_repaired(tmp_path, clock):
+def test_damage_in_the_middle_is_refused_and_repaired(tmp_path, clock, caplog):
     jobs = [Job("a", b"%d" % i) for i in range(20)]
     with open_log(tmp_path / "log", clock) as c:
         for job in jobs:
@@ -199,13 +199,14 @@ def test_damage_in_the_middle_is_refused_and_repaired(tmp_path, clock):
         assert c.jobs("a") == jobs[:10] + jobs[11:]
         (dropped,) = c.recovery.dropped
         assert dropped.size == starts[11] - starts[10]
+    assert f"at byte {starts[10]}, {dropped.size} bytes: damage was left out: " in caplog.text
     copy = tmp_path / "log" / f"000000001.cmdlog.dropped-{starts[10]}"
     assert copy.read_bytes() == data[starts[10] : starts[11]]
     with open_log(tmp_path / "log", clock) as c:
         assert c.jobs("a") == jobs[:10] + jobs[11:]
 
 
-def test_a_torn_tail_is_reported(tmp_path, clock):
+def test_a_torn_tail_is_reported(tmp_path, clock, caplog):
     with open_log(tmp_path / "log", clock) as c:
         c.add(Job("a"))
     path = tmp_path / "log" / "000000001.cmdlog"
@@ -216,8 +217,11 @@ def test_a_torn_tail_is_reported(tmp_path, clock):
         assert c.recovery.torn is not None
         assert (c.recovery.torn.path, c.recovery.torn.offset) == (path, whole)
         assert len(c.jobs("a")) == 1
+    (told,) = caplog.messages
+    assert told.startswith(f"{path}: at byte {whole}, 13 bytes: the torn end was cut off: ")
     with open_log(tmp_path / "log", clock) as c:
         assert c.recovery.torn is None
+    assert len(caplog.messages) == 1
 
 
 @pytest.mark.parametrize("content", [b"", bytes(64), bytes(4096)])

@@ -14,7 +14,7 @@ from ..errors import shown
 from ..interfaces import Duration
 from ._errors import CommandLogError
 from ._files import Files, Lock
-from ._log import Log
+from ._log import Log, logger
 from ._recover import Recovery, recover
 from ._replay import Replay
 
@@ -34,11 +34,12 @@ class DurableController(Controller):
     sync: "always": a call returns when what it did is on the disk. "interval": it is on the disk
     ``sync_interval`` ms later. "os": when the operating system sees fit; it survives the end of the
     process, not of the machine.
-    segment_size: bytes of one file of the log. max_log_bytes: bytes of disk that the log may take
+    segment_size: bytes of one file of the log. max_bytes: bytes of disk that the log may take
     in all; None: no limit. A change beyond it raises CommandLogError.
     repair: go on with what can be read of a damaged log, and keep copies of what cannot.
-    clock, rng, result_ttl, max_jobs, max_bytes, history: as Controller's. The bounds are of this
-    start, not of the log: if it brings back more, nothing is added until there is room again.
+    clock, rng, result_ttl, max_jobs, history: as Controller's; max_job_bytes: as its max_bytes. The
+    bounds are of this start, not of the log: if it brings back more, nothing is added until there
+    is room again.
 
     Jobs of ``run`` are not kept, nor is what is done to ``registry`` and ``queues`` by hand.
 
@@ -67,17 +68,17 @@ class DurableController(Controller):
         sync: Literal["always", "interval", "os"] = "always",
         sync_interval: int = 1000,
         segment_size: int = 64 << 20,
-        max_log_bytes: int | None = None,
+        max_bytes: int | None = None,
         repair: bool = False,
         clock: Clock | None = None,
         rng: "random.Random | None" = None,
         result_ttl: Duration | None = None,
         max_jobs: int | None = None,
-        max_bytes: int | None = None,
+        max_job_bytes: int | None = None,
         history: int = 0,
         files: Files | None = None,
     ) -> None:
-        _check_options(sync, sync_interval, segment_size, max_log_bytes)
+        _check_options(sync, sync_interval, segment_size, max_bytes)
         self._log = self._held = None
         self._pausing: Final = threading.Lock()
         directory = Path(path)
@@ -89,13 +90,11 @@ class DurableController(Controller):
                 rng=rng,
                 result_ttl=result_ttl,
                 max_jobs=max_jobs,
-                max_bytes=max_bytes,
+                max_bytes=max_job_bytes,
                 history=history,
             )
             try:
-                self._open(
-                    directory, files, repair, sync, sync_interval, segment_size, max_log_bytes
-                )
+                self._open(directory, files, repair, sync, sync_interval, segment_size, max_bytes)
             except BaseException:
                 super().close()
                 raise
@@ -111,7 +110,7 @@ class DurableController(Controller):
         sync: str,
         sync_interval: int,
         segment_size: int,
-        max_log_bytes: int | None,
+        max_bytes: int | None,
     ) -> None:
         found = Replay(self)
         try:
@@ -124,17 +123,28 @@ class DurableController(Controller):
                 sync=sync,
                 sync_interval=sync_interval / 1000,
                 segment_size=segment_size,
-                max_bytes=max_log_bytes,
+                max_bytes=max_bytes,
             )
             log.start(clean(), found.sequence, found.live_bytes)
         except OSError as error:
             raise CommandLogError(f"the command log cannot be opened: {error}") from error
         self._log = log
+        self._report(directory)
         if self.recovery.dropped:
             log.compact()
         self.fire_due()
         if self.next_deadline_ns() is not None and not self.by_hand:
             self._poke()
+
+    def _report(self, directory: Path) -> None:
+        found = self.recovery
+        logger.info("%s: %d records, %d jobs", directory, found.records, found.jobs)
+        left_out = [("damage was left out", torn) for torn in found.dropped]
+        if found.torn is not None:
+            left_out.append(("the torn end was cut off", found.torn))
+        for what, torn in left_out:
+            place = (torn.path, torn.offset, torn.size)
+            logger.warning("%s: at byte %d, %d bytes: %s: %s", *place, what, torn.reason)
 
     def close(self) -> None:
         """Stop, wake every blocked call with ClosedError, and bring the log to the disk."""
@@ -274,14 +284,14 @@ def _finish(found: Replay) -> None:
 
 
 def _check_options(
-    sync: object, sync_interval: object, segment_size: object, max_log_bytes: object
+    sync: object, sync_interval: object, segment_size: object, max_bytes: object
 ) -> None:
     if sync not in SYNCS:
         raise ValueError(f"sync must be one of {', '.join(SYNCS)}, not {shown(sync)}")
     for what, value, least in (
         ("sync_interval", sync_interval, 1),
         ("segment_size", segment_size, SEGMENT_LEAST),
-        ("max_log_bytes", SEGMENT_LEAST if max_log_bytes is None else max_log_bytes, SEGMENT_LEAST),
+        ("max_bytes", SEGMENT_LEAST if max_bytes is None else max_bytes, SEGMENT_LEAST),
     ):
         if type(value) is not int:
             raise TypeError(f"{what} must be an int, not {shown(value)}")

@@ -4,6 +4,7 @@ Locking: `_growing` is held while room is made, one caller at a time; `_owning` 
 which a segment takes the place of another. Neither is held while a caller waits for a sync.
 """
 
+import logging
 import threading
 import time
 from pathlib import Path
@@ -18,7 +19,10 @@ from ._journal import Journal, Scan, snapshot_header
 if TYPE_CHECKING:
     from ..controller import Controller
 
-__all__ = ["Log"]
+__all__ = ["Log", "logger"]
+
+logger: Final = logging.getLogger("jobqueue.cmdlog")
+logger.addHandler(logging.NullHandler())  # quiet, unless the program wants to hear
 
 HEADER: Final = SIZES["header"]
 FRAME: Final = SIZES["frame"]
@@ -168,6 +172,7 @@ class Log:
                     self._sizes[self._path(self._number)] = used
                 self._current = fresh
                 self._number += 1
+            logger.debug("%s: begun", path)
         except BaseException:
             if self._current is not fresh:
                 fresh.close(None)
@@ -239,6 +244,7 @@ class Log:
         """Nothing is noted any more. What nobody was told of is taken back from the log."""
         self._why = why
         self.journal.stop()
+        logger.error("%s takes no more changes until it is opened again: %s", self._directory, why)
         if self._mode != "always":
             return
         for mapped in (*(mapped for mapped, _ in self._full), self._current):
@@ -314,6 +320,7 @@ class Log:
             self._remove_before(number, name)
             self._first = number
             self.compactions += 1
+            logger.info("%s: compacted to a snapshot of %d bytes", self._directory, size)
 
     def _write_snapshot(self, draft: Path, number: int, sequence: int) -> int:
         file = self._files.create(draft)
