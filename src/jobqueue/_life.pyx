@@ -14,9 +14,10 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from jobqueue._types cimport (
     HAS_GIL, JOB_CREATED_GIVEN, JOB_UNIQUE, NEVER_NS, NS_PER_MS, TIMER_ARMED, TIMER_CANCELLED,
-    TIMER_FIRED, TIMER_IDLE, job_t, object_books, prefetch, ref_drop, ref_take, slot_books, timer_t,
+    TIMER_FIRED, TIMER_IDLE, job_t, object_books, prefetch, ref_drop, ref_take, slot_books, sortkey_t,
+    timer_t,
 )
-from jobqueue._skiplist cimport skiplist_ahead, skiplist_first
+from jobqueue._skiplist cimport skiplist_ahead, skiplist_first, skiplist_prefetch
 from jobqueue._wheel cimport wheel_arm, wheel_cancel, wheel_next_deadline, wheel_pop_due
 from jobqueue._watch cimport (
     EVENT_ADDED, EVENT_AWAKE, EVENT_COMPLETED, EVENT_DELETED, EVENT_EXHAUSTED, EVENT_EXPIRED, EVENT_FAILED,
@@ -30,9 +31,9 @@ from jobqueue._state cimport (
     NOTE_BATCH_END, NOTE_CHANGED, NOTE_GONE, NOT_DEAD, NOT_FOUND, NO_MEMORY, NO_TIME, OBJECT_HEAD,
     OK, OUTCOME_ADDED, OUTCOME_GONE, OUTCOME_LEASED, OUTCOME_NONE, OUTCOME_PROCESSED,
     OUTCOME_REFUSED, OUTCOME_TIMEOUT, PLACE_NONE, PLACE_SCHEDULED, QUEUE_FULL, QUEUE_OUT_OF_SYNC,
-    STATE_COMPLETED, STATE_FAILED, STATE_LEASED, STATE_NEW, STATE_PENDING, WAIT_RUN,
+    SLOTS_FAR, STATE_COMPLETED, STATE_FAILED, STATE_LEASED, STATE_NEW, STATE_PENDING, WAIT_RUN,
     attempts_remain, bytes_size, dead_enter, dead_leave, engine_due_ns, engine_t, errand_post,
-    extras_end, job_acquire, job_bytes, job_release_lock, key_check, key_take, kind_t, load_passed,
+    extras_end, job_acquire, job_bytes, job_release_lock, key_check, key_ready, key_take, kind_t, load_passed,
     load_t, note, object_of, outcome_t, queue_add, queue_awake, queue_pop,
     queue_postpone, queue_remove, queue_schedule, queue_t, record_processed, record_t,
     registry_add, registry_find, registry_prefetch, registry_remove, result_uncount, room_check,
@@ -172,6 +173,13 @@ cdef inline status_t job_enter(
     return status
 
 
+cdef inline void place_prefetch(const record_t *record, int64_t created_ns) noexcept nogil:
+    """Ask for the memory where a job will stand in ready, while its id is looked for."""
+    cdef sortkey_t key = key_ready(record.job)
+    key.b = created_ns
+    skiplist_prefetch(&record.queue.ready, &key)
+
+
 cdef status_t job_enter_alone(
         engine_t *engine, record_t *record, int64_t due_ns, int64_t now_ns) noexcept nogil:
     cdef job_t *job = record.job
@@ -187,6 +195,8 @@ cdef status_t job_enter_alone(
         status = bounds_check(engine, record.queue, job)
         if status != OK:
             return status
+    if engine.slot_mask >= SLOTS_FAR and due_ns == NEVER_NS:
+        place_prefetch(record, now_ns + engine.wall_offset_ns if stamped else created_old_ns)
     done = registry_add(engine, record)
     if done != 1:
         return NO_MEMORY if done < 0 else DUPLICATE_JOB

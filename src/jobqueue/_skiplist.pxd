@@ -98,6 +98,7 @@ cdef inline separator_t separator_make(const sortkey_t *key) noexcept nogil:
 
 cdef void skiplist_init(skiplist_t *list, tie_of_t tie_of) noexcept nogil
 cdef void skiplist_clear(skiplist_t *list) noexcept nogil
+cdef void skiplist_prefetch(const skiplist_t *list, const sortkey_t *key) noexcept nogil
 cdef int skiplist_insert(skiplist_t *list, const sortkey_t *key, void *item) noexcept nogil
 cdef void *skiplist_remove(skiplist_t *list, const sortkey_t *key) noexcept nogil
 cdef void *skiplist_pop(skiplist_t *list) noexcept nogil

@@ -523,6 +523,13 @@ cdef void skiplist_clear(skiplist_t *list) noexcept nogil:
     skiplist_init(list, list.tie_of)
 
 
+cdef void skiplist_prefetch(const skiplist_t *list, const sortkey_t *key) noexcept nogil:
+    """Ask for the leaf where a key will go, unless that is the last or all is near. O(log n)."""
+    cdef path_t path
+    if list.height > 1 and not entry_precedes(list, &leaf_entries(list.last)[list.last.end - 1], key):
+        path_to_key(list, key, &path)
+
+
 cdef int skiplist_insert(skiplist_t *list, const sortkey_t *key, void *item) noexcept nogil:
     """1: inserted; 0: an equal key is there; -1: no memory, and nothing changed. O(log n).
 
@@ -564,31 +571,36 @@ cdef int skiplist_insert(skiplist_t *list, const sortkey_t *key, void *item) noe
         index = leaf.begin
     leaf_insert(leaf, index, key, item)
     list.length += 1
-    if list.height == 0:
-        return 1
-    if side == AFTER_ALL:
-        list.tail_lag += 1
-    elif side == BEFORE_ALL:
-        list.head_lag += 1
-    else:
+    if side == WITHIN:
         path_add(&path, list.height, 1)
+    elif list.height > 0:
+        list.tail_lag += side == AFTER_ALL
+        list.head_lag += side == BEFORE_ALL
     return 1
+
+
+cdef entry_t *entry_find(
+    const skiplist_t *list, const sortkey_t *key, path_t *path, leaf_t **leaf
+) noexcept nogil:
+    """The entry of that key and the way there, or NULL."""
+    if list.length == 0:
+        return NULL
+    leaf[0] = path_to_key(list, key, path)
+    cdef Py_ssize_t index = leaf_find(list, leaf[0], key)
+    cdef entry_t *entry = &leaf_entries(leaf[0])[index]
+    return entry if index < leaf[0].end and entry_equals(list, entry, key) else NULL
 
 
 cdef void *skiplist_remove(skiplist_t *list, const sortkey_t *key) noexcept nogil:
     """Take the entry of that key out: its item, or NULL. O(log n); never allocates."""
     cdef path_t path
     cdef leaf_t *leaf
-    cdef Py_ssize_t index
     cdef void *item
-    if list.length == 0:
+    cdef const entry_t *entry = entry_find(list, key, &path, &leaf)
+    if entry is NULL:
         return NULL
-    leaf = path_to_key(list, key, &path)
-    index = leaf_find(list, leaf, key)
-    if index == leaf.end or not entry_equals(list, &leaf_entries(leaf)[index], key):
-        return NULL
-    item = leaf_entries(leaf)[index].item
-    leaf_remove(leaf, index)
+    item = entry.item
+    leaf_remove(leaf, entry - leaf_entries(leaf))
     list.length -= 1
     path_add(&path, list.height, -1)
     if leaf.begin == leaf.end:
@@ -617,28 +629,19 @@ cdef void *skiplist_pop(skiplist_t *list) noexcept nogil:
 cdef void *skiplist_find(skiplist_t *list, const sortkey_t *key) noexcept nogil:
     """Item of that key, or NULL. O(log n)."""
     cdef path_t path
-    cdef const leaf_t *leaf
-    cdef Py_ssize_t index
-    if list.length == 0:
-        return NULL
-    leaf = path_to_key(list, key, &path)
-    index = leaf_find(list, leaf, key)
-    if index == leaf.end or not entry_equals(list, &leaf_entries(leaf)[index], key):
-        return NULL
-    return leaf_entries(leaf)[index].item
+    cdef leaf_t *leaf
+    cdef const entry_t *entry = entry_find(list, key, &path, &leaf)
+    return NULL if entry is NULL else entry.item
 
 
 cdef void *skiplist_after(skiplist_t *list, const sortkey_t *key) noexcept nogil:
     """First item whose key is strictly greater, or NULL. O(log n)."""
     cdef path_t path
-    cdef const leaf_t *leaf
-    cdef Py_ssize_t index
     if list.length == 0:
         return NULL
-    leaf = path_to_key(list, key, &path)
-    index = leaf_find(list, leaf, key)
-    if index < leaf.end and entry_equals(list, &leaf_entries(leaf)[index], key):
-        index += 1
+    cdef const leaf_t *leaf = path_to_key(list, key, &path)
+    cdef Py_ssize_t index = leaf_find(list, leaf, key)
+    index += index < leaf.end and entry_equals(list, &leaf_entries(leaf)[index], key)
     if index < leaf.end:
         return leaf_entries(leaf)[index].item
     leaf = leaf.next
@@ -648,7 +651,6 @@ cdef void *skiplist_after(skiplist_t *list, const sortkey_t *key) noexcept nogil
 cdef void *skiplist_at(skiplist_t *list, Py_ssize_t index) noexcept nogil:
     """Item with ``index`` entries before it, or NULL outside of 0..len-1. O(log n)."""
     cdef const void *block = list.root
-    cdef const leaf_t *leaf
     cdef const link_t *link
     if not 0 <= index < list.length:
         return NULL
@@ -659,22 +661,20 @@ cdef void *skiplist_at(skiplist_t *list, Py_ssize_t index) noexcept nogil:
             index -= link.count
             link += 1
         block = link.child
-    leaf = <const leaf_t *> block
+    cdef const leaf_t *leaf = <const leaf_t *> block
     return leaf_entries(leaf)[leaf.begin + index].item
 
 
 cdef Py_ssize_t skiplist_rank(skiplist_t *list, const sortkey_t *key) noexcept nogil:
     """Number of entries with smaller keys; the key need not be there. O(log n)."""
     cdef path_t path
-    cdef const leaf_t *leaf
     cdef const step_t *step
-    cdef Py_ssize_t rank = 0
-    cdef Py_ssize_t slot
+    cdef Py_ssize_t slot, rank = 0
     cdef int level
     if list.length == 0:
         return 0
     skiplist_settle(list)
-    leaf = path_to_key(list, key, &path)
+    cdef const leaf_t *leaf = path_to_key(list, key, &path)
     for level in range(1, list.height + 1):
         step = &path.steps[level]
         for slot in range(step.index):

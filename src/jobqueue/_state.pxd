@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
 
 from jobqueue._types cimport (
     HARD_ATTEMPTS_MAX, HAS_SLABS, NEVER_NS, TIMER_ARMED, TIMER_CANCELLED, id_hash, job_t, lock_t, prefetch,
-    struct_clear, timer_t,
+    sortkey_t, struct_clear, timer_t,
 )
 from jobqueue._skiplist cimport skiplist_first_a, skiplist_len, skiplist_t
 from jobqueue._wheel cimport wheel_cancel, wheel_next_wake, wheel_t
@@ -342,6 +342,7 @@ cdef inline int64_t record_bytes(const record_t *record) noexcept nogil:
     return job_bytes(record.job) + (bytes_size(record.result) if record.result != NULL else 0)
 
 # queues
+cdef sortkey_t key_ready(const job_t *job) noexcept nogil
 cdef int queue_add(queue_t *queue, record_t *record) noexcept nogil
 cdef int queue_schedule(queue_t *queue, record_t *record, int64_t due_ns) noexcept nogil
 cdef int queue_postpone(queue_t *queue, record_t *record, int64_t due_ns) noexcept nogil
