@@ -61,7 +61,9 @@ class Record:
     failed: int = field(default=0, init=False)  # its place among those that failed
     attempts_before: int = field(default=0, init=False)  # of its lives before the last kick
     waiters: list[Any] = field(default_factory=list, init=False)  # for its end
+    lease_ends_ns: int = field(default=0, init=False)
     ttl_began: bool = field(default=False, init=False)
+    history: list[Any] = field(default_factory=list, init=False)  # its last transitions
 
     def running(self) -> bool:
         return self.state == State.LEASED
@@ -220,14 +222,20 @@ class Attempt:
         self._engine = engine
         self.job = job
         self.number: int = engine.registry.record(job.id).attempts
+        self._deadline_ns = 0
         self._answered = False
+        self._look_up()
+
+    def _look_up(self) -> None:
+        """When its lease ends, unless that is over."""
+        record = self._engine.registry.record(self.job.id)
+        if record is not None and record.running():
+            self._deadline_ns = record.lease_ends_ns
 
     @property
     def deadline(self) -> datetime:
-        record = self._engine.registry.record(self.job.id)
-        deadline_ns, _ = self._engine._timers[record, "ttr"]
         clock = self._engine._clock
-        wall_ns = deadline_ns + clock.now_ns() - clock.monotonic_ns()
+        wall_ns = self._deadline_ns + clock.now_ns() - clock.monotonic_ns()
         return EPOCH + timedelta(microseconds=wall_ns // 1000)
 
     def complete(self, result: Any = b"") -> None:
@@ -240,6 +248,7 @@ class Attempt:
 
     def touch(self, ttr: int | timedelta | None = None) -> None:
         self._engine.touch(self.job, ttr, attempt=self.number)
+        self._look_up()
 
     def release(self, delay: int | timedelta = 0) -> None:
         self._engine.release(self.job, delay, attempt=self.number)

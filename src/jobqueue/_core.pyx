@@ -15,7 +15,7 @@ from jobqueue._job cimport (
 )
 from jobqueue._state cimport (
     ANY_ATTEMPT, DUPLICATE_JOB, DUPLICATE_KEY, DUPLICATE_RESULT, NOTE_BATCH, NOTE_BATCH_END,
-    NOT_FOUND, OK, SLOTS_FAR, STATE_NEW, STATE_PENDING, engine_t, note, object_of,
+    NOT_FOUND, OK, QUEUE_FULL, SLOTS_FAR, STATE_NEW, STATE_PENDING, engine_t, note, object_of,
     queue_t, record_t, refusal_t, registry_find, slot_t, status_t, wait_t,
 )
 from jobqueue._life cimport (
@@ -295,6 +295,7 @@ cdef class Engine(EngineBase):
         cdef Py_ssize_t i
         cdef status_t status
         cdef refusal_t why
+        cdef bint alone
         cdef dict keys = {}
         cdef set ids
         for i in range(count):
@@ -311,9 +312,10 @@ cdef class Engine(EngineBase):
                 status = entrant_room_check(self.e, entrants, i)
             why = self.e.refusal
             lock_release(&self.e.lock)
-            if status == OK and job in ids:
+            alone = status == OK or status == QUEUE_FULL  # the others come before the room
+            if alone and job in ids:
                 status = DUPLICATE_JOB
-            if status == OK and job.c.flags & JOB_UNIQUE:
+            elif alone and job.c.flags & JOB_UNIQUE:
                 key = (job.name, job.unique)
                 first = keys.get(key)
                 if first is None:

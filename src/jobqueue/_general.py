@@ -460,7 +460,8 @@ class GeneralController(Controller):
             job, state, ahead, *rest = super()._explain(id)
             if state in (State.NEW, State.PENDING):
                 due = self._waits_for_time(job)
-                ahead = self._look(job.name, 0, None, scheduled=due).index(job)
+                line = self._look(job.name, 0, None, scheduled=due)
+                ahead = line.index(job) if job in line else None  # made by hand
             return job, state, ahead, *rest
 
     def _queue_stats(self, name: str) -> tuple[Any, ...]:

@@ -607,8 +607,8 @@ cdef status_t job_awake(engine_t *engine, record_t *record, int64_t now_ns) noex
     if record.home == engine:
         ttl_arm(engine, record, ttl_start_ns(record))
         note(engine, record, NOTE_CHANGED)
-    if engine.watched:
-        event_note(engine, record, EVENT_AWAKE, record.state, NULL, now_ns)
+        if engine.watched:
+            event_note(engine, record, EVENT_AWAKE, record.state, NULL, now_ns)
     queue_offer(engine, queue, now_ns)
     return OK
 

@@ -397,15 +397,19 @@ cdef class QueueController:
         cdef WorkQueue queue = queue_get(self, record.job.name)
         cdef int64_t now_ns = registry_now(registry)
         cdef record_t *stray = NULL
+        cdef queue_t *own
         cdef int done = 0
         homes_acquire()
         lock_acquire(&engine.lock)
         if record.c.home == NULL:
             stray = queue_find(&queue.c, record.c.job)  # before registering: this looks there first
-            done = registry_add_by_hand(engine, &record.c)
-        if done == 1:
+            own = record.c.queue
             if record.c.place == PLACE_NONE:
-                record.c.queue = &queue.c
+                record.c.queue = &queue.c  # whose load it counts to
+            done = registry_add_by_hand(engine, &record.c)
+            if done != 1:
+                record.c.queue = own
+        if done == 1:
             if stray != NULL and stray != &record.c:
                 adopt(record, record_object(stray))
             queue_offer(engine, &queue.c, now_ns)

@@ -357,13 +357,15 @@ cdef bint line_passed(engine_t *engine, queue_t *queue) noexcept nogil:
     """Whether a job of a queue would overtake somebody who waits for the same room."""
     cdef const wait_t *wait = engine.adder_first
     cdef queue_t *other
+    engine.looks += 1
     while wait != NULL:
         other = wait.record.queue
-        if other == queue or not (other.limited and load_passed(
-                engine, &other.load, True, job_bytes(wait.record.job))):
+        if other == queue or not (other.limited and (other.passed == engine.looks or load_passed(
+                engine, &other.load, True, job_bytes(wait.record.job)))):
             engine.refusal.bound = BOUND_LINE
             engine.refusal.never = False
             return True
+        other.passed = engine.looks  # whoever stands behind waits for the room of his queue too
         wait = wait.next
     return False
 
@@ -371,6 +373,7 @@ cdef bint line_passed(engine_t *engine, queue_t *queue) noexcept nogil:
 cdef status_t room_check(engine_t *engine, queue_t *queue, int64_t size) noexcept nogil:
     """Whether one more job of so many bytes may come in. O(1), or O(adders) while somebody waits."""
     if queue != NULL and queue.limited and load_passed(engine, &queue.load, True, size):
+        engine.refusal.never |= size > engine.load.bytes_max
         return QUEUE_FULL
     if load_passed(engine, &engine.load, False, size):
         return QUEUE_FULL

@@ -40,7 +40,7 @@ cdef void event_note(
     """Write down what happened to a record, and the state it leads to. now_ns 0: not known."""
     cdef int64_t time_ns = now_ns + engine.wall_offset_ns if now_ns != 0 else 0
     cdef note_t *note
-    if engine.watched & WATCH_HISTORY:
+    if engine.watched & WATCH_HISTORY and kind < EVENT_EXPIRED:  # who is gone has no history
         note = history_next(engine, record)
         if note != NULL:
             note_fill(note, record, kind, state, reason, time_ns)

@@ -131,7 +131,8 @@ class Observers:
                 while self._told_next:
                     event = self._told_next.popleft()
                     for one in self._all:
-                        one._tell(event)
+                        if one in self._all:  # else another has just stopped it
+                            one._tell(event)
             finally:
                 self._telling.release()
 

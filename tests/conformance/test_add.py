@@ -13,7 +13,7 @@ from jobqueue import (
     QueueOutOfSyncError,
     State,
 )
-from tests.model import observe
+from tests.model import view_of
 
 MS = timedelta(milliseconds=1)
 
@@ -51,11 +51,11 @@ def test_the_job_comes_out_as_it_went_in(engine):
 def test_duplicate_id(engine):
     job = Job("a", b"first")
     engine.add(job)
-    before = observe(engine)
+    before = view_of(engine)
     for other in (job, job.replace(name="b"), Job("c", id=job.id, priority=9)):
         with pytest.raises(DuplicateJobError):
             engine.add(other)
-    assert observe(engine) == before
+    assert view_of(engine) == before
     assert engine.peek("a").payload == b"first"
 
 
@@ -149,10 +149,10 @@ def test_created_in_the_future_lengthens_the_ttl(engine, clock):
 
 
 def test_expired_before_it_begins(engine, clock):
-    before = observe(engine)
+    before = view_of(engine)
     with pytest.raises(InvalidTimeError):
         engine.add(Job("a", ttl=1000, created=clock.now - 1001 * MS))
-    assert observe(engine) == before
+    assert view_of(engine) == before
     engine.add(Job("a", ttl=1000, created=clock.now - 999 * MS))
 
 
@@ -164,13 +164,13 @@ def test_the_time_of_a_job_does_not_delay_it(engine, clock):
 
 @pytest.mark.parametrize("thing", [None, "a", b"a", 5, object(), {"name": "a"}])
 def test_anything_but_a_job(engine, thing):
-    before = observe(engine)
+    before = view_of(engine)
     for verb in (engine.add, engine.schedule):
         with pytest.raises(TypeError):
             verb(thing)
     with pytest.raises(TypeError):
         engine.run(thing, 0)
-    assert observe(engine) == before
+    assert view_of(engine) == before
 
 
 def test_hands_the_job_to_the_blocked_leaser(engine, blocked):
@@ -185,10 +185,10 @@ def test_hands_the_job_to_the_blocked_leaser(engine, blocked):
 def test_queue_out_of_sync(engine):
     job = Job("a")
     assert engine.queues.add(job)
-    before = observe(engine)
+    before = view_of(engine)
     with pytest.raises(QueueOutOfSyncError):
         engine.add(job)
-    assert observe(engine) == before
+    assert view_of(engine) == before
     assert job.id not in engine.registry
     engine.queues.delete(job)
     engine.add(job)

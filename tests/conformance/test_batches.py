@@ -19,7 +19,7 @@ from jobqueue import (
     State,
     WaitTimeoutError,
 )
-from tests.model import observe
+from tests.model import view_of
 
 # ---------------------------------------------------------------- add_many
 
@@ -42,11 +42,11 @@ def test_add_many_takes_any_iterable(engine, kind):
 
 
 def test_nothing_at_all(engine):
-    before = observe(engine)
+    before = view_of(engine)
     assert engine.add_many([]) is None
     assert engine.complete_many([]) is None
     assert engine.delete_many([]) == 0
-    assert observe(engine) == before
+    assert view_of(engine) == before
 
 
 def test_add_many_is_as_add(engine, clock):
@@ -83,29 +83,29 @@ def test_add_many_all_or_nothing(engine, clock, index, fault):
     else:
         engine.queues.add(jobs[index])
         error = QueueOutOfSyncError
-    before = observe(engine)
+    before = view_of(engine)
     with pytest.raises(error) as caught:
         engine.add_many(jobs)
     assert caught.value.index == index
     assert str(index) in str(caught.value)
-    assert observe(engine) == before
+    assert view_of(engine) == before
 
 
 @pytest.mark.parametrize("thing", [None, "a", 5])
 def test_add_many_of_anything_but_jobs(engine, thing):
-    before = observe(engine)
+    before = view_of(engine)
     with pytest.raises(TypeError):
         engine.add_many([Job("a"), thing])
-    assert observe(engine) == before
+    assert view_of(engine) == before
 
 
 @pytest.mark.parametrize("thing", [None, 5, Job("a")])
 def test_batches_want_an_iterable(engine, thing):
-    before = observe(engine)
+    before = view_of(engine)
     for verb in (engine.add_many, engine.complete_many, engine.delete_many):
         with pytest.raises(TypeError):
             verb(thing)
-    assert observe(engine) == before
+    assert view_of(engine) == before
 
 
 def test_add_many_when_the_iterable_fails(engine):
@@ -113,10 +113,10 @@ def test_add_many_when_the_iterable_fails(engine):
         yield Job("a")
         raise RuntimeError("broken")
 
-    before = observe(engine)
+    before = view_of(engine)
     with pytest.raises(RuntimeError):
         engine.add_many(broken())
-    assert observe(engine) == before
+    assert view_of(engine) == before
 
 
 def test_a_failed_add_many_wakes_nobody(engine, blocked):
@@ -246,22 +246,22 @@ def test_complete_many_all_or_nothing(engine, index, fault):
         pairs[index], error = (jobs[index], bytes(MAX_RESULT + 1)), InvalidResultError
     else:
         pairs[index], error = (jobs[index], "text"), InvalidResultError
-    before = observe(engine)
+    before = view_of(engine)
     with pytest.raises(error) as caught:
         engine.complete_many(pairs)
     assert caught.value.index == index
     assert str(index) in str(caught.value)
-    assert observe(engine) == before
+    assert view_of(engine) == before
 
 
 @pytest.mark.parametrize("pair", [None, 5, (), (1,), (1, 2, 3)])
 def test_complete_many_wants_pairs(engine, pair):
     job = Job("a")
     engine.add(job)
-    before = observe(engine)
+    before = view_of(engine)
     with pytest.raises((TypeError, ValueError)):
         engine.complete_many([(job, b""), pair])
-    assert observe(engine) == before
+    assert view_of(engine) == before
 
 
 # ---------------------------------------------------------------- delete_many
@@ -285,15 +285,15 @@ def test_delete_many_counts_what_it_deleted(engine, clock):
 def test_delete_many_with_a_bad_id_deletes_nothing(engine):
     jobs = [Job("a") for _ in range(3)]
     engine.add_many(jobs)
-    before = observe(engine)
+    before = view_of(engine)
     with pytest.raises(InvalidIDError):
         engine.delete_many([jobs[0], "not an id", jobs[1]])
-    assert observe(engine) == before
+    assert view_of(engine) == before
 
 
 def test_lease_many_arguments(engine):
     engine.add(Job("a"))
-    before = observe(engine)
+    before = view_of(engine)
     for n in (0, -1):
         with pytest.raises(ValueError, match=str(n)):
             engine.lease_many("a", n, 0)
@@ -302,4 +302,4 @@ def test_lease_many_arguments(engine):
             engine.lease_many("a", n, 0)
     with pytest.raises(InvalidNameError):
         engine.lease_many([], 1, 0)
-    assert observe(engine) == before
+    assert view_of(engine) == before

@@ -14,8 +14,8 @@ from jobqueue import (
     QueueStats,
 )
 from jobqueue.cmdlog import DurableController
-from tests.bounds import JOB_COST
-from tests.model import observe
+from tests.model import view_of
+from tests.model.bounds import JOB_COST
 from tests.waiting import Call, wait_until
 
 
@@ -44,10 +44,10 @@ def adding():
 
 def full(engine, job: Job, verb: str = "add", *args) -> None:
     """Adding is refused, and nothing changes."""
-    before = observe(engine)
+    before = view_of(engine)
     with pytest.raises(QueueFullError):
         getattr(engine, verb)(job, *args)
-    assert observe(engine) == before
+    assert view_of(engine) == before
 
 
 def test_bytes_are_payloads_results_and_a_fixed_cost(engine, clock):
@@ -65,8 +65,6 @@ def test_bytes_are_payloads_results_and_a_fixed_cost(engine, clock):
 
 
 def test_a_record_made_by_hand_counts(make_engine):
-    if make_engine.kind == "model":
-        pytest.skip("the model's registry is a plain dict")
     engine = make_engine(max_jobs=1)
     record = make_engine.record(done := Job("a", bytes(10)))
     assert record.write_result(bytes(5), True)
@@ -76,6 +74,18 @@ def test_a_record_made_by_hand_counts(make_engine):
     full(engine, Job("a"))
     assert engine.registry.delete(done)
     assert engine.stats().bytes == JOB_COST
+
+
+def test_a_record_made_by_hand_counts_to_its_queue(make_engine, native):
+    native.limit("a", max_jobs=1)
+    job = Job("a", bytes(10))
+    assert native.registry.add(make_engine.record(job))
+    assert native.queue_stats("a").jobs == 1
+    assert native.queue_stats("a").bytes == JOB_COST + 10
+    full(native, Job("a"))
+    native.delete(job)
+    assert native.queue_stats("a").jobs == native.queue_stats("a").bytes == 0
+    native.add(Job("a"))
 
 
 def test_max_jobs_counts_what_is_not_processed(make_engine):
@@ -122,22 +132,22 @@ def test_every_way_in_obeys(make_engine, clock):
     full(engine, Job("b", time=clock.now + timedelta(seconds=1)), "schedule")
     full(engine, Job("b"), "run", 0)
     full(engine, dead, "kick")
-    before = observe(engine)
+    before = view_of(engine)
     with pytest.raises(QueueFullError) as caught:
         engine.add_many([Job("a")])
     assert caught.value.index == 0
-    assert observe(engine) == before
+    assert view_of(engine) == before
 
 
 def test_a_batch_is_all_or_none(make_engine):
     engine = make_engine(max_jobs=3, max_bytes=3 * JOB_COST)
     engine.add(Job("a"))
-    before = observe(engine)
+    before = view_of(engine)
     for batch in ([Job("a"), Job("new"), Job("a")], [Job("a"), Job("a", b"x")]):
         with pytest.raises(QueueFullError) as caught:
             engine.add_many(batch)
         assert caught.value.index == len(batch) - 1
-        assert observe(engine) == before
+        assert view_of(engine) == before
     engine.add_many([Job("a"), Job("a")])
 
 
@@ -190,6 +200,24 @@ def test_what_never_fits_does_not_wait(make_engine):
     engine = make_engine(max_bytes=JOB_COST)
     full(engine, Job("a", b"x"), "add", 60_000)
     full(engine, Job("new", b"x"), "add", 60_000)
+
+
+def test_what_never_fits_does_not_wait_for_a_full_queue_either(make_engine):
+    if make_engine.kind in ("custom", "durable"):
+        pytest.skip("it has no bounds of the two kinds at once")
+    engine = make_engine(max_bytes=2 * JOB_COST)
+    engine.limit("a", max_jobs=1)
+    engine.add(Job("a"))
+    full(engine, Job("a", bytes(JOB_COST + 1)), "add", 60_000)
+
+
+def test_a_duplicate_of_a_batch_is_told_before_the_room_it_would_need(make_engine):
+    engine = make_engine(max_jobs=1)
+    job, keyed = Job("new"), Job("new", unique=b"k")
+    for batch in ([job, job], [keyed, Job("new", unique=b"k")]):
+        with pytest.raises(DuplicateJobError) as caught:
+            engine.add_many(batch)
+        assert (caught.value.index, caught.value.first) == (1, batch[0].id)
 
 
 def test_messages_name_value_and_limit(make_engine):
@@ -280,6 +308,15 @@ def test_a_full_queue_holds_up_no_other(native, adding):
     assert held.outcome() is None
 
 
+def test_nor_does_it_hold_up_who_stands_behind_others_of_that_queue(native, adding):
+    native.limit("a", max_bytes=2 * JOB_COST)
+    native.add(Job("a"))
+    adding(native, Job("a", b"too big beside the other"))
+    adding(native, Job("a"))  # there is room for it, but not before the one before it
+    native.add(Job("b"))
+    native.close()
+
+
 def test_who_leaves_the_line_makes_way(make_engine, adding, clock):
     engine = make_engine(max_bytes=3 * JOB_COST)
     engine.add_many([Job("a"), Job("a")])
@@ -295,14 +332,14 @@ def test_who_leaves_the_line_makes_way(make_engine, adding, clock):
 def test_time_is_over(make_engine, adding, clock, verb):
     engine = make_engine(max_jobs=1)
     engine.add(Job("a"))
-    before = observe(engine)
+    before = view_of(engine)
     call = adding(engine, Job("a", time=clock.now + timedelta(days=1)), 100, verb)
     clock.advance(99)
     assert not call.done
     clock.advance(1)
     with pytest.raises(QueueFullError):
         call.outcome()
-    assert observe(engine) == before
+    assert view_of(engine) == before
 
 
 def test_scheduling_waits_too(make_engine, adding, clock):

@@ -13,7 +13,7 @@ from jobqueue import (
     State,
     WaitTimeoutError,
 )
-from tests.model import observe
+from tests.model import view_of
 
 
 @pytest.fixture
@@ -88,10 +88,10 @@ def test_the_result_is_kept_until_the_ttl(engine, clock):
 @pytest.mark.parametrize("first", ["complete", "fail"])
 def test_one_result_only(engine, leased, first, again):
     getattr(engine, first)(leased, b"first")
-    before = observe(engine)
+    before = view_of(engine)
     with pytest.raises(DuplicateResultError):
         getattr(engine, again)(leased, b"again")
-    assert observe(engine) == before
+    assert view_of(engine) == before
     assert engine.result(leased, 0) == RunResult(first == "complete", b"first")
 
 

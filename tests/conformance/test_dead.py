@@ -11,7 +11,7 @@ from jobqueue import (
     RunResult,
     State,
 )
-from tests.model import observe
+from tests.model import view_of
 
 
 def fail(engine, job: Job, reason: bytes = b"why") -> Job:
@@ -123,23 +123,23 @@ def test_what_cannot_be_kicked(engine, clock) -> None:
     engine.add_many([new, leased, done])
     engine.lease("b", 0)
     engine.complete(done)
-    before = observe(engine)
+    before = view_of(engine)
     for job in (new, leased, done):
         with pytest.raises(NotDeadError):
             engine.kick(job)
     with pytest.raises(NotFoundError):
         engine.kick(Job("a"))
-    assert observe(engine) == before
+    assert view_of(engine) == before
 
 
 def test_a_key_that_was_taken_meanwhile(engine) -> None:
     job = fail(engine, Job("a", unique=b"k"))
     engine.add(second := Job("a", unique=b"k"))
-    before = observe(engine)
+    before = view_of(engine)
     with pytest.raises(DuplicateJobError) as caught:
         engine.kick(job)
     assert caught.value.first == second.id
-    assert observe(engine) == before
+    assert view_of(engine) == before
     engine.delete(second)
     engine.kick(job)
     with pytest.raises(DuplicateJobError):

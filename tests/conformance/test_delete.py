@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from jobqueue import Job, NotFoundError, WaitTimeoutError
-from tests.model import observe
+from tests.model import view_of
 
 STATES = ["new", "scheduled", "leased", "pending", "completed", "failed"]
 
@@ -52,10 +52,10 @@ def test_no_timer_is_left(engine, clock, state):
 
 
 def test_unknown_id(engine):
-    before = observe(engine)
+    before = view_of(engine)
     with pytest.raises(NotFoundError):
         engine.delete(Job("a").id)
-    assert observe(engine) == before
+    assert view_of(engine) == before
 
 
 def test_others_stay(engine):

@@ -35,7 +35,7 @@ from jobqueue import (
     ValidationError,
     WaitTimeoutError,
 )
-from tests.model import observe
+from tests.model import view_of
 
 MS = timedelta(milliseconds=1)
 
@@ -493,7 +493,7 @@ def test_the_table_is_whole() -> None:
 
 def test_every_bad_call(engine: Any, scene: Scene) -> None:
     """The whole table against one engine: each call fails as it should, and leaves no trace."""
-    before = observe(engine)
+    before = view_of(engine)
     wrong = []
     for case in CASES:
         try:
@@ -509,7 +509,7 @@ def test_every_bad_call(engine: Any, scene: Scene) -> None:
             wrong.append(f"{case.name}: {type(error).__name__}, not {case.error}")
         else:
             wrong.append(f"{case.name}: no error, not {case.error}")
-        after = observe(engine)
+        after = view_of(engine)
         if after != before:
             changed = [key for key in after if after[key] != before[key]]
             wrong.append(f"{case.name}: changed {changed}: {[after[key] for key in changed]}")

@@ -13,7 +13,7 @@ from jobqueue import (
     State,
     WaitTimeoutError,
 )
-from tests.model import observe
+from tests.model import view_of
 
 
 def fail_leased(engine, result: bytes = b"") -> Job:
@@ -247,10 +247,10 @@ def test_a_refused_failure_with_a_delay_changes_nothing(engine, clock):
     engine.add(job)
     engine.lease("a", 0)
     clock.advance(100)
-    before = observe(engine)
+    before = view_of(engine)
     with pytest.raises(LeaseExpiredError):
         engine.fail(job, delay=1000, attempt=1)
     for delay in (-1, 86_400_001, 1.0, True, "1", None, timedelta(seconds=-1)):
         with pytest.raises(InvalidTimeoutError):
             engine.fail(job, delay=delay)
-    assert observe(engine) == before
+    assert view_of(engine) == before

@@ -3,7 +3,7 @@
 import pytest
 
 from jobqueue import DuplicateResultError, Job, LeaseExpiredError, NotFoundError, RunResult, State
-from tests.model import observe
+from tests.model import view_of
 
 VERBS = ["complete", "fail", "touch", "release"]
 
@@ -36,10 +36,10 @@ def test_any_other_number_is_refused(engine, clock, job, verb, attempt):
     engine.lease("a", 0)
     clock.advance(100)
     engine.lease("a", 0)
-    before = observe(engine)
+    before = view_of(engine)
     with pytest.raises(LeaseExpiredError):
         getattr(engine, verb)(job, attempt=attempt)
-    assert observe(engine) == before
+    assert view_of(engine) == before
 
 
 @pytest.mark.parametrize("attempt", [0, 1])
@@ -48,20 +48,20 @@ def test_a_job_that_is_not_leased(engine, clock, job, verb, attempt):
     if attempt:
         engine.lease("a", 0)
         clock.advance(100)
-    before = observe(engine)
+    before = view_of(engine)
     with pytest.raises(LeaseExpiredError):
         getattr(engine, verb)(job, attempt=attempt)
-    assert observe(engine) == before
+    assert view_of(engine) == before
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_processed_job(engine, job, verb):
     engine.lease("a", 0)
     engine.complete(job, b"done")
-    before = observe(engine)
+    before = view_of(engine)
     with pytest.raises(LeaseExpiredError):  # before DuplicateResult: the caller holds no lease
         getattr(engine, verb)(job, attempt=1)
-    assert observe(engine) == before
+    assert view_of(engine) == before
 
 
 @pytest.mark.parametrize("verb", ["touch", "release"])
@@ -73,10 +73,10 @@ def test_touch_and_release_want_a_lease_even_without_a_number(engine, clock, job
         clock.advance(100)
     if state == "completed":
         engine.complete(job)
-    before = observe(engine)
+    before = view_of(engine)
     with pytest.raises(LeaseExpiredError):
         getattr(engine, verb)(job)
-    assert observe(engine) == before
+    assert view_of(engine) == before
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -89,10 +89,10 @@ def test_an_unknown_id_is_not_found_first(engine, verb):
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_number_of_the_wrong_type(engine, job, verb, attempt):
     engine.lease("a", 0)
-    before = observe(engine)
+    before = view_of(engine)
     with pytest.raises(TypeError):
         getattr(engine, verb)(job, attempt=attempt)
-    assert observe(engine) == before
+    assert view_of(engine) == before
 
 
 def test_without_a_number_everyone_may_answer(engine, job):

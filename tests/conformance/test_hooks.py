@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from jobqueue import ID, Job, State
-from tests.model import observe
+from tests.model import view_of
 
 
 def test_by_default_the_engine_s_own(engine):
@@ -138,10 +138,10 @@ def test_a_hook_may_call_back(engine, clock):
 
 @pytest.mark.parametrize("thing", [5, "f", object()])
 def test_what_cannot_be_called(engine, thing):
-    before = observe(engine)
+    before = view_of(engine)
     with pytest.raises(TypeError):
         engine.handle_expire(thing)
     with pytest.raises(TypeError):
         engine.handle_timeout_attempt(thing)
-    assert observe(engine) == before
+    assert view_of(engine) == before
     assert engine.expire_func() == engine.expire

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from jobqueue import Job, LeaseExpiredError, NotFoundError, RunResult, State, WaitTimeoutError
-from tests.model import observe
+from tests.model import view_of
 
 
 def test_takes_the_job(engine):
@@ -47,10 +47,10 @@ def test_the_error_is_the_built_in_one_too(engine):
 
 def test_poll_in_vain_changes_nothing(engine):
     engine.add(Job("a"))
-    before = observe(engine)
+    before = view_of(engine)
     with pytest.raises(WaitTimeoutError):
         engine.lease(["b", "c"], 0)
-    assert observe(engine) == before
+    assert view_of(engine) == before
 
 
 @pytest.mark.parametrize("names", ["a", ["a"], ("a",), ["b", "a"], ("b", "a", "c"), ["a", "a"]])

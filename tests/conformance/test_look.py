@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from jobqueue import InvalidNameError, Job
-from tests.model import observe
+from tests.model import view_of
 
 
 def test_peek_is_the_head(engine):
@@ -22,7 +22,7 @@ def test_peek_is_the_head(engine):
 def test_looking_changes_nothing(engine, clock):
     engine.add_many([Job("a"), Job("b")])
     engine.schedule(Job("a", time=clock.now + timedelta(seconds=1)))
-    before = observe(engine)
+    before = view_of(engine)
     for _ in range(3):
         engine.peek("a")
         engine.jobs("a")
@@ -32,7 +32,7 @@ def test_looking_changes_nothing(engine, clock):
         engine.peek("unknown")
         engine.jobs("unknown")
         engine.scheduled_jobs("unknown")
-    assert observe(engine) == before
+    assert view_of(engine) == before
 
 
 def test_peek_does_not_see_scheduled_jobs(engine, clock):
@@ -61,7 +61,7 @@ def test_offset_and_limit(engine, clock, verb):
 def test_bad_offset_and_limit(engine, verb):
     engine.add(Job("a"))
     look = getattr(engine, verb)
-    before = observe(engine)
+    before = view_of(engine)
     for bad in (-1, -(10**20)):
         with pytest.raises(ValueError, match=str(bad)):
             look("a", bad)
@@ -74,7 +74,7 @@ def test_bad_offset_and_limit(engine, verb):
             look("a", 0, bad)
     with pytest.raises(TypeError):
         look("a", None)
-    assert observe(engine) == before
+    assert view_of(engine) == before
 
 
 @pytest.mark.parametrize("verb", ["peek", "jobs", "scheduled_jobs"])

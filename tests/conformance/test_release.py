@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from jobqueue import InvalidTimeoutError, Job, LeaseExpiredError, NotFoundError, RunResult, State
-from tests.model import observe
+from tests.model import view_of
 
 
 @pytest.fixture
@@ -174,10 +174,10 @@ def test_attempts_stay_counted(engine, clock):
 
 @pytest.mark.parametrize("delay", [-1, 86_400_001, 1.0, True, "1", None, timedelta(seconds=-1)])
 def test_bad_delay(engine, leased, delay):
-    before = observe(engine)
+    before = view_of(engine)
     with pytest.raises(InvalidTimeoutError):
         engine.release(leased, delay)
-    assert observe(engine) == before
+    assert view_of(engine) == before
 
 
 def test_unknown_id(engine):

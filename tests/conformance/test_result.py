@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from jobqueue import Job, NotFoundError, RunResult, WaitTimeoutError
-from tests.model import observe
+from tests.model import view_of
 from tests.waiting import Call
 
 
@@ -30,10 +30,10 @@ def test_may_be_read_many_times(engine, job):
 
 
 def test_poll(engine, job):
-    before = observe(engine)
+    before = view_of(engine)
     with pytest.raises(WaitTimeoutError):
         engine.result(job, 0)
-    assert observe(engine) == before
+    assert view_of(engine) == before
 
 
 def test_unknown_id(engine):

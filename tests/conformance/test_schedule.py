@@ -14,7 +14,7 @@ from jobqueue import (
     State,
     WaitTimeoutError,
 )
-from tests.model import observe
+from tests.model import view_of
 
 MS = timedelta(milliseconds=1)
 
@@ -103,18 +103,18 @@ def test_ttl_of_a_past_time_runs_from_that_time(engine, clock):
 
 
 def test_expired_before_it_begins(engine, clock):
-    before = observe(engine)
+    before = view_of(engine)
     with pytest.raises(InvalidTimeError):
         engine.schedule(in_ms(clock, -1001, ttl=1000))
-    assert observe(engine) == before
+    assert view_of(engine) == before
     engine.schedule(in_ms(clock, -999, ttl=1000))
 
 
 def test_no_time(engine):
-    before = observe(engine)
+    before = view_of(engine)
     with pytest.raises(InvalidTimeError):
         engine.schedule(Job("a"))
-    assert observe(engine) == before
+    assert view_of(engine) == before
 
 
 def test_no_time_is_said_before_the_duplicate(engine):
@@ -128,13 +128,13 @@ def test_no_time_is_said_before_the_duplicate(engine):
 def test_duplicates(engine, clock):
     job = in_ms(clock, 1000)
     engine.schedule(job)
-    before = observe(engine)
+    before = view_of(engine)
     for verb in (engine.schedule, engine.add):
         with pytest.raises(DuplicateJobError):
             verb(job)
     with pytest.raises(DuplicateJobError):
         engine.run(job, 0)
-    assert observe(engine) == before
+    assert view_of(engine) == before
 
 
 def test_due_together_they_are_ready_by_priority(engine, clock):

@@ -12,7 +12,7 @@ from jobqueue import (
     State,
     WaitTimeoutError,
 )
-from tests.model import observe
+from tests.model import view_of
 
 
 def test_leases_by_id(engine):
@@ -52,10 +52,10 @@ def test_already_leased(engine):
     job = Job("a")
     engine.add(job)
     engine.start_attempt(job)
-    before = observe(engine)
+    before = view_of(engine)
     with pytest.raises(AlreadyLeasedError):
         engine.start_attempt(job)
-    assert observe(engine) == before
+    assert view_of(engine) == before
 
 
 @pytest.mark.parametrize("verb", ["complete", "fail"])
@@ -64,17 +64,17 @@ def test_already_processed(engine, verb):
     engine.add(job)
     engine.start_attempt(job)
     getattr(engine, verb)(job)
-    before = observe(engine)
+    before = view_of(engine)
     with pytest.raises(AlreadyProcessedError):
         engine.start_attempt(job)
-    assert observe(engine) == before
+    assert view_of(engine) == before
 
 
 def test_unknown_id(engine):
-    before = observe(engine)
+    before = view_of(engine)
     with pytest.raises(NotFoundError):
         engine.start_attempt(Job("a").id)
-    assert observe(engine) == before
+    assert view_of(engine) == before
 
 
 def test_max_attempts_reached(engine, blocked_result):

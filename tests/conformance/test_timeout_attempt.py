@@ -3,7 +3,7 @@
 import pytest
 
 from jobqueue import Job, NotFoundError, RunResult, State
-from tests.model import observe
+from tests.model import view_of
 
 from .test_delete import STATES, bring_to
 
@@ -36,15 +36,15 @@ def test_by_hand_the_timer_stops(engine, clock):
 @pytest.mark.parametrize("state", [state for state in STATES if state != "leased"])
 def test_no_op_unless_leased(engine, clock, state):
     job = bring_to(engine, clock, state)
-    before = observe(engine)
+    before = view_of(engine)
     engine.timeout_attempt(job.id)
-    assert observe(engine) == before
+    assert view_of(engine) == before
 
 
 def test_no_op_on_an_unknown_id(engine):
-    before = observe(engine)
+    before = view_of(engine)
     engine.timeout_attempt(Job("a").id)
-    assert observe(engine) == before
+    assert view_of(engine) == before
 
 
 @pytest.mark.parametrize("max_attempts", [1, 2, 3, 255])

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from jobqueue import InvalidTTRError, Job, NotFoundError, State
-from tests.model import observe
+from tests.model import view_of
 
 
 @pytest.fixture
@@ -68,10 +68,10 @@ def test_does_not_touch_the_ttl(engine, clock):
 
 @pytest.mark.parametrize("ttr", [0, -1, 86_400_001, 1.0, True, "1", timedelta(0)])
 def test_bad_ttr(engine, leased, ttr):
-    before = observe(engine)
+    before = view_of(engine)
     with pytest.raises(InvalidTTRError):
         engine.touch(leased, ttr)
-    assert observe(engine) == before
+    assert view_of(engine) == before
 
 
 def test_unknown_id(engine):

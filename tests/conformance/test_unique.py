@@ -5,17 +5,17 @@ import random
 import pytest
 
 from jobqueue import DuplicateJobError, InvalidUniqueError, Job, QueueOutOfSyncError, State
-from tests.model import observe
+from tests.model import view_of
 
 
 def test_a_second_job_with_the_key_is_refused(engine) -> None:
     first, second = Job("a", unique=b"k"), Job("a", unique=b"k")
     engine.add(first)
-    before = observe(engine)
+    before = view_of(engine)
     with pytest.raises(DuplicateJobError) as caught:
         engine.add(second)
     assert caught.value.first == first.id
-    assert observe(engine) == before
+    assert view_of(engine) == before
     engine.add(Job("a", unique=b"other"))
     engine.add(Job("a"))
     engine.add(Job("b", unique=b"k"))
@@ -77,17 +77,17 @@ def test_scheduled_and_run_jobs_hold_keys_too(engine, clock) -> None:
 
 def test_batches_are_all_or_none(engine) -> None:
     first = Job("a", unique=b"k")
-    before = observe(engine)
+    before = view_of(engine)
     with pytest.raises(DuplicateJobError) as caught:
         engine.add_many([Job("a"), first, Job("b", unique=b"k"), Job("a", unique=b"k")])
     assert (caught.value.index, caught.value.first) == (3, first.id)
-    assert observe(engine) == before
+    assert view_of(engine) == before
     engine.add(first)
-    before = observe(engine)
+    before = view_of(engine)
     with pytest.raises(DuplicateJobError) as caught:
         engine.add_many([Job("a", unique=b"new"), Job("a", unique=b"k")])
     assert (caught.value.index, caught.value.first) == (1, first.id)
-    assert observe(engine) == before
+    assert view_of(engine) == before
     engine.add_many([Job("a", unique=b"new")])
 
 

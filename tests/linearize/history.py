@@ -17,7 +17,7 @@ from typing import Any
 
 from jobqueue import Controller
 from jobqueue.testing import ManualClock
-from tests.model import ModelController, observe
+from tests.model import ModelController, view_of
 from tests.plain import Queues
 from tests.sim.sides import EngineSide, ModelSide, New, Old, Side
 from tests.sim.world import Step
@@ -150,7 +150,7 @@ def happen(
         thread.start()
     for thread in threads:
         thread.join()
-    history.end = observe(made)
+    history.end = view_of(made)
     made._check()
     made.close()
 
@@ -183,7 +183,7 @@ def explain(history: History) -> list[Call] | None:
             if (done := sum(call in order for call in line)) < len(line)
         ]
         if not heads:
-            return order if observe(replayed(history, order).engine) == history.end else None
+            return order if view_of(replayed(history, order).engine) == history.end else None
         first_end = min(call.ended for call in heads)
         for call in heads:
             if call.began < first_end or call.ended == first_end:

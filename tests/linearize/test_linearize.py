@@ -16,7 +16,7 @@ from tests.linearize.history import (
     hasty_switches,
     replayed,
 )
-from tests.model import observe
+from tests.model import view_of
 from tests.sim.sides import New, Old
 from tests.sim.world import Step
 
@@ -37,7 +37,7 @@ def test_histories_are_linearizable(rng: Random) -> None:
 def history(*calls: tuple[int, Step, int, int, Any], order: tuple[int, ...]) -> History:
     """One whose end is that of its calls in this order."""
     made = History([], [Call(*call) for call in calls], jobs=[New(1)])
-    made.end = observe(replayed(made, [made.calls[index] for index in order]).engine)
+    made.end = view_of(replayed(made, [made.calls[index] for index in order]).engine)
     return made
 
 
@@ -59,7 +59,7 @@ def test_nobody_explains_two_leases_of_a_job() -> None:
 
 def test_the_end_must_be_explained_too() -> None:
     lost = history((0, ADD, 1, 2, None), order=(0,))
-    lost.end = observe(replayed(lost, []).engine)
+    lost.end = view_of(replayed(lost, []).engine)
     assert explain(lost) is None
 
 

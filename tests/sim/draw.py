@@ -67,10 +67,16 @@ class Draw:
     def result(self) -> Any:
         if self.chance(BAD):
             return self.pick(BAD_RESULTS)
-        return self.pick((b"", b"done", bytearray(b"array")))
+        return self.pick((b"", b"done", bytearray(b"array"), bytes(500)))
 
     def count(self) -> Any:
         return self.pick(BAD_COUNTS) if self.chance(BAD) else self.rng.randrange(5)
+
+    def bound(self, most: int) -> Any:
+        """What a queue may hold, in jobs or bytes."""
+        if self.chance(BAD):
+            return self.pick(BAD_COUNTS)
+        return None if self.chance(0.5) else self.rng.randrange(1, most)
 
     def limit(self) -> Any:
         return None if self.chance(0.5) else self.count()
@@ -97,6 +103,8 @@ class Draw:
             options["created"] = now_ms + self.pick((-50, -5, -5, 0, 0, 5))
         if self.chance(0.3):
             options["unique"] = self.pick((b"k", b"l"))
+        if self.chance(0.3):
+            options["size"] = self.pick((1, 100, 700))
         return New(self.number(), self.pick(self.world.setting.names), tuple(options.items()))
 
     def job(self) -> Any:
@@ -135,6 +143,11 @@ class Draw:
             record = self.world.model.engine.registry.record(self.world.model.make(id))
         number = 1 if record is None else record.attempts
         return number if self.chance(0.8) else number + self.pick((-1, 1, 2**64, -(2**70)))
+
+    def observation(self) -> int:
+        """One of those who observe."""
+        observations = list(self.world.model.observations)
+        return self.pick(observations) if observations else 0
 
     def wait(self) -> int:
         """One of those who wait."""

@@ -15,8 +15,9 @@ from typing import Any
 
 from jobqueue import ID, Job, RunRecord, RunResult, WaitTimeoutError, _records, validate_timeout
 from jobqueue._general import GeneralController
+from jobqueue.observing import Event, Explanation
 from jobqueue.testing import ManualClock
-from tests.model import Waiter
+from tests.model import Adder, Waiter
 from tests.plain import Record
 
 START = ManualClock().now
@@ -49,7 +50,7 @@ class Old:
 
 @dataclass(frozen=True)
 class New:
-    """A new job. Its times are in ms since the start."""
+    """A new job. Its times are in ms since the start, its size is of its payload."""
 
     number: int
     name: str = "a"
@@ -59,8 +60,10 @@ class New:
         options = {
             key: START + value * MS if key in ("time", "created") else value
             for key, value in self.options
+            if key != "size"
         }
-        return Job(self.name, id=id_of(self.number), **options)
+        payload = bytes(dict(self.options).get("size", 0))
+        return Job(self.name, payload, id=id_of(self.number), **options)
 
     def __repr__(self) -> str:
         options = "".join(f", {key}={value!r}" for key, value in self.options)
@@ -95,7 +98,8 @@ class Side:
         self.engine = engine
         self.clock = clock
         self.waits: dict[int, Wait] = {}
-        self.log: list[Any] = []  # what its hooks saw, and the errors that nobody caught
+        self.log: list[Any] = []  # what hooks and observers saw, and the errors that nobody caught
+        self.observations: dict[int, Any] = {}
         self.lost = 0  # jobs that were unprocessed when they were deleted, or their run ended
         self.by_hand = 0  # unprocessed records that were registered by hand
         self._jobs: dict[int, Job] = {}
@@ -132,13 +136,13 @@ class Side:
     def plain(self, value: Any) -> Any:
         """What a call came to, in terms of both sides."""
         match value:
-            case Job():
-                return Old(self.numbers[value.id])
-            case ID():
-                return Old(self.numbers[value])
+            case Job() | ID():
+                return Old(self.numbers[getattr(value, "id", value)])
             case RunResult():
                 return [value.success, value.result]
-            case list() | tuple() if type(value) in (list, tuple):
+            case Explanation():
+                return [str(value), *map(self.plain, value)]
+            case list() | tuple() if type(value) in (list, tuple, Event):
                 return [self.plain(item) for item in value]
         return value
 
@@ -201,6 +205,9 @@ class Side:
                 if not timeout:
                     raise
                 return self.begin_lease(what, timeout, alarm)
+        if kind in ("add", "schedule"):
+            begun = self.begin_add(what, timeout, alarm, scheduled=kind == "schedule")
+            return "added" if begun is None else begun
         if kind == "result":
             # Without patience it is a plain look.
             if not timeout:
@@ -249,6 +256,9 @@ class Side:
     def has_ended(self, wait: Wait) -> bool:
         raise NotImplementedError
 
+    def begin_add(self, job: Any, wait: Any, alarm: Alarm, *, scheduled: bool) -> Any:
+        raise NotImplementedError
+
     def begin_lease(self, names: Any, timeout: Any, alarm: Alarm) -> Any:
         raise NotImplementedError
 
@@ -275,6 +285,9 @@ class EngineSide(Side):
 
     def has_ended(self, wait: Wait) -> bool:
         return not wait.waiter.pending
+
+    def begin_add(self, job: Any, wait: Any, alarm: Alarm, *, scheduled: bool) -> Any:
+        return self.engine._add_begin(job, wait, alarm, scheduled)
 
     def begin_lease(self, names: Any, timeout: Any, alarm: Alarm) -> Any:
         return self.engine._lease_begin(names, in_ms(timeout), alarm)
@@ -315,10 +328,13 @@ class ModelSide(Side):
     record = Record
 
     def is_waiter(self, begun: Any) -> bool:
-        return isinstance(begun, Waiter)
+        return isinstance(begun, Waiter | Adder)
 
     def has_ended(self, wait: Wait) -> bool:
         return bool(self.engine._has_ended(wait.waiter))
+
+    def begin_add(self, job: Any, wait: Any, alarm: Alarm, *, scheduled: bool) -> Any:
+        return self.engine._add_begin(job, wait, scheduled=scheduled)
 
     def begin_lease(self, names: Any, timeout: Any, alarm: Alarm) -> Any:
         return self.engine._lease_begin(names, timeout)

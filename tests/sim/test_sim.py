@@ -156,7 +156,63 @@ class HalfUndone(ModelController):
             record.attempts = attempt
 
 
+class NoReason(ModelController):
+    """Observers are not told why a job has failed."""
+
+    def _note(self, record: Any, kind: Any, *args: Any, reason: Any = None, **options: Any) -> None:
+        super()._note(record, kind, *args, **options)
+
+
+class LateNews(ModelController):
+    """The hand-off of a job is told before its coming."""
+
+    def _hand_off(self, name: str) -> None:
+        before, self._notes = self._notes, []
+        super()._hand_off(name)
+        self._notes += before
+
+
+class OldBudget(ModelController):
+    """What is left of the budget of a kicked job is counted with its former life."""
+
+    def explain(self, id: Any) -> Any:
+        found = super().explain(id)
+        left = (found.job.max_attempts or 255) - found.attempt
+        return found._replace(attempts_left=max(left, 0))
+
+
+class FirstTransitions(ModelController):
+    """A history keeps the first transitions, not the last."""
+
+    def _note(self, record: Any, *args: Any, **options: Any) -> None:
+        before = list(record.history)
+        super()._note(record, *args, **options)
+        if len(before) == self._history_size:
+            record.history = before
+
+
+class Overtaking(ModelController):
+    """An add that does not wait takes the room that others wait for."""
+
+    def _check_room(self, *args: Any, **options: Any) -> None:
+        waiting, self._adders = self._adders, []
+        try:
+            super()._check_room(*args, **options)
+        finally:
+            self._adders = waiting
+
+
 # ---------------------------------------------------------------- planted in the engine
+
+
+class OldLimit(Controller):
+    """A limit that is set anew leaves the one of before."""
+
+    def limit(self, name: str, **bounds: Any) -> None:
+        before = self.queue_stats(name)
+        if before.max_jobs is not None and None not in bounds.values():
+            bounds["max_jobs"] = before.max_jobs
+        super().limit(name, **bounds)
 
 
 class NoFence(Controller):
@@ -190,7 +246,8 @@ class HalfABatch(Controller):
 PLANTED: list[Callable[..., Any]] = [
     *(LostRequeue, LastInFirstOut, OldTimer, UncountedEviction, OutOfTurn, OldTTL, TakenKey),
     *(OneFailMore, WakefulPause, DeafWallClock, HalfUndone),
-    *(NoFence, TouchTooLong, DeleteOfNothing, HalfABatch),
+    *(NoReason, LateNews, OldBudget, FirstTransitions, Overtaking),
+    *(OldLimit, NoFence, TouchTooLong, DeleteOfNothing, HalfABatch),
 ]
 
 

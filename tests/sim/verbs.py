@@ -20,12 +20,8 @@ NOT_SIMULATED = {
     "by_hand": "a constant of the clock",
     "clock": "a constant",
     "closed": "close is a step, and what it says is compared",
-    "explain": "a view of what is compared",
     "fire_due": "the clock calls it",
-    "limit": "bounds have tests of their own",
     "next_deadline_ns": "compared after each step",
-    "observe": "a view of what is compared",
-    "queue_stats": "a view of what is compared",
     "queues": "compared",
     "registry": "compared",
 }
@@ -39,6 +35,7 @@ class Verb:
     weight: float
     draw: Callable[[Draw], dict[str, Any]]
     do: Callable[..., Any] | None = None  # of the side and the arguments drawn
+    native: bool = False  # not over foreign queues
 
 
 # ---------------------------------------------------------------- arguments
@@ -90,6 +87,19 @@ def hand_made(draw: Draw) -> dict[str, Any]:
         "fails": draw.rng.randrange(3),
     }
     return {"job": New(job.number, job.name, (*options, created)), "fields": fields}
+
+
+def adding(draw: Draw) -> dict[str, Any]:
+    return {"number": draw.number(), "what": draw.job(), "timeout": patience(draw)}
+
+
+def limits(draw: Draw) -> dict[str, Any]:
+    return {"name": draw.name(), "max_jobs": draw.bound(9), "max_bytes": draw.bound(9000)}
+
+
+def observer(draw: Draw) -> dict[str, Any]:
+    kinds = QUIET if draw.world.setting.foreign else QUIET + BUSY
+    return {"number": draw.number(), "kind": draw.pick(kinds)}
 
 
 def hook(draw: Draw) -> dict[str, Any]:
@@ -200,6 +210,66 @@ def handle(side: Side, timer: str, f: Any) -> Any:
     return replace(call)
 
 
+# ---------------------------------------------------------------- observers
+
+QUIET = ("look", "look", "raise", "stop", "no function")
+BUSY = ("add", "delete", "lease", "fail", "explain", "advance")
+"""What an observer does with an event besides noting it. Over foreign queues it must not call the
+controller: it is told while the verb is still under way."""
+FEW_OBSERVERS = 3
+BUSY_NUMBERS = -1000
+OFTEN = 3
+"""The part of the events, one in so many, with which an observer does something."""
+TIRED = 60
+"""Events after which it only looks: two of them could keep each other busy for ever."""
+
+
+def observe(side: Side, number: int, kind: str) -> None:
+    """Let an observer note what it is told."""
+    if kind == "no function":
+        side.engine.observe(kind)
+    if len(side.observations) >= FEW_OBSERVERS:
+        return
+    told = 0
+
+    def tell(event: Any) -> None:
+        nonlocal told
+        told += 1
+        side.log.append((number, side.plain(event)))
+        if told % OFTEN == 0 and told <= TIRED:
+            side.log.append(side.outcome(lambda: busy(side, number, kind, event, told)))
+            if kind == "raise":
+                raise OSError(kind)
+
+    side.observations[number] = side.engine.observe(tell)
+
+
+def busy(side: Side, number: int, kind: str, event: Any, told: int) -> Any:
+    """What an observer does with an event."""
+    match kind:
+        case "stop":
+            stop(side, number)
+        case "add" if len(side.engine.registry) < FEW:
+            made = number * BUSY_NUMBERS - told
+            side.engine.add(side.make(New(made, "a", (("ttl", 50), ("ttr", 3)))))
+        case "delete":
+            return delete(side, event.id)
+        case "lease":
+            return side.engine.lease(["a", "b"], 0)
+        case "fail":
+            side.engine.fail(event.id, b"observed")
+        case "explain":
+            return side.engine.explain(event.id)
+        case "advance":
+            side.clock.advance(1)
+    return None
+
+
+def stop(side: Side, number: int) -> None:
+    if number in side.observations:
+        side.observations.pop(number).stop()
+
+
 # ---------------------------------------------------------------- the table
 
 VERBS: dict[str, Verb] = {
@@ -234,6 +304,12 @@ VERBS: dict[str, Verb] = {
         lambda d: {"number": d.number(), "what": d.job(), "timeout": patience(d)},
         lambda side, **arguments: side.begin(kind="run", **arguments),
     ),
+    "add (waiting)": Verb(
+        4, adding, lambda side, **arguments: side.begin(kind="add", **arguments), native=True
+    ),
+    "schedule (waiting)": Verb(
+        2, adding, lambda side, **arguments: side.begin(kind="schedule", **arguments), native=True
+    ),
     "(end of a wait)": Verb(10, lambda d: {"number": d.wait()}, Side.end),
     "(giving up a wait)": Verb(1.5, lambda d: {"number": d.wait()}, Side.give_up),
     # ends
@@ -260,6 +336,11 @@ VERBS: dict[str, Verb] = {
     "scheduled_jobs": Verb(1, page),
     "names": Verb(0.5, lambda d: {}),
     "stats": Verb(0.5, lambda d: {}),
+    "queue_stats": Verb(0.5, lambda d: {"name": d.name()}),
+    "explain": Verb(3, lambda d: {"id": d.id()}),
+    "observe": Verb(0.5, observer, observe),
+    "(observing ends)": Verb(0.4, lambda d: {"number": d.observation()}, stop),
+    "limit": Verb(0.7, limits, native=True),
     "pause": Verb(0.7, lambda d: {"name": d.name()}),
     "resume": Verb(1.2, lambda d: {"name": d.name()}),
     # the registry by hand

@@ -13,7 +13,7 @@ from typing import Any
 
 from jobqueue import Controller
 from jobqueue.testing import ManualClock
-from tests.model import ModelController, observe
+from tests.model import ModelController, view_of
 from tests.plain import Queues
 from tests.sim.draw import Draw
 from tests.sim.sides import EngineSide, ModelSide, Side
@@ -52,6 +52,9 @@ class Setting:
     names: Sequence[str] = ("a",)
     foreign: bool = False  # over queues written in Python
     result_ttl: int | None = None
+    max_jobs: int | None = None
+    max_bytes: int | None = None
+    history: int = 0
     seed: int = 0  # of the choice among names
     engine: Callable[..., Any] = field(default=Controller, repr=False)
     model: Callable[..., Any] = field(default=ModelController, repr=False)
@@ -62,6 +65,9 @@ class Setting:
             names="abc"[: rng.randrange(1, 4)],
             foreign=rng.random() < 0.3,
             result_ttl=rng.choice((None, None, None, 0, 1, 50, 1000)),
+            max_jobs=rng.choice((None, None, 1, 5, 20)),
+            max_bytes=rng.choice((None, None, None, 1000, 8000)),
+            history=rng.choice((0, 0, 1, 3, 16)),
             seed=rng.randrange(100),
             **kinds,
         )
@@ -92,7 +98,16 @@ class World:
 
     def _made(self, make: Callable[..., Any], clock: ManualClock, queues: Queues | None) -> Any:
         rng = FirstChoice() if self.setting.foreign else Random(self.setting.seed)
-        return make(queues=queues, clock=clock, rng=rng, result_ttl=self.setting.result_ttl)
+        setting = self.setting
+        return make(
+            queues=queues,
+            clock=clock,
+            rng=rng,
+            result_ttl=setting.result_ttl,
+            max_jobs=setting.max_jobs,
+            max_bytes=setting.max_bytes,
+            history=setting.history,
+        )
 
     def now_ms(self) -> int:
         """The wall time since the start."""
@@ -146,7 +161,7 @@ class World:
     # ------------------------------------------------------------ comparing
 
     def _same_logs(self) -> None:
-        self._same("hooks", *[side.log for side in self.sides])
+        self._same("hooks and observers", *[side.log for side in self.sides])
         for side in self.sides:
             side.log.clear()
 
@@ -192,7 +207,7 @@ class World:
 def seen(side: Side) -> dict[str, Any]:
     """All that can be seen of one side."""
     with side.listening():
-        found = observe(side.engine)
+        found = view_of(side.engine)
         names = side.engine.names()
         found["dead"] = {name: side.plain(side.engine.dead(name)) for name in names}
     return found
@@ -204,8 +219,10 @@ def seen(side: Side) -> dict[str, Any]:
 def steps_from(rng: Random, world: World) -> Iterator[Step]:
     """Random steps. Each episode prefers other verbs, so that rare ones meet (swarm testing)."""
     draw = Draw(rng, world)
-    weights = [verb.weight * rng.choice((0.1, 1, 1, 3)) for verb in VERBS.values()]
-    names = list(VERBS)
+    foreign = world.setting.foreign
+    verbs = {name: verb for name, verb in VERBS.items() if not (foreign and verb.native)}
+    weights = [verb.weight * rng.choice((0.1, 1, 1, 3)) for verb in verbs.values()]
+    names = list(verbs)
     for number in count(1):
         if number % LOOK_EVERY == 0:
             yield LOOK

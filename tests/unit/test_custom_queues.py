@@ -21,7 +21,7 @@ from jobqueue import (
     WaitTimeoutError,
 )
 from jobqueue.testing import ManualClock
-from tests.model import observe
+from tests.model import view_of
 from tests.plain import Queue, Queues
 from tests.waiting import Call, wait_until
 
@@ -165,7 +165,7 @@ def test_a_queue_that_does_not_take_a_job(clock: ManualClock, verb: str, how: st
     with Controller(queues=queues, clock=clock) as c:
         c.add(Job("a"))
         getattr(queues, how).add("add" if verb == "add_many" else verb)
-        before = observe(c)
+        before = view_of(c)
         job = Job("a", time=clock.now + 500 * MS)
         with pytest.raises(QueueOutOfSyncError if how == "refuse" else OSError):
             match verb:
@@ -175,7 +175,7 @@ def test_a_queue_that_does_not_take_a_job(clock: ManualClock, verb: str, how: st
                     c.add_many([job, Job("a")])
                 case _:
                     getattr(c, verb)(job)
-        assert observe(c) == before
+        assert view_of(c) == before
         assert job.id not in c.registry
         queues.refuse.clear()
         queues.fail.clear()
@@ -193,11 +193,11 @@ def test_a_queue_that_breaks_in_the_middle_of_a_batch(clock: ManualClock) -> Non
 
     with Controller(queues=Third(), clock=clock) as c:
         jobs = [Job("a") for _ in range(5)]
-        before = observe(c)
+        before = view_of(c)
         with pytest.raises(QueueOutOfSyncError) as caught:
             c.add_many(jobs)
         assert caught.value.index == 2
-        after = observe(c)
+        after = view_of(c)
         assert {key: after[key] for key in ("stats", "records", "next")} == {
             key: before[key] for key in ("stats", "records", "next")
         }

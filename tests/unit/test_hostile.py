@@ -11,7 +11,7 @@ import pytest
 from jobqueue import Controller, Job, State, TimerKind, WaitTimeoutError
 from jobqueue._skiplist import _fail_allocation_after
 from jobqueue.testing import ManualClock
-from tests.model import observe
+from tests.model import view_of
 from tests.waiting import Call, wait_until
 
 MS = timedelta(milliseconds=1)
@@ -38,10 +38,10 @@ class Dice(random.Random):
 def test_a_choice_that_is_none(face: Any) -> None:
     with Controller(rng=Dice(face)) as c:
         c.add_many([Job("a"), Job("b")])
-        before = observe(c)
+        before = view_of(c)
         with pytest.raises(ValueError, match=r"randrange\(2\)"):
             c.lease(["a", "b"], 0)
-        assert observe(c) == before
+        assert view_of(c) == before
 
 
 def test_the_names_that_have_work_are_what_is_chosen_from() -> None:
@@ -59,10 +59,10 @@ def test_a_batch_whose_choice_breaks_is_undone(error: type[BaseException]) -> No
         c.add(again)
         c.fail(c.lease("b", 0))
         c.add_many([fresh, Job("a"), Job("b")])
-        before = observe(c)
+        before = view_of(c)
         with pytest.raises(error):
             c.lease_many(["a", "b"], 4, 0)
-        assert observe(c) == before
+        assert view_of(c) == before
         assert c.registry.record(fresh).state is State.NEW
         assert c.registry.record(again).state is State.PENDING
         c._check()
@@ -104,12 +104,12 @@ def test_a_lease_that_nobody_will_see_is_undone(*, many: bool) -> None:
     with Interrupted() as c:
         job = Job("a", ttr=10, ttl=1_000_000)
         c.add(job)
-        before = observe(c)
+        before = view_of(c)
         c.error = KeyboardInterrupt()
         with pytest.raises(KeyboardInterrupt):
             c.lease_many("a", 2, 0) if many else c.lease("a", 0)
         c.error = None
-        assert observe(c) == before
+        assert view_of(c) == before
         assert c.registry.record(job).timers[TimerKind.TTR].cancelled
         c._check()
 
@@ -201,12 +201,12 @@ def test_release_and_fail_without_memory(full: Any, memory: Any) -> None:
         lambda: c.add(Job("new")),
         lambda: c.schedule(Job("a", time=c.clock.now + MS)),
     ):
-        before = observe(c)
+        before = view_of(c)
         memory(0)
         with pytest.raises(MemoryError):
             give_back()
         memory(-1)
-        assert observe(c) == before
+        assert view_of(c) == before
         c._check()
 
 
@@ -241,11 +241,11 @@ def test_a_dead_job_without_memory_stays_dead(full: Any, memory: Any) -> None:
     for _ in range(3):
         c.fail(job)
     c.add_many([Job("a") for _ in range(4)])
-    before = observe(c)
+    before = view_of(c)
     memory(0)
     with pytest.raises(MemoryError):
         c.kick(job)
-    assert observe(c) == before
+    assert view_of(c) == before
     memory(-1)
     c.kick(job)
     with pytest.raises(WaitTimeoutError):

@@ -18,7 +18,7 @@ import pytest
 
 from jobqueue import Controller, Job, RunRecord, State, WorkQueue
 from jobqueue.testing import ManualClock
-from tests.model import observe
+from tests.model import view_of
 
 _testcapi: ModuleType = pytest.importorskip(
     "_testcapi", reason="only _testcapi makes Python's allocators fail"
@@ -191,7 +191,7 @@ def outcomes(call: Callable[[Scene], object]) -> Iterator[tuple[Scene, dict[str,
     quiet = 0
     for number in itertools.count():
         s = scene()
-        before = observe(s.c)
+        before = view_of(s.c)
         failed = False
         hook = Failing(number)
         try:
@@ -210,7 +210,7 @@ def outcomes(call: Callable[[Scene], object]) -> Iterator[tuple[Scene, dict[str,
 def expected(call: Callable[[Scene], object]) -> dict[str, Any]:
     s = scene()
     call(s)
-    after = observe(s.c)
+    after = view_of(s.c)
     s.c.close()
     return after
 
@@ -223,9 +223,9 @@ def test_nothing_changes_when_an_allocation_fails(verb: str) -> None:
     for s, before, failed in outcomes(call):
         if failed:
             failures += 1
-            assert observe(s.c) == before
+            assert view_of(s.c) == before
             call(s)  # once there is memory again, it works
-        assert observe(s.c) == after
+        assert view_of(s.c) == after
     assert failures or verb in FRUGAL
 
 

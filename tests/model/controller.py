@@ -1,20 +1,10 @@
-"""A slow, obvious reference engine: section 4 of the contract in a form that runs.
-
-Everything is a plain dict or list, every choice is `min` or `sorted`, every wait is a poll, and one
-re-entrant lock is held throughout. Nothing here is shared with the real engine but the types that
-are tested elsewhere: Job, ID, State, RunResult, Stats, the errors and the validators.
-
-Time: TTR, TTL and waits are deadlines on the monotonic clock; scheduled jobs are due by the wall
-clock. The clock is moved by hand and calls `fire_due` at each deadline on its way.
-Left out: interrupted waits, fork, and use with a clock that runs by itself.
-"""
+"""The model's verbs, and what time does."""
 
 import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from datetime import timedelta
 from random import Random
 from types import SimpleNamespace
@@ -37,12 +27,12 @@ from jobqueue import (
     RunResult,
     State,
     Stats,
-    WaitTimeoutError,
     validate_name,
     validate_timeout,
     validate_ttl,
     validate_ttr,
 )
+from jobqueue.observing import EventKind
 from tests.arguments import (
     check_count,
     check_hook,
@@ -53,30 +43,16 @@ from tests.arguments import (
     to_ms,
     to_names,
 )
-from tests.bounds import Adder, Bounds
+from tests.model.bounds import Bounds
+from tests.model.waits import Waiter, Waits
+from tests.model.watching import Watching
 from tests.plain import Attempt, Queue, Queues, Record, Registry, to_bytes, to_id
 
 NS_PER_MS = 1_000_000
 NEVER_NS = 2**63 - 1
 
 
-@dataclass(eq=False)
-class Waiter:
-    """A blocked caller: a leaser with names, or one who waits for the end of a record."""
-
-    names: list[str] = field(default_factory=list)
-    record: Record | None = None  # whose end it waits for; a leaser's: the job that it was handed
-    attempt: int | None = None  # a leaser's: its number
-    answer: RunResult | None = None  # its record's
-    gone: bool = False  # its record, before it had an answer
-    timed_out: bool = False
-    lapsed: bool = False  # run: its time-out is over, only the lease keeps it going
-
-
-# ---------------------------------------------------------------- the engine
-
-
-class ModelController(Bounds):
+class ModelController(Bounds, Waits, Watching):
     """Every verb of the contract, slowly."""
 
     def __init__(
@@ -89,8 +65,10 @@ class ModelController(Bounds):
         result_ttl: int | timedelta | None = None,
         max_jobs: int | None = None,
         max_bytes: int | None = None,
+        history: int = 0,
     ) -> None:
-        super().__init__(max_jobs, max_bytes)
+        Bounds.__init__(self, max_jobs, max_bytes)
+        Watching.__init__(self, history)
         if result_ttl is not None and (result_ttl or not isinstance(result_ttl, int | timedelta)):
             validate_ttl(result_ttl)
         self.registry = Registry() if registry is None else registry
@@ -123,18 +101,17 @@ class ModelController(Bounds):
 
     @contextmanager
     def _open(self) -> Iterator[None]:
+        """A verb."""
         with self._changed:
             if self._closed:
                 raise ClosedError("the controller is closed")
-            yield
-            self._admit()
-            self._changed.notify_all()
+            with self._whole():
+                yield
 
     # ------------------------------------------------------------ in
 
     def add(self, job: Job, wait: int | timedelta = 0) -> None:
-        check_job(job)
-        self._add_or_wait(job, wait, self._check_and_add)
+        self._add_or_wait(job, wait, scheduled=False)
 
     def _check_and_add(self, job: Job) -> None:
         self._check_new(job)
@@ -146,6 +123,7 @@ class ModelController(Bounds):
         # The stamp may run ahead of the clock; the time to live does not.
         self._arm_ttl(record, job.created_ns if created_was_given(job) else self._clock.now_ns())
         self.queues.queue(job.name).add(job, self._created(job))
+        self._note(record, EventKind.ADDED)
 
     def add_many(self, jobs: Iterable[Job]) -> None:
         jobs = list(jobs)
@@ -157,11 +135,7 @@ class ModelController(Bounds):
         with self._open():
             for index, job in enumerate(jobs):
                 try:
-                    self._check_new(job)
-                    if job in jobs[:index]:
-                        raise duplicate(job, job)
-                    self._check_key(job, jobs[:index])
-                    self._check_room(job, jobs[:index])
+                    self._check_new(job, jobs[:index])
                 except JobQueueError as error:
                     raise failed_at(index, error) from None
             for job in jobs:
@@ -170,19 +144,20 @@ class ModelController(Bounds):
                 self._hand_off(job.name)
 
     def schedule(self, job: Job, wait: int | timedelta = 0) -> None:
-        check_job(job)
-        if job.time is None:
-            raise InvalidTimeError(f"job {job.id} has no time to be scheduled at")
-        self._add_or_wait(job, wait, self._check_and_schedule)
+        self._add_or_wait(job, wait, scheduled=True)
 
     def _check_and_schedule(self, job: Job) -> None:
+        if job.time is None:
+            raise InvalidTimeError(f"job {job.id} has no time to be scheduled at")
         self._check_new(job)
         record = self._register(job)
         if job.time_ns > self._clock.now_ns():
             queue = self.queues.queue(job.name)
             queue.schedule(job, created_ns=self._created(job))
+            self._note(record, EventKind.SCHEDULED)
         else:
             self._arm_ttl(record, job.time_ns)
+            self._note(record, EventKind.ADDED)
             self._to_ready(record)
 
     def run(self, job: Job, timeout: int | timedelta) -> RunResult:
@@ -199,21 +174,23 @@ class ModelController(Bounds):
             runner = record.runner = Waiter(record=record)
             record.waiters.append(runner)
             self._arm(runner, "wait", to_ms(timeout))
+            self._note(record, EventKind.ADDED)
             self._to_ready(record)
             self.fire_due()
             return runner
 
-    def _check_new(self, job: Job, *, expires: bool = True) -> None:
+    def _check_new(self, job: Job, before: Sequence[Job] = (), *, expires: bool = True) -> None:
+        """Raise if a job cannot come in beside those before it in a batch."""
         start_ns = job.time_ns
         if start_ns is None and (created_was_given(job) or job.id in self.registry):
             start_ns = self._created(job)
         over = start_ns is not None and start_ns + job.ttl * NS_PER_MS < self._clock.now_ns()
         if expires and over:
             raise InvalidTimeError(f"job {job.id} has expired before it begins")
-        if job.id in self.registry:
+        if job.id in self.registry or job in before:
             raise duplicate(job, job)
-        self._check_key(job, self._unprocessed())
-        self._check_room(job)
+        self._check_key(job, [*self._unprocessed(), *before])
+        self._check_room(job, before)
         if job.name in self.queues.queues() and self.queues.exists(job):
             raise QueueOutOfSyncError(f"queue {job.name!r} holds job {job.id} already")
 
@@ -264,15 +241,18 @@ class ModelController(Bounds):
             return [self._wait(self._lease_begin(names, timeout))]
 
     def _lease_begin(self, names: str | Sequence[str], timeout: int | timedelta) -> Waiter:
-        """Stand in line, once nothing is there at once."""
+        """Stand in line; a job may have come since the look before."""
         with self._open():
             waiter = Waiter(to_names(names))
             self._leasers.append(waiter)
             self._arm(waiter, "wait", to_ms(timeout))
+            for name in waiter.names:
+                self._hand_off(name)
             return waiter
 
     def attempt(self, names: str | Sequence[str], timeout: int | timedelta) -> Attempt:
-        return Attempt(self, self.lease(names, timeout))
+        with self._open():  # what an observer does comes later
+            return Attempt(self, self.lease(names, timeout))
 
     def _take_any(self, names: list[str]) -> Job | None:
         while names := [name for name in names if self._has_work(name)]:
@@ -315,6 +295,7 @@ class ModelController(Bounds):
         if record.processed():
             raise AlreadyProcessedError(f"job {record.job.id} is {record.state.name}")
         if not record.attempts_remain():
+            self._note(record, EventKind.EXHAUSTED, State.FAILED)
             self._finish(record, b"", success=False)
             raise MaxAttemptsReachedError(f"job {record.job.id} had {record.attempts} attempts")
         if record.job in self.queues.queues().get(record.job.name, Queue()).due:
@@ -324,6 +305,7 @@ class ModelController(Bounds):
         record.attempts += 1
         self._count["leased"] += 1
         self._arm(record, "ttr", record.job.ttr)
+        self._note(record, EventKind.LEASED)
 
     # ------------------------------------------------------------ answers
 
@@ -368,8 +350,9 @@ class ModelController(Bounds):
             record = self._find_unanswered(id, attempt)
             record.fails += 1
             if record.fails < record.job.max_fails and record.attempts_remain():
-                self._back(record, to_ms(delay))
+                self._back(record, EventKind.FAILED, to_ms(delay), result)
             else:
+                self._note(record, EventKind.FAILED, State.FAILED, result)
                 self._finish(record, result, success=False)
 
     def touch(
@@ -382,13 +365,14 @@ class ModelController(Bounds):
         with self._open():
             record = self._find_leased(id, attempt)
             self._arm(record, "ttr", record.job.ttr if ttr is None else to_ms(ttr))
+            self._note(record, EventKind.TOUCHED)
 
     def release(self, id: Any, delay: int | timedelta = 0, *, attempt: int | None = None) -> None:
         id = to_id(id)
         validate_timeout(delay)
         self._check_attempt(attempt)
         with self._open():
-            self._back(self._find_leased(id, attempt), to_ms(delay))
+            self._back(self._find_leased(id, attempt), EventKind.RELEASED, to_ms(delay))
 
     def _check_attempt(self, attempt: int | None) -> None:
         if attempt is not None and type(attempt) is not int:
@@ -419,17 +403,22 @@ class ModelController(Bounds):
         self._arm_ttl(record)
         record.write_result(result, success)
         self._count["completed" if success else "failed"] += 1
+        if success:  # who fails a job notes why
+            self._note(record, EventKind.COMPLETED)
         record.failed = next(self.registry.order)
         if record.runner is not None:
             return  # its runner forgets it
         if self._result_ttl_ms == 0:
-            self._forget(record)
+            self._note(record, EventKind.EXPIRED)
+            self._remove(record)
         elif self._result_ttl_ms is not None:
             latest_ns = self._clock.monotonic_ns() + self._result_ttl_ms * NS_PER_MS
             if latest_ns < self._timers.get((record, "ttl"), (NEVER_NS, 0))[0]:
                 self._arm(record, "ttl", self._result_ttl_ms)
 
-    def _back(self, record: Record, delay_ms: int = 0) -> None:
+    def _back(
+        self, record: Record, kind: EventKind, delay_ms: int = 0, reason: bytes | None = None
+    ) -> None:
         """PENDING: in ready at its old place, or scheduled. Ends a run that only its lease kept."""
         self._cancel(record, "ttr")
         if record.runner is not None and record.runner.lapsed:
@@ -439,20 +428,20 @@ class ModelController(Bounds):
         queue = self.queues.queue(record.job.name)
         self._arm_ttl(record)
         queue.delete(record.job)
+        self._note(record, kind, reason=reason)
         if delay_ms:
             due_ns = self._clock.now_ns() + delay_ms * NS_PER_MS
             queue.schedule(record.job, due_ns, self._created(record.job))
             return
         self._to_ready(record)
 
-    def _time_out_run(self, record: Record) -> None:
-        record.runner.timed_out = True
-        self._forget(record)
+    def _forget(self, record: Record, kind: EventKind = EventKind.DELETED) -> None:
+        """Out of everything, if it is not gone: by its time, or by a call."""
+        if not self._is_gone(record):
+            self._note(record, kind, time_ns=0)
+            self._remove(record)
 
-    def _forget(self, record: Record) -> None:
-        """Out of everything."""
-        if self._is_gone(record):
-            return
+    def _remove(self, record: Record) -> None:
         self.queues.delete(record.job)
         self.registry.delete(record.job.id)
         for kind in ("ttr", "ttl"):
@@ -506,6 +495,7 @@ class ModelController(Bounds):
             record.ttl_began = False
             self._arm_ttl(record, self._clock.now_ns())
             self._count["kicked"] += 1
+            self._note(record, EventKind.KICKED)
             self._to_ready(record)
 
     def delete(self, id: Any) -> None:
@@ -521,7 +511,8 @@ class ModelController(Bounds):
             except JobQueueError as error:
                 raise failed_at(index, error) from None
         with self._open():
-            records = {record for id in read if (record := self.registry.record(id)) is not None}
+            found = [self.registry.record(id) for id in read]
+            records = list(dict.fromkeys(record for record in found if record is not None))
             for record in records:
                 self._forget(record)
             return len(records)
@@ -532,7 +523,7 @@ class ModelController(Bounds):
             record = self.registry.record(id)
             if record is not None:
                 self._count["evicted_jobs"] += not record.processed()
-                self._forget(record)
+                self._forget(record, EventKind.EXPIRED)
 
     def timeout_attempt(self, id: Any) -> None:
         id = to_id(id)
@@ -544,8 +535,9 @@ class ModelController(Bounds):
             if record.runner is not None:
                 self._time_out_run(record)
             elif record.attempts_remain():
-                self._back(record)
+                self._back(record, EventKind.TIMED_OUT)
             else:
+                self._note(record, EventKind.TIMED_OUT, State.FAILED)
                 self._finish(record, b"", success=False)
 
     def handle_expire(self, f: Callable[[ID], object] | None) -> None:
@@ -631,6 +623,8 @@ class ModelController(Bounds):
         deadline_ns = self._clock.monotonic_ns() + ms * NS_PER_MS
         self._armed += 1
         self._timers[owner, kind] = (deadline_ns, self._armed)
+        if kind == "ttr":
+            owner.lease_ends_ns = deadline_ns
 
     def _arm_ttl(self, record: Record, start_ns: int | None = None) -> None:
         """TTL runs from a wall time (of the job's own if None); not twice, nor for a run."""
@@ -666,14 +660,15 @@ class ModelController(Bounds):
     def fire_due(self) -> None:
         """Do all that is due, in order of deadlines."""
         with self._changed:
+            self._depth += 1
             while (
                 not self._closed
                 and (event := self._next_event()) is not None
                 and event[0] <= self._clock.monotonic_ns()
             ):
                 self._fire(event[3], event[4])
-                self._admit()
-            self._changed.notify_all()
+            self._depth -= 1
+            self._follow_up()
 
     def _fire(self, owner: Any, kind: str) -> None:
         self._cancel(owner, kind)
@@ -681,34 +676,27 @@ class ModelController(Bounds):
             case "wait":
                 self._time_out_wait(owner)
             case "ttl":
-                self._call(self._on_expire, owner.job.id)
+                self._fire_hook(self._on_expire, self.expire, owner.job.id)
             case "ttr":
-                self._call(self._on_timeout, owner.job.id)
+                self._fire_hook(self._on_timeout, self.timeout_attempt, owner.job.id)
             case "awake":
                 self.queues.awake(owner)
                 if (record := self.registry.record(owner.id)) is not None:
                     self._arm_ttl(record)
+                    self._note(record, EventKind.AWAKE)
                 self._hand_off(owner.name)
 
-    def _time_out_wait(self, waiter: Waiter | Adder) -> None:
-        if isinstance(waiter, Adder):
-            waiter.timed_out = True
-            self._adders.remove(waiter)
+    def _fire_hook(self, hook: Callable[[ID], object], own: Callable[[ID], object], id: ID) -> None:
+        if hook == own:
+            own(id)
             return
-        if self._is_answered(waiter):
-            return
-        if not self._is_run(waiter):
-            waiter.timed_out = True
-            if waiter in self._leasers:
-                self._leasers.remove(waiter)
-        elif waiter.record.running():
-            waiter.lapsed = True
-        else:
-            self._time_out_run(waiter.record)
+        self._follow_up()
+        with self._outside():
+            self._call(hook, id)
 
-    def _call(self, hook: Callable[[ID], object], id: ID) -> None:
+    def _call(self, hook: Callable[[Any], object], argument: Any) -> None:
         try:
-            hook(id)
+            hook(argument)
         except Exception as error:  # noqa: BLE001 - it goes to sys.unraisablehook
             sys.unraisablehook(
                 SimpleNamespace(
@@ -720,72 +708,8 @@ class ModelController(Bounds):
                 )
             )
 
-    # ------------------------------------------------------------ waits: their end, giving up
 
-    def _is_run(self, waiter: Waiter) -> bool:
-        return waiter.record is not None and waiter.record.runner is waiter
-
-    def _is_answered(self, waiter: Waiter) -> bool:
-        if waiter.names:
-            return waiter.attempt is not None
-        return waiter.answer is not None or waiter.gone
-
-    def _has_ended(self, waiter: Waiter) -> bool:
-        return waiter.timed_out or self._is_answered(waiter) or self._closed
-
-    def _wait(self, waiter: Waiter) -> Any:
-        """Block until it is answered, its time is over, or the engine is closed."""
-        try:
-            self.fire_due()
-            while not self._has_ended(waiter):
-                self._changed.wait(0.01)
-        except BaseException:
-            self._abandon(waiter)
-            raise
-        return self._collect(waiter)
-
-    def _collect(self, waiter: Waiter) -> Any:
-        """What an ended wait came to. A run is forgotten."""
-        record, gone = waiter.record, waiter.gone
-        self._cancel(waiter, "wait")
-        if self._is_run(waiter):
-            self._forget(record)
-        if waiter.timed_out:
-            raise WaitTimeoutError("it did not come in time")
-        if waiter.attempt is not None:
-            return record.job
-        if waiter.answer is not None:  # after a kick: the latest
-            return record.answer() if record.processed() else waiter.answer
-        if gone:
-            raise NotFoundError(f"job {record.job.id} was deleted or has expired")
-        raise ClosedError("the controller was closed")
-
-    def _abandon(self, waiter: Waiter) -> None:
-        """Its caller leaves by an exception: a job it was handed goes back, a run is gone."""
-        with self._changed:
-            self._cancel(waiter, "wait")
-            if waiter in self._leasers:
-                self._leasers.remove(waiter)
-            if waiter.attempt is not None:
-                self._undo_lease(waiter.record, waiter.attempt)
-            if self._is_run(waiter):
-                self._forget(waiter.record)
-            self._changed.notify_all()
-
-    def _undo_lease(self, record: Record, attempt: int) -> None:
-        if self._is_gone(record) or not record.running() or record.attempts != attempt:
-            return
-        if record.runner is not None and record.runner.lapsed:
-            self._time_out_run(record)
-            return
-        self._cancel(record, "ttr")
-        record.state = record.state_before
-        record.attempts -= 1
-        self._count["leased"] -= 1
-        self._to_ready(record)
-
-
-def observe(engine: Any) -> dict[str, Any]:
+def view_of(engine: Any) -> dict[str, Any]:
     """All that can be seen of an engine from outside: to compare two, or before and after."""
     names = engine.names()
     return {

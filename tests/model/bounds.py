@@ -5,9 +5,18 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from jobqueue import ClosedError, Job, JobQueueError, QueueFullError, QueueStats, validate_name
+from jobqueue import (
+    ClosedError,
+    Job,
+    JobQueueError,
+    QueueFullError,
+    QueueStats,
+    State,
+    validate_name,
+)
 from jobqueue import validate_timeout as validate_wait
-from tests.arguments import check_count, to_ms
+from tests.arguments import check_count, check_job, to_ms
+from tests.plain import Record
 
 JOB_COST = 320
 """Bytes that a job counts beside its payload and its result."""
@@ -23,15 +32,9 @@ class Adder:
 
     job: Job
     add: Callable[[Job], None]
-    done: bool = False
-    error: JobQueueError | None = None
+    record: Record | None = None  # of the job, once it is in
+    error: JobQueueError | None = None  # it cannot come in any more
     timed_out: bool = False
-    names: tuple[str, ...] = ()  # as a Waiter: it is no leaser, and has no answer
-    answer: None = None
-
-    @property
-    def gone(self) -> bool:
-        return self.done
 
 
 class Bounds:
@@ -90,26 +93,36 @@ class Bounds:
             return False
         return known or max_bytes is None or size + bytes_of(job) <= max_bytes
 
-    def _check_room(
-        self, job: Job, before: Iterable[Job] = (), *, known: bool = False, first: bool = False
-    ) -> None:
+    def _check_room(self, job: Job, before: Iterable[Job] = (), *, known: bool = False) -> None:
         """Raise if a job has no room: beside those before it in a batch; known: its bytes are
-        counted; first: nobody who waits comes before it."""
+        counted."""
         for name in (job.name, None):
             if not self._has_room(job, name, before, known=known):
                 raise QueueFullError(f"no room for job {job.id}")
-        for adder in () if first else self._adders:
-            same = adder.job.name == job.name
-            if same or self._has_room(adder.job, adder.job.name):
+        full: set[str] = set()
+        for adder in self._adders:
+            name = adder.job.name
+            held_up = name in full or not self._has_room(adder.job, name)
+            if name == job.name or not held_up:
                 raise QueueFullError(f"job {adder.job.id} waits for the room of job {job.id}")
+            full.add(name)  # whoever stands behind waits for the room of his queue too
 
     def _fits_at_all(self, job: Job) -> bool:
         bounds = [self._limits.get(name, (None, None))[1] for name in (job.name, None)]
         return all(bound is None or bytes_of(job) <= bound for bound in bounds)
 
-    def _add_or_wait(
-        self: Any, job: Job, wait: int | timedelta, add: Callable[[Job], None]
-    ) -> None:
+    def _add_or_wait(self: Any, job: Job, wait: int | timedelta, *, scheduled: bool) -> None:
+        with self._changed:
+            adder = self._add_begin(job, wait, scheduled=scheduled)
+            if adder is not None:
+                self._wait(adder)
+
+    def _add_begin(
+        self: Any, job: Job, wait: int | timedelta, *, scheduled: bool = False
+    ) -> Adder | None:
+        """None if the job was added, else who waits for room."""
+        check_job(job)
+        add = self._check_and_schedule if scheduled else self._check_and_add
         validate_wait(wait)
         with self._open():
             if to_ms(wait):  # an add that does not wait leaves timers to who looks after them
@@ -122,19 +135,28 @@ class Bounds:
                 adder = Adder(job, add)
                 self._adders.append(adder)
                 self._arm(adder, "wait", to_ms(wait))
-                self._wait_for_room(adder)
+                return adder
+            return None
 
-    def _wait_for_room(self: Any, adder: Adder) -> None:
-        while not (adder.done or adder.timed_out or self._closed):
-            self._changed.wait(0.01)
-        if adder in self._adders:
-            self._adders.remove(adder)
+    def _collect_room(self: Any, adder: Adder) -> None:
+        """What a wait for room came to."""
         if adder.error is not None:
             raise adder.error
         if adder.timed_out:
             raise QueueFullError(f"still no room for job {adder.job.id}")
-        if not adder.done:
+        if adder.record is None:
             raise ClosedError("the controller was closed")
+
+    def _leave_line(self: Any, adder: Adder) -> None:
+        """Its caller leaves: a job that was taken in for it, and met nobody, goes too."""
+        if adder in self._adders:
+            self._adders.remove(adder)
+        record = adder.record
+        if record is None or self._is_gone(record):
+            return
+        if record.state == State.NEW and not record.fails:
+            self._count["added"] -= 1
+            self._forget(record)
 
     def _admit(self: Any) -> None:
         """Those who wait come in, longest first, as far as there is room."""
@@ -148,10 +170,10 @@ class Bounds:
                 break
             self._adders.remove(adder)
             self._cancel(adder, "wait")
-            adder.done = True
             waiting, self._adders = self._adders, []  # it overtakes nobody
             try:
                 adder.add(adder.job)
+                adder.record = self.registry.record(adder.job.id)
             except JobQueueError as error:
                 adder.error = error
             self._adders = waiting
