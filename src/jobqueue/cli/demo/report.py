@@ -56,7 +56,7 @@ class Screen:
     """Shows nothing: for ``--json`` and for tests."""
 
     @contextmanager
-    def phase(self, title: str, files: int) -> Iterator[OnProgress]:  # noqa: ARG002
+    def phase(self, title: str, files: int) -> Iterator[OnProgress]:  # noqa: ARG002 - it is for those who show something
         """Give a function to be told how many of the files are done."""
         yield lambda _done: None
 
