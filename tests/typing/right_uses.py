@@ -48,7 +48,11 @@ from jobqueue import (
     validate_id,
     validate_ttr,
 )
+from jobqueue.aio import Controller as AioController
+from jobqueue.cmdlog import DurableController, Recovery, ReplayedController, replay
+from jobqueue.observing import Event, EventKind, Explanation, Observation
 from jobqueue.testing import ManualClock
+from jobqueue.worker import Retry, Worker
 
 
 def ids(job: Job, id: ID) -> None:
@@ -324,3 +328,63 @@ def constants() -> None:
     assert_type(MAX_PAYLOAD, int)
     assert_type(TIME_FORMAT, str)
     assert_type(State(4), State)
+
+
+def bounds(controller: Controller, job: Job) -> None:
+    Controller(max_jobs=10, max_bytes=1 << 20, history=16)
+    controller.limit("mail", max_jobs=10)
+    controller.add(job, wait=1000)
+    controller.schedule(job, timedelta(seconds=1))
+    assert_type(controller.queue_stats("mail").max_bytes, int | None)
+    assert_type(controller.dead("mail", 0, 10), list[Job])
+    assert_type(controller.kick(job), None)
+    assert_type(Job("mail", unique=b"key").unique, bytes | None)
+
+
+def observing(controller: Controller, job: Job) -> None:
+    seen: list[Event] = []
+    observation = controller.observe(seen.append)
+    assert_type(observation, Observation)
+    assert_type(observation.stop(), None)
+    with controller.observe(print):
+        pass
+    assert_type(seen[0].kind, EventKind)
+    assert_type(seen[0].time, datetime)
+    explanation = controller.explain(job.id)
+    assert_type(explanation, Explanation)
+    assert_type(explanation.ahead, int | None)
+    assert_type(explanation.history, tuple[Event, ...])
+    assert_type(explanation.reason, bytes | None)
+
+
+def durable(path: str) -> None:
+    with DurableController(path, sync="interval", sync_interval=50, max_jobs=5) as controller:
+        assert_type(controller, DurableController)
+        assert_type(controller.recovery, Recovery)
+        assert_type(controller.compact(), None)
+    assert_type(replay(path, until=datetime.now(UTC)), ReplayedController)
+
+
+def working(controller: Controller) -> None:
+    def mail(attempt: Attempt) -> bytes:
+        return attempt.job.payload
+
+    worker = Worker(controller, {"mail": mail}, concurrency=4)
+
+    @worker.handler("sms", retry=Retry(first=100))
+    def sms(attempt: Attempt) -> str:
+        return attempt.job.name
+
+    with worker:
+        pass
+
+
+async def awaiting(engine: Controller, job: Job) -> None:
+    controller = AioController(engine)
+    assert_type(controller.add(job), None)
+    assert_type(await controller.lease("mail", 0), Job)
+    assert_type(await controller.lease_many("mail", 10, 0), list[Job])
+    assert_type(await controller.result(job, 0), RunResult)
+    assert_type(controller.explain(job), Explanation)
+    async with controller.attempt("mail", 0) as attempt:
+        assert_type(attempt.number, int)
