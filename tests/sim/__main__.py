@@ -4,13 +4,12 @@ import argparse
 import multiprocessing
 import signal
 import sys
-import time
 from random import Random, SystemRandom
 
+from tests.progress import progress
 from tests.sim.shrink import shrink
 from tests.sim.world import EPISODE_STEPS, Divergence, Setting, Step, World, replay, run
 
-PROGRESS_S = 5.0
 SHOWN = 12
 """Steps of a run that failed, if they cannot be made fewer."""
 
@@ -61,9 +60,9 @@ def explain(seed: int, number: int) -> None:
 
 def simulate(seed: int, ops: int, jobs: int) -> bool:
     """Episodes until ``ops`` steps are done, or one fails. Whether all were clean."""
-    done, last, shown = 0, -1, time.monotonic()
+    done, last = 0, -1
     ignore = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the processes leave Ctrl-C to this one
-    with multiprocessing.Pool(jobs) as pool:
+    with multiprocessing.Pool(jobs) as pool, progress("steps", ops) as tell:
         signal.signal(signal.SIGINT, ignore)
         work = ((seed, number) for number in range(-(-ops // EPISODE_STEPS) * 2))
         try:
@@ -74,9 +73,7 @@ def simulate(seed: int, ops: int, jobs: int) -> bool:
                     return False
                 if done >= ops:
                     break
-                if time.monotonic() - shown > PROGRESS_S:
-                    shown = time.monotonic()
-                    print(f"{done:>12,} steps, episode {number}", flush=True)
+                tell(done)
         except KeyboardInterrupt:
             print(f"\ninterrupted: seed {seed}, episode {last}, {done:,} steps, all clean")
             return True
