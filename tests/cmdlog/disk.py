@@ -1,6 +1,9 @@
 """A disk in memory that forgets what was not synced, and files that fail when they are told to."""
 
 import random
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +57,13 @@ class Disk(Files):
         self.copy: Disk | None = None
         self.rng = random.Random(0)
         self.held: set[str] = set()
+        self.lock_all = threading.RLock()
 
     def cut(self, rng: random.Random) -> "Disk":
+        with self.lock_all:
+            return self._cut(rng)
+
+    def _cut(self, rng: random.Random) -> "Disk":
         made = Disk()
         changed = [
             name
@@ -77,14 +85,18 @@ class Disk(Files):
         made.names_kept = dict(made.names_seen)
         return made
 
-    def step(self, what: str) -> None:
-        self.calls += 1
-        if self.cut_at == self.calls:
-            self.copy = self.cut(self.rng)
-        if self.fail_at is not None and (
-            self.calls == self.fail_at or (self.failing and self.calls > self.fail_at)
-        ):
-            raise OSError(28, f"no space left, says the test, at {what}")
+    @contextmanager
+    def step(self, what: str) -> Iterator[None]:
+        """A call to the disk; a log has a thread of its own, and a cut is of one moment."""
+        with self.lock_all:
+            self.calls += 1
+            if self.cut_at == self.calls:
+                self.copy = self.cut(self.rng)
+            if self.fail_at is not None and (
+                self.calls == self.fail_at or (self.failing and self.calls > self.fail_at)
+            ):
+                raise OSError(28, f"no space left, says the test, at {what}")
+            yield
 
     # ------------------------------------------------------------ Files
 
@@ -104,39 +116,39 @@ class Disk(Files):
         return len(self.names_seen[path.name].seen)
 
     def create_mapped(self, path: Path, size: int) -> Any:
-        self.step("open")
-        assert path.name not in self.names_seen
-        inode = self.names_seen[path.name] = Inode()
-        return FakeMapped(self, inode, size)
+        with self.step("open"):
+            assert path.name not in self.names_seen
+            inode = self.names_seen[path.name] = Inode()
+            return FakeMapped(self, inode, size)
 
     def create(self, path: Path) -> Any:
-        self.step("open")
-        inode = self.names_seen[path.name] = Inode()
-        return FakeAppended(self, inode)
+        with self.step("open"):
+            inode = self.names_seen[path.name] = Inode()
+            return FakeAppended(self, inode)
 
     def truncate(self, path: Path, size: int) -> None:
-        self.step("truncate")
-        inode = self.names_seen[path.name]
-        del inode.seen[size:]
-        inode.sync()
+        with self.step("truncate"):
+            inode = self.names_seen[path.name]
+            del inode.seen[size:]
+            inode.sync()
 
     def sync(self, path: Path) -> None:
-        self.step("sync")
-        self.names_seen[path.name].sync()
+        with self.step("sync"):
+            self.names_seen[path.name].sync()
 
     def rename(self, old: Path, new: Path) -> None:
-        self.step("rename")
-        self.names_seen[new.name] = self.names_seen.pop(old.name)
+        with self.step("rename"):
+            self.names_seen[new.name] = self.names_seen.pop(old.name)
 
     def unlink(self, path: Path) -> None:
-        self.step("unlink")
-        if path.name not in self.names_seen:
-            raise FileNotFoundError(path)
-        del self.names_seen[path.name]
+        with self.step("unlink"):
+            if path.name not in self.names_seen:
+                raise FileNotFoundError(path)
+            del self.names_seen[path.name]
 
     def sync_directory(self, path: Path) -> None:
-        self.step("sync of the directory")
-        self.names_kept = dict(self.names_seen)
+        with self.step("sync of the directory"):
+            self.names_kept = dict(self.names_seen)
 
 
 class FakeLock:
@@ -157,11 +169,12 @@ class FakeMapped:
         self.memory: memoryview | None = memoryview(inode.seen)
 
     def allocate(self, end: int) -> None:
-        self.disk.step("allocate")
+        with self.disk.step("allocate"):
+            pass
 
     def sync(self) -> None:
-        self.disk.step("sync")
-        self.inode.sync()
+        with self.disk.step("sync"):
+            self.inode.sync()
 
     def close(self, size: int | None) -> None:
         if self.memory is None:
@@ -169,8 +182,8 @@ class FakeMapped:
         self.memory.release()
         self.memory = None
         if size is not None:
-            self.disk.step("truncate")
-            del self.inode.seen[size:]
+            with self.disk.step("truncate"):
+                del self.inode.seen[size:]
 
 
 class FakeAppended:
@@ -178,12 +191,12 @@ class FakeAppended:
         self.disk, self.inode = disk, inode
 
     def write(self, data: bytes) -> None:
-        self.disk.step("write")
-        self.inode.seen += data
+        with self.disk.step("write"):
+            self.inode.seen += data
 
     def sync(self) -> None:
-        self.disk.step("sync")
-        self.inode.sync()
+        with self.disk.step("sync"):
+            self.inode.sync()
 
     def close(self) -> None:
         pass

@@ -64,8 +64,9 @@ def power_cut_later(seed: object) -> None:
         if rng.random() < 0.2:
             work.controller.add(Job("big", rng.randbytes(9000)))
         work.step()
-    synced, sequence = journal.synced, journal.sequence
+    synced = journal.synced  # the log's own thread goes on meanwhile
     left = disk.cut(rng)
+    sequence = journal.sequence
     work.controller.close()
     with open_log(HERE, clock, left, sync="os") as c:
         c._check()

@@ -13,6 +13,7 @@ from jobqueue.cmdlog._format import state_bytes
 from jobqueue.testing import ManualClock
 
 SEGMENT = 64 << 10
+INSTANT = timedelta(microseconds=1)
 
 
 def digest(controller: Controller) -> str:
@@ -71,7 +72,12 @@ class Workload:
         return made
 
     def step(self) -> None:
-        """One call, and now and then time passes."""
+        """One call, and now and then time passes.
+
+        No two calls are at one instant: leases that end at the same would die in the order in
+        which they began, and that is in the log only as long as their ends are.
+        """
+        self.clock.advance(INSTANT)
         try:
             getattr(self, self.rng.choice(self.choices))()
         except CommandLogError:

@@ -11,6 +11,8 @@ from typing import Final
 
 __all__ = ["Appended", "Files", "Lock", "Mapped"]
 
+ZEROS: Final = memoryview(bytes(64 << 10))
+
 
 class Mapped:
     """A file in memory that is written by storing into it. Disk space is reserved before."""
@@ -32,14 +34,16 @@ class Mapped:
         self.memory: memoryview | None = memoryview(self._map)
 
     def allocate(self, end: int) -> None:
-        """Reserve disk space up to ``end``, so that no store can fail for want of it."""
+        """Reserve disk space up to ``end``, so that no store can fail for want of it.
+
+        Zeros are written there, too: pages that are in memory before they are stored into cost a
+        sixth of those that each fault in, and a page is synced at no more than the size of a write.
+        """
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(self._fd, self._allocated, end - self._allocated)
-        else:
-            os.lseek(self._fd, self._allocated, os.SEEK_SET)
-            while self._allocated < end:
-                self._allocated += os.write(self._fd, bytes(min(end - self._allocated, 1 << 20)))
-        self._allocated = end
+        os.lseek(self._fd, self._allocated, os.SEEK_SET)
+        while self._allocated < end:
+            self._allocated += os.write(self._fd, ZEROS[: end - self._allocated])
 
     def sync(self) -> None:
         """Bring what was stored to the disk."""

@@ -27,7 +27,7 @@ logger.addHandler(logging.NullHandler())  # quiet, unless the program wants to h
 HEADER: Final = SIZES["header"]
 FRAME: Final = SIZES["frame"]
 MARGIN: Final = SIZES["margin"]
-GROWTH: Final = 4 << 20
+GROWTH: Final = 256 << 10
 """Bytes of disk space that a segment reserves at once."""
 
 SCAN_SLOTS: Final = 2048
