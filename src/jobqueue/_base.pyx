@@ -334,7 +334,7 @@ cdef class EngineBase:
         raise _errors.LeaseExpiredError(lease_text(id_object(id), fence, state, attempts))
 
     cdef int fire(self, int64_t now_ns) except -1:
-        """Do all that is due. Returns whether hooks were called, which take time."""
+        """Do all that is due. Returns whether others were called, which takes time."""
         cdef bint hooked = False
         cdef record_t *record
         cdef kind_t kind = KIND_TTR
@@ -343,6 +343,7 @@ cdef class EngineBase:
             record = engine_fire(self.e, now_ns, &kind)
             lock_release(&self.e.lock)
             if self.e.woken_first != NULL:
+                hooked = True  # observers are told
                 wake_all(self.e)
             if record == NULL:
                 return hooked

@@ -212,6 +212,25 @@ def test_what_an_observer_does_is_told_in_its_turn(make_engine):
     ]
 
 
+def test_a_lease_begins_when_slow_observers_are_done(make_engine, clock):
+    if make_engine.kind == "custom":
+        pytest.skip("over foreign queues an observer is told while the verb is still under way")
+    engine = make_engine()
+    over = Job("a", ttl=1000, created=clock.now - timedelta(seconds=2))
+    assert engine.registry.add(make_engine.record(over))
+    engine.add(job := Job("b", ttr=100))
+    engine.complete(over)  # which expires as soon as somebody looks
+
+    def dawdle(event: Event) -> None:
+        if event.kind == EventKind.EXPIRED:
+            clock.advance(50)
+
+    with engine.observe(dawdle):
+        engine.lease("b", 0)
+    assert over.id not in engine.registry
+    assert engine.explain(job).deadline == clock.now + timedelta(milliseconds=100)
+
+
 def test_an_observer_that_fails_harms_nobody(engine, told, monkeypatch):
     reported: list[str] = []
     monkeypatch.setattr(sys, "unraisablehook", lambda what: reported.append(str(what.exc_value)))
