@@ -61,6 +61,12 @@ def pytest_runtest_makereport(
     return report
 
 
+def pytest_collection_finish() -> None:
+    """Let no collection between tests walk over the tests themselves: a debug build has thousands."""
+    gc.collect()
+    gc.freeze()
+
+
 passed_key = pytest.StashKey[bool]()
 
 
