@@ -62,7 +62,7 @@ def pytest_runtest_makereport(
 
 
 def pytest_collection_finish() -> None:
-    """Let no collection between tests walk over the tests themselves: a debug build has thousands."""
+    """Let no collection after a test walk over all the tests: a debug build makes thousands."""
     gc.collect()
     gc.freeze()
 
