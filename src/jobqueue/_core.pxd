@@ -11,6 +11,11 @@ from jobqueue._life cimport entrant_t
 from jobqueue._records cimport RunRecord
 from jobqueue._base cimport EngineBase
 
+cdef struct taken_t:              # a lease that has just been made
+    uint64_t attempt              # its number
+    int64_t deadline_ns           # when its TTR is over
+    uint8_t prior_state           # of the job, before it
+
 cdef struct answer_t:             # one pair of complete_many
     const job_t *job              # NULL: the id is not that of a Job at hand
     void *result                  # exact bytes, borrowed
@@ -44,16 +49,16 @@ cdef class Engine(EngineBase):
     cdef int add_wait(self, object job, bint scheduled, object wait) except -1
     cdef record_t *entrant_new(self, object job, Py_ssize_t index) except NULL
     cdef int queues_make(self, entrant_t *entrants, Py_ssize_t count, int64_t now_ns) except -1
-    cdef object lease_leave(self, RunRecord record, uint8_t prior_state, bint detailed)
+    cdef object lease_leave(self, RunRecord record, const taken_t *taken, bint detailed)
     cdef Py_ssize_t take_many(
             self, list names, Py_ssize_t most, list leased, Py_ssize_t count) except -1
     cdef int undo_fresh(self, Job job) except -1
-    cdef record_t *take_any(self, list queues, int64_t now_ns, uint8_t *prior_state) except? NULL
+    cdef record_t *take_any(self, list queues, int64_t now_ns, taken_t *taken) except? NULL
     cdef Py_ssize_t choose(self, Py_ssize_t n) except -1
     cdef object lease_any(self, object names, object timeout, bint detailed, bint may_wait)
-    cdef int undo(self, RunRecord record, uint8_t prior_state) except -1
+    cdef int undo(self, RunRecord record, const taken_t *taken) except -1
     cdef object lease_wait(self, object names, int64_t timeout_ms, bint detailed)
 
 cdef Job job_read(object value)
-cdef object lease_object(record_t *record, uint64_t attempt, bint detailed)
+cdef object lease_object(record_t *record, uint64_t attempt, int64_t deadline_ns, bint detailed)
 cdef object lease_timeout(object names, object timeout)

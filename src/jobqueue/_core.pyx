@@ -148,16 +148,23 @@ cdef status_t answers_apply(
 # ---------------------------------------------------------------- verbs
 
 cdef inline record_t *queue_take(
-        Engine self, queue_t *queue, int64_t now_ns, uint8_t *prior_state) noexcept:
+        Engine self, queue_t *queue, int64_t now_ns, taken_t *taken) noexcept:
     """Lease from one queue, or NULL."""
     cdef record_t *record = NULL
     if not queue.paused:
         lock_acquire(&self.e.lock)
-        record = job_lease(self.e, queue, now_ns, prior_state)
+        record = job_lease(self.e, queue, now_ns, &taken.prior_state)
         if not HAS_GIL and record != NULL:  # else another thread might end it now
             ref_take(object_of(record))
+            taken_read(record, taken)
         lock_release(&self.e.lock)
     return record
+
+
+cdef inline void taken_read(const record_t *record, taken_t *taken) noexcept:
+    """What whoever leases a job is told. With the lock: later it may be the lease of another."""
+    taken.attempt = record.attempts
+    taken.deadline_ns = record.ttr.deadline_ns
 
 
 cdef class Engine(EngineBase):
@@ -333,7 +340,7 @@ cdef class Engine(EngineBase):
 
     # ------------------------------------------------------------ leasing
 
-    cdef record_t *take_any(self, list queues, int64_t now_ns, uint8_t *prior_state) except? NULL:
+    cdef record_t *take_any(self, list queues, int64_t now_ns, taken_t *taken) except? NULL:
         """Lease from one of the queues that have work, chosen uniformly at random."""
         cdef WorkQueue queue
         cdef record_t *record
@@ -350,7 +357,7 @@ cdef class Engine(EngineBase):
                     if chosen == 0:
                         break
                     chosen -= 1
-            record = queue_take(self, &queue.c, now_ns, prior_state)
+            record = queue_take(self, &queue.c, now_ns, taken)
             if record != NULL:
                 return record
 
@@ -400,7 +407,7 @@ cdef class Engine(EngineBase):
         cdef int64_t timeout_ms
         cdef int64_t now_ns
         cdef record_t *record = NULL
-        cdef uint8_t prior_state = 0
+        cdef taken_t taken
         cdef queue_t *queue
         if type(names) is str:
             queue = self.queue_known(names)
@@ -408,38 +415,40 @@ cdef class Engine(EngineBase):
             verb_change(self, 0)
             now_ns = verb_fired_now(self)
             if queue != NULL:
-                record = queue_take(self, queue, now_ns, &prior_state)
+                record = queue_take(self, queue, now_ns, &taken)
         else:
             names = self.names_read(names)
             timeout_ms = timeout_read(timeout, "timeout")
             verb_change(self, 0)
             now_ns = verb_fired_now(self)
-            record = self.take_any(self.queues_known(names), now_ns, &prior_state)
+            record = self.take_any(self.queues_known(names), now_ns, &taken)
         if record != NULL:
             if detailed or verb_is_watched(self):
-                return self.lease_leave(record_taken(record), prior_state, detailed)
+                if HAS_GIL:
+                    taken_read(record, &taken)
+                return self.lease_leave(record_taken(record), &taken, detailed)
             return job_taken(record)
         verb_leave(self, OK, NULL)
         if timeout_ms > 0 and not may_wait:
             return None
         return self.lease_wait(names, timeout_ms, detailed)
 
-    cdef object lease_leave(self, RunRecord record, uint8_t prior_state, bint detailed):
+    cdef object lease_leave(self, RunRecord record, const taken_t *taken, bint detailed):
         """What a lease does last, where that may fail."""
         try:
-            leased = lease_object(&record.c, record.c.attempts, detailed)
+            leased = lease_object(&record.c, taken.attempt, taken.deadline_ns, detailed)
             verb_leave(self, OK, NULL)
         except BaseException:  # no memory, or Ctrl-C while the timer thread was told
-            self.undo(record, prior_state)
+            self.undo(record, taken)
             raise
         return leased
 
-    cdef int undo(self, RunRecord record, uint8_t prior_state) except -1:
+    cdef int undo(self, RunRecord record, const taken_t *taken) except -1:
         """Undo a lease that its caller will never see."""
         cdef wait_t wait
         wait.record = &record.c
-        wait.attempt = record.c.attempts
-        wait.prior_state = prior_state
+        wait.attempt = taken.attempt
+        wait.prior_state = taken.prior_state
         lock_acquire(&self.e.lock)
         lease_undo(self.e, &wait, self.e.wheel.now_ns)
         lock_release(&self.e.lock)
@@ -486,7 +495,7 @@ cdef class Engine(EngineBase):
         cdef Py_ssize_t room = count
         cdef WorkQueue queue
         cdef record_t *record
-        cdef uint8_t prior_state = 0
+        cdef taken_t taken
         for queue in queues:
             if has_work(queue):
                 room += skiplist_len(&queue.c.ready)
@@ -495,9 +504,9 @@ cdef class Engine(EngineBase):
         try:
             while count < room:
                 if len(queues) == 1:
-                    record = queue_take(self, &(<WorkQueue> queues[0]).c, now_ns, &prior_state)
+                    record = queue_take(self, &(<WorkQueue> queues[0]).c, now_ns, &taken)
                 else:
-                    record = self.take_any(queues, now_ns, &prior_state)
+                    record = self.take_any(queues, now_ns, &taken)
                 if record == NULL:
                     break
                 leased[count] = job_taken(record)
@@ -516,14 +525,17 @@ cdef class Engine(EngineBase):
         """Undo the lease of a job that nobody has seen since."""
         cdef record_t *record
         cdef RunRecord held = None
+        cdef taken_t taken
         lock_acquire(&self.e.lock)
         record = registry_find(self.e, job.c.tie.id)
         if record != NULL:
             held = record_object(record)
+            taken_read(record, &taken)
+            first = record.attempts == 1 and record.fails == 0
+            taken.prior_state = STATE_NEW if first else STATE_PENDING
         lock_release(&self.e.lock)
         if held is not None:
-            first = record.attempts == 1 and record.fails == 0
-            self.undo(held, STATE_NEW if first else STATE_PENDING)
+            self.undo(held, &taken)
         return 0
 
     def start_attempt(self, id):
@@ -768,9 +780,9 @@ cdef inline bint has_work(WorkQueue queue) noexcept:
     return not queue.c.paused and skiplist_len(&queue.c.ready) > 0
 
 
-cdef object lease_object(record_t *record, uint64_t attempt, bint detailed):
+cdef object lease_object(record_t *record, uint64_t attempt, int64_t deadline_ns, bint detailed):
     cdef object job = job_object(record.job)
-    return (job, attempt, record.ttr.deadline_ns) if detailed else job
+    return (job, attempt, deadline_ns) if detailed else job
 
 
 cdef object lease_timeout(object names, object timeout):

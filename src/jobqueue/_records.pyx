@@ -517,8 +517,12 @@ cdef int errand_run(engine_t *engine) except -1:
         lock_acquire(&engine.lock)
         adders_admit(engine, now_ns)
         lock_release(&engine.lock)
-    if engine.note_count > 0 and registry.teller is not None:
-        registry.teller()
+    if engine.note_count > 0:
+        lock_acquire(&engine.lock)
+        teller = registry.teller  # another thread may put None in its place
+        lock_release(&engine.lock)
+        if teller is not None:
+            teller()
     return 0
 
 

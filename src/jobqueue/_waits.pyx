@@ -177,10 +177,12 @@ cdef class WaitingEngine(Engine):
         if self.e.shadow != NULL:
             raise TypeError("a queue that is a foreign object cannot be bounded by itself")
         cdef WorkQueue queue = queue_get(self.own_queues, valid)
+        lock_acquire(&self.e.lock)
         queue.c.load.jobs_max = jobs_max
         queue.c.load.bytes_max = bytes_max
         queue.c.limited = jobs_max != NO_BOUND or bytes_max != NO_BOUND
         queue.c.named = True
+        lock_release(&self.e.lock)
         self.recount()
         verb_leave(self, OK, NULL)
 
@@ -261,6 +263,7 @@ cdef class WaitingEngine(Engine):
         """Let a function be called, without arguments, when there are notes; None: no more."""
         verb_enter(self)
         lock_acquire(&self.e.lock)
+        _before = self.registry.teller  # dropped without the lock
         self.registry.teller = teller
         self.e.watched &= ~WATCH_EVENTS
         if teller is not None:
@@ -636,10 +639,14 @@ cdef class WaitingEngine(Engine):
     cdef object finish(self, Waiter waiter, object what, object timeout):
         cdef wait_t *wait = &waiter.c
         cdef outcome_t outcome = <outcome_t> wait.outcome
+        cdef int64_t deadline_ns
         cdef object result
         cdef bint success
         if outcome == OUTCOME_LEASED:
-            return lease_object(wait.record, wait.attempt, waiter.detailed)
+            lock_acquire(&self.e.lock)
+            deadline_ns = wait.record.ttr.deadline_ns
+            lock_release(&self.e.lock)
+            return lease_object(wait.record, wait.attempt, deadline_ns, waiter.detailed)
         if outcome == OUTCOME_PROCESSED:
             lock_acquire(&self.e.lock)
             result = record_result(wait.record)

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from jobqueue import Controller, Job, JobQueueError, State
+from jobqueue import Controller, Job, JobQueueError, QueueController, State
+from jobqueue.observing import Event
 from tests.plain import Queues
 from tests.waiting import Call
 
@@ -38,8 +39,22 @@ def attempt(c: Controller, job: Job, rng: random.Random) -> None:
         held.touch(rng.randrange(1, 5))
 
 
+def watch(c: Controller, job: Job, rng: random.Random) -> None:
+    told: list[Event] = []
+    with c.observe(told.append):
+        c.add(job.replace(), rng.randrange(2))
+        c.explain(job)
+    assert all(event.name in {"a", "b"} for event in told)
+
+
+def limit(c: Controller, job: Job, rng: random.Random) -> None:
+    if isinstance(c.queues, QueueController):
+        c.limit(job.name, max_jobs=rng.choice((None, 2, 5)))
+
+
 VERBS: dict[str, Callable[[Any, Job, random.Random], object]] = {
     "add": lambda c, job, rng: c.add(job.replace()),
+    "add (waiting)": lambda c, job, rng: c.add(job.replace(), rng.randrange(3)),
     "schedule": lambda c, job, rng: c.schedule(later(job)),
     "run": lambda c, job, rng: c.run(job.replace(), rng.randrange(3)),
     "lease": lambda c, job, rng: c.lease(["a", "b"], rng.randrange(3)),
@@ -62,6 +77,8 @@ VERBS: dict[str, Callable[[Any, Job, random.Random], object]] = {
     "kick": lambda c, job, rng: c.kick(job),
     "dead": lambda c, job, rng: c.dead("a"),
     "attempt": attempt,
+    "watch": watch,
+    "limit": limit,
     "stats": lambda c, job, rng: c.stats(),
 }
 
@@ -86,7 +103,7 @@ def check_books(c: Controller) -> None:
     assert stats is not None
     ended = sum(state in (State.COMPLETED, State.FAILED) for state in states)
     waiting = sum(state in (State.NEW, State.PENDING) for state in states)
-    assert stats.waiting == 0
+    assert stats.waiting == stats.blocked == 0
     assert stats.records == len(states) == ended + waiting + stats.running
     assert stats.running == states.count(State.LEASED)
     assert stats.ready + stats.scheduled == waiting
@@ -100,7 +117,7 @@ def test_every_verb_at_once(seed: int, long: bool, queues: type[Queues] | None) 
         Job("ab"[n % 2], ttr=1 + n % 4, ttl=5 + n, max_attempts=n % 4, max_fails=n % 3)
         for n in range(12)
     ]
-    with Controller(queues=queues and queues()) as c:
+    with Controller(queues=queues and queues(), history=3) as c:
         calls = [Call(churn, c, jobs, seed + n, list(VERBS), steps) for n in range(THREADS)]
         for call in calls:
             call.outcome()
