@@ -28,7 +28,7 @@ COVERAGE = PYTHONPATH=$(ROOT)/build/coverage/src:$(ROOT) $(ROOT)/$(VENV)/bin/pyt
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test debug-test sanitize-test stress freethreaded wheel-test wheel portable coverage lint docs format bench bench-compare bench-micro bench-targets sdist build clean
-.PHONY: sim linearize fuzz crash faults
+.PHONY: sim linearize fuzz fuzz-log crash faults
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -99,6 +99,10 @@ faults: $(VENV)/.built $(VENV)/.group-test ## power cuts, flipped bits, failing 
 
 fuzz: $(VENV)/.built $(VENV)/.group-test $(VENV)/.group-fuzz ## hostile objects at every entry: SECONDS=60
 	$(VENV)/bin/python $(STRICT) -m tests.fuzz $(if $(SEED),--seed $(SEED)) \
+		$(if $(SECONDS),--seconds $(SECONDS))
+
+fuzz-log: $(VENV)/.built $(VENV)/.group-test $(VENV)/.group-fuzz ## hostile command logs, guided by atheris: SECONDS=60
+	$(VENV)/bin/python -X dev -m tests.cmdlog.guided $(if $(SEED),--seed $(SEED)) \
 		$(if $(SECONDS),--seconds $(SECONDS))
 
 lint: $(VENV)/.built $(VENV)/.group-lint ## ruff, mypy --strict, stubtest, pyright, cython-lint, zizmor

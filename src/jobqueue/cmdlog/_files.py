@@ -39,6 +39,8 @@ class Mapped:
         Zeros are written there, too: pages that are in memory before they are stored into cost a
         sixth of those that each fault in, and a page is synced at no more than the size of a write.
         """
+        if end <= self._allocated:  # by a call that failed after it had written so much
+            return
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(self._fd, self._allocated, end - self._allocated)
         os.lseek(self._fd, self._allocated, os.SEEK_SET)
