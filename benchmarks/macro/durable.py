@@ -16,21 +16,43 @@ from benchmarks.contender import RESULT
 from benchmarks.workload import payloads
 from jobqueue import Controller, Job
 from jobqueue.cmdlog import DurableController
+from jobqueue.cmdlog._files import Files, Mapped
 
 CYCLES = 20_000
 ALWAYS_CYCLES = 64
 SIDES = 64
 STARTED = 1_000_000
 BATCH = 1000
+SLOW_CYCLES = 8
+SLOW_S = 0.002  # of a sync; disks that keep their promise without a battery take 1 to 10 ms
+
+
+class SlowMapped(Mapped):
+    """Its sync takes longer."""
+
+    __slots__ = ()
+
+    def sync(self) -> None:
+        time.sleep(SLOW_S)
+        super().sync()
+
+
+class SlowDisk(Files):
+    """A disk whose syncs take as long as those of most machines, not of a virtual one."""
+
+    def create_mapped(self, path: Path, size: int) -> Mapped:
+        return SlowMapped(path, size)
 
 
 class Place:
     """A controller and the directory of its log."""
 
-    def __init__(self, sync: str) -> None:
+    def __init__(self, sync: str, files: Files | None = None) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="jobqueue-bench-"))
         self.controller = (
-            Controller() if sync == "none" else DurableController(self.path / "log", sync=sync)  # type: ignore[arg-type]
+            Controller()
+            if sync == "none"
+            else DurableController(self.path / "log", sync=sync, files=files)  # type: ignore[arg-type]
         )
         self.payloads = payloads(CYCLES)
 
@@ -56,10 +78,12 @@ def cycles_in_threads(place: Place, each: int) -> None:
         thread.join()
 
 
-def case(name: str, sync: str, run: Callable[[Place], Any], operations: int) -> Case:
+def case(
+    name: str, sync: str, run: Callable[[Place], Any], operations: int, files: Files | None = None
+) -> Case:
     return Case(
         f"durable/{name}",
-        partial(Place, sync),
+        partial(Place, sync, files),
         run,
         operations,
         fresh=True,
@@ -79,6 +103,14 @@ CASES = (
         "always",
         partial(cycles_in_threads, each=ALWAYS_CYCLES),
         ALWAYS_CYCLES * SIDES,
+    ),
+    case("slow_1", "always", partial(cycles, count=SLOW_CYCLES), SLOW_CYCLES, SlowDisk()),
+    case(
+        "slow_64",
+        "always",
+        partial(cycles_in_threads, each=SLOW_CYCLES),
+        SLOW_CYCLES * SIDES,
+        SlowDisk(),
     ),
 )
 
