@@ -116,7 +116,8 @@ class Fleet:
         self.starting = allocate_lock()
         """Held while a timer thread is started."""
         self._members: weakref.WeakSet[WaitingEngine] = weakref.WeakSet()
-        self._joining = RLock()  # a handler of a signal may fork
+        self.changing = RLock()  # a handler of a signal may fork
+        """Held while controllers join, while their observers come and go, and round a fork."""
         self._forking: list[WaitingEngine] = []
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(
@@ -124,19 +125,19 @@ class Fleet:
             )
 
     def join(self, engine: "WaitingEngine") -> None:
-        with self._joining:
+        with self.changing:
             self._members.add(engine)
 
     def _fork_begin(self) -> None:
         """No thread is in the middle of a transition when the process forks."""
-        self._joining.acquire()
+        self.changing.acquire()
         self._forking = [engine for engine in list(self._members) if engine._fork_begin()]
 
     def _fork_end(self) -> None:
         for engine in self._forking:
             engine._fork_end()
         self._forking = []
-        self._joining.release()
+        self.changing.release()
 
     def _forked(self) -> None:
         self._fork_end()

@@ -168,8 +168,9 @@ class Controller(WaitingEngine):
         if not callable(callback):
             raise TypeError(f"callback must be callable, not {shown(callback)}")
         self._enter()
-        if self._observers is None:
-            self._observers = Observers(self)
+        with _blocking.fleet.changing:
+            if self._observers is None:
+                self._observers = Observers(self)
         return Observation(self._observers, callback)
 
     def explain(self, id: IDLike) -> "Explanation":
@@ -234,6 +235,8 @@ class Controller(WaitingEngine):
 
     def _forked(self) -> None:
         self._thread = None
+        if self._observers is not None:
+            self._observers.forked()
         forked = getattr(self._clock, "forked", None)
         if forked is not None:
             forked()

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
+from ._blocking import fleet
 from ._job import ID, Job
 from ._records import State, report_error
 
@@ -110,15 +111,22 @@ class Observers:
         self._all: tuple[Observation, ...] = ()
 
     def add(self, one: "Observation") -> None:
-        self._all = (*self._all, one)
-        if (controller := self._controller()) is not None:
-            controller._tell(self.tell)
+        with fleet.changing:
+            self._all = (*self._all, one)
+            if (controller := self._controller()) is not None:
+                controller._tell(self.tell)
 
     def remove(self, one: "Observation") -> None:
-        self._all = tuple(other for other in self._all if other is not one)
-        controller = self._controller()
-        if not self._all and controller is not None and not controller.closed:
-            controller._tell(None)
+        with fleet.changing:
+            self._all = tuple(other for other in self._all if other is not one)
+            controller = self._controller()
+            if not self._all and controller is not None and not controller.closed:
+                controller._tell(None)
+
+    def forked(self) -> None:
+        """In a forked child: who told may not be here, and the parent tells what was noted."""
+        self._telling = _thread.allocate_lock()
+        self._told_next.clear()
 
     def tell(self) -> None:
         """Tell of every transition that was noted, unless another does: then it is left to him."""

@@ -339,3 +339,25 @@ print(json.dumps([in_the_child, c.stats().ready, c.stats().blocked]))
 c.close()
 """)
     assert found == [[0, 0], 1, 0]
+
+
+def test_a_child_tells_its_observers_though_its_parent_was_telling() -> None:
+    assert run_script("""
+c = Controller()
+going, go = threading.Event(), threading.Event()
+c.observe(lambda event: (going.set(), go.wait()) if not going.is_set() else None)
+thread = threading.Thread(target=c.add, args=(Job("a"),))
+thread.start()
+going.wait()
+
+def work():
+    told = []
+    c.observe(told.append)
+    c.add(Job("b"))
+    return [event.name for event in told]
+
+told = in_child(work)
+go.set()
+thread.join()
+print(json.dumps(told))
+""") == ["b"]

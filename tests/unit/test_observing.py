@@ -56,6 +56,24 @@ def test_threads_are_told_of_in_order() -> None:
     assert set(map(tuple, lives.values())) == {("added", "leased", "completed", "deleted")}
 
 
+def test_one_comes_while_the_last_goes() -> None:
+    told: list[Event] = []
+    calls: list[Call] = []
+
+    class Slow(Controller):
+        def _tell(self, teller: object) -> None:
+            if teller is None:
+                calls.append(Call(self.observe, told.append))
+                threading.Event().wait(0.05)  # enough for it to come between, if it can
+            super()._tell(teller)  # type: ignore[arg-type]
+
+    with Slow() as c:
+        c.observe(print).stop()
+        calls[0].outcome()
+        c.add(Job("a"))
+        wait_until(lambda: told, "the event")
+
+
 def test_a_job_that_no_controller_was_given_is_not_told_of() -> None:
     clock = ManualClock()
     told: list[Event] = []
