@@ -8,14 +8,15 @@ DEBUG_VENV ?= .venv-debug
 WHEEL_VENV ?= .venv-wheel
 SANITIZE_VENV ?= .venv-sanitize
 FREETHREADED_VENV ?= .venv-freethreaded
+TSAN_VENV ?= .venv-tsan
 # More arguments for pytest: make test ARGS="-k lease -x"
 ARGS ?=
 # More arguments for the demo: make demo LIMIT=300 WORKERS=8 SEED=2
 DEMO_OPTIONS = $(strip $(if $(LIMIT),--limit $(LIMIT)) $(if $(WORKERS),--workers $(WORKERS)) \
 	$(if $(SEED),--seed $(SEED)))
-# The same for the simulator: make sim SEED=1 OPS=200000; EPISODE=7 is that one alone
+# The same for the simulator: make sim SEED=1 OPS=200000 JOBS=2; EPISODE=7 is that one alone
 SIM_OPTIONS = $(strip $(if $(SEED),--seed $(SEED)) $(if $(OPS),--ops $(OPS)) \
-	$(if $(EPISODE),--episode $(EPISODE)))
+	$(if $(EPISODE),--episode $(EPISODE)) $(if $(JOBS),--jobs $(JOBS)))
 
 ROOT := $(CURDIR)
 NATIVE := $(wildcard src/jobqueue/*.pyx src/jobqueue/*.pxd src/jobqueue/*.h src/jobqueue/*/*.pyx \
@@ -27,7 +28,7 @@ STRICT := -X dev -W error
 COVERAGE = PYTHONPATH=$(ROOT)/build/coverage/src:$(ROOT) $(ROOT)/$(VENV)/bin/python -m coverage
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test debug-test sanitize-test stress freethreaded wheel-test wheel portable coverage lint docs format bench bench-compare bench-micro bench-targets sdist build clean
+.PHONY: help demo test debug-test sanitize-test stress freethreaded tsan wheel-test wheel portable coverage lint docs format bench bench-compare bench-micro bench-targets sdist build clean
 .PHONY: sim linearize fuzz fuzz-log crash faults
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -60,6 +61,13 @@ stress: $(VENV)/.built $(VENV)/.group-test ## the long forms: races, signals, me
 # PYTHON is a build of CPython without a GIL, as python3.13t. Newer releases of hypothesis have no wheel for 3.13t.
 freethreaded: $(FREETHREADED_VENV)/.built ## suite and races without a GIL: make freethreaded PYTHON=python3.13t
 	$(FREETHREADED_VENV)/bin/python $(STRICT) -m pytest -p no:cacheprovider $(ARGS)
+
+# PYTHON is a build without a GIL and with ThreadSanitizer (configure --disable-gil --with-thread-sanitizer), whose
+# flags the core is built with. What is meant: tests/stress/tsan.txt; what is left out: docs/reliability.md.
+tsan: $(TSAN_VENV)/.built ## races under ThreadSanitizer: make tsan PYTHON=/path/to/python3.13t
+	TSAN_OPTIONS="suppressions=$(ROOT)/tests/stress/tsan.txt:second_deadlock_stack=1" \
+		$(TSAN_VENV)/bin/python $(STRICT) -m pytest -p no:cacheprovider tests/stress/test_races.py \
+		-k "built-in or pair or many" $(ARGS)
 
 wheel-test: $(WHEEL_VENV)/.built $(WHEEL_VENV)/.group-test ## the suite on the wheel as users get it
 	$(WHEEL_VENV)/bin/python $(STRICT) -m pytest -p no:cacheprovider $(ARGS)
@@ -152,7 +160,7 @@ build: $(VENV)/.group-build ## source distribution and wheel, in dist/
 
 clean: ## remove everything that was built, the environments too
 	rm -rf build dist $(VENV) $(DEBUG_VENV) $(SANITIZE_VENV) $(FREETHREADED_VENV) \
-		$(WHEEL_VENV) src/*.egg-info .coverage
+		$(TSAN_VENV) $(WHEEL_VENV) src/*.egg-info .coverage
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests benchmarks -name '*.so' -delete -o -name '*.pyc' -delete
 
@@ -229,9 +237,19 @@ $(SANITIZE_VENV)/.built: $(NATIVE) $(PURE) $(METADATA) $(SANITIZE_VENV)/.group-b
 
 $(FREETHREADED_VENV)/.built: $(NATIVE) $(PURE) $(METADATA) $(FREETHREADED_VENV)/.made
 	$(FREETHREADED_VENV)/bin/python -c "import sys; assert not sys._is_gil_enabled(), 'it has a GIL'"
-	$(FREETHREADED_VENV)/bin/python $(PIP_INSTALL) 'setuptools>=77' 'cython>=3.1' pytest 'hypothesis<=6.155.2' rich
+	$(FREETHREADED_VENV)/bin/python $(PIP_INSTALL) 'setuptools>=77' 'cython>=3.1' pytest 'hypothesis<=6.155.2' rich \
+		prometheus-client opentelemetry-sdk starlette uvicorn httpx
 	$(call COPY_TREE,freethreaded)
 	cd build/freethreaded && $(ROOT)/$(FREETHREADED_VENV)/bin/python $(PIP_INSTALL) \
+		--no-build-isolation --force-reinstall .
+	@touch $@
+
+$(TSAN_VENV)/.built: export TSAN_OPTIONS = report_bugs=0
+$(TSAN_VENV)/.built: $(NATIVE) $(PURE) $(METADATA) $(TSAN_VENV)/.made
+	$(TSAN_VENV)/bin/python -c "import sysconfig; assert '-fsanitize=thread' in sysconfig.get_config_var('CFLAGS')"
+	$(TSAN_VENV)/bin/python $(PIP_INSTALL) 'setuptools>=77' 'cython>=3.1' pytest 'hypothesis<=6.155.2' rich
+	$(call COPY_TREE,tsan)
+	cd build/tsan && $(ROOT)/$(TSAN_VENV)/bin/python $(PIP_INSTALL) \
 		--no-build-isolation --force-reinstall .
 	@touch $@
 
