@@ -312,15 +312,22 @@ cdef object record_timer(RunRecord self, kind_t kind):
     """The Timer that shows one of a record's timers; the same object while that is armed."""
     cdef record_t *record = &self.c
     cdef timer_t *timer = &record.ttl if kind == KIND_TTL else &record.ttr
-    cdef uint8_t state = record.scheduled if kind == KIND_SCHEDULED else timer.state
-    cdef int64_t deadline_ns = timer.deadline_ns
+    cdef uint8_t state
+    cdef int64_t deadline_ns
+    cdef engine_t *engine
     cdef Timer view = timer_view(record, kind)
-    if state == TIMER_IDLE or view is not None:
+    if view is not None:
         return view
+    engine = home_enter(record)
+    state = record.scheduled if kind == KIND_SCHEDULED else timer.state
+    deadline_ns = timer.deadline_ns
     if kind != KIND_SCHEDULED:
-        deadline_ns += record.home.wall_offset_ns if record.home != NULL else 0
-    elif record.place != PLACE_SCHEDULED or deadline_ns == NEVER_NS:
+        deadline_ns += engine.wall_offset_ns if engine != NULL else 0
+    elif state != TIMER_IDLE and (record.place != PLACE_SCHEDULED or deadline_ns == NEVER_NS):
         deadline_ns = record.job.time_ns if record.job.time_ns != NEVER_NS else record.job.tie.created_ns
+    home_leave(engine)
+    if state == TIMER_IDLE:
+        return None
     view = Timer.__new__(Timer)
     view.node.kind = <uint8_t> kind
     view.state = state
