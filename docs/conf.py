@@ -36,17 +36,10 @@ html_show_sphinx = False
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
-MAY_COME = {"asyncio", "workers", "durability", "observability", "reliability", "performance"}
-"""Pages that the index lists as soon as they are there: some are written by a make target."""
 
-
-def prepare(app: Sphinx, page: str, content: list[str]) -> None:
-    """Drop the empty line that ends an example for doctest, and pages that have not come."""
+def prepare(_app: Sphinx, _page: str, content: list[str]) -> None:
+    """Drop the empty line that ends an example for doctest."""
     content[0] = content[0].replace("\n\n```\n", "\n```\n")
-    if page == "index":
-        missing = MAY_COME - app.project.docnames
-        lines = content[0].splitlines()
-        content[0] = "\n".join(line for line in lines if line not in missing)
 
 
 def setup(app: Sphinx) -> None:

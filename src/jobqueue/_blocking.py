@@ -13,6 +13,7 @@ from _thread import TIMEOUT_MAX, RLock, allocate_lock, get_ident
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
+from . import _records
 from ._records import report_error
 
 if TYPE_CHECKING:
@@ -140,6 +141,7 @@ class Fleet:
         self.changing.release()
 
     def _forked(self) -> None:
+        _records._forked()
         self._fork_end()
         self.starting = allocate_lock()  # its holder may not be here
         for engine in list(self._members):

@@ -455,10 +455,24 @@ cdef Waiter waiter_new(Registry registry, object wake, bint detailed):
     return made
 
 
+cdef unsigned long main_ident = 0    # of the thread that handles signals; 0: not known
+
+
 cdef bint in_main_thread() except -1:
     """Whether signals are handled in this thread; where nobody knows of threads, it is the only one."""
-    threading = sys.modules.get("threading")
-    return threading is None or threading.main_thread().ident == PyThread_get_thread_ident()
+    global main_ident
+    if main_ident == 0:
+        threading = sys.modules.get("threading")
+        if threading is None:
+            return True
+        main_ident = threading.main_thread().ident
+    return main_ident == PyThread_get_thread_ident()
+
+
+def _forked():
+    """In a forked child: the thread that forked handles its signals."""
+    global main_ident
+    main_ident = 0
 
 
 cdef int waiter_sleep(Waiter waiter, int64_t timeout_ms) except -1:

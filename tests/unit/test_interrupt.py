@@ -410,3 +410,38 @@ engine.close()
         CLOCK=clock,
     )
     assert found == {"kind": "KeyboardInterrupt", "ready": 0, "blocked": 0, "added": 1}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_the_thread_that_forked_is_the_main_thread_of_the_child() -> None:
+    """What is known of the parent's main thread is forgotten there."""
+    found = run_script(
+        """
+found = []
+
+def fork():
+    child = os.fork()
+    if child == 0:
+        def strike():
+            threading.Event().wait(0.05)
+            _thread.interrupt_main()
+        threading.Thread(target=strike, daemon=True).start()
+        try:
+            engine.lease("none", 3_600_000)  # if it is not ended, this script is
+        except KeyboardInterrupt:
+            os._exit(0)
+        except WaitTimeoutError:
+            os._exit(1)
+    found.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+try:
+    engine.lease("none", 1)  # from here on the main thread is known
+except WaitTimeoutError:
+    pass
+thread = threading.Thread(target=fork)
+thread.start()
+thread.join()
+report(code=found[0])
+"""
+    )
+    assert found == {"code": 0}
