@@ -33,6 +33,7 @@ html_show_copyright = False
 html_title = f"jobqueue {release}"
 html_copy_source = False
 html_show_sphinx = False
+smartquotes_action = "qe"  # quotes and ellipses: two dashes begin an option
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
