@@ -32,6 +32,9 @@ def disk_of(files: dict[str, bytes]) -> Disk:
     return disk
 
 
+NEWEST_LEAST = 600
+"""Bytes of the newest segment, at least, whatever chance makes of the steps."""
+
 SHAPES = ("one segment", "several", "behind a snapshot", "left open")
 
 
@@ -47,6 +50,8 @@ def written(clock: ManualClock, seed: object, steps: int, shape: str) -> dict[st
     elif shape == "behind a snapshot":
         work.controller.compact()
     for _ in range(0 if shape == "one segment" else steps // 2):
+        work.step()
+    while work.controller._log.journal.position < NEWEST_LEAST:
         work.step()
     used = work.controller._log.journal.position
     if shape != "left open":
