@@ -151,6 +151,18 @@ class Disk(Files):
             self.names_kept = dict(self.names_seen)
 
 
+def disk_of(files: dict[str, bytes]) -> Disk:
+    """A disk that holds these files, synced."""
+    disk = Disk()
+    for name, data in files.items():
+        inode = Inode()
+        inode.seen = bytearray(data)
+        inode.sync()
+        disk.names_seen[name] = inode
+    disk.names_kept = dict(disk.names_seen)
+    return disk
+
+
 class FakeLock:
     def __init__(self, disk: Disk, path: str) -> None:
         if path in disk.held:

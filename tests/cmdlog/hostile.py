@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jobqueue.cmdlog import CommandLogError, replay
 from jobqueue.cmdlog._format import SIZES, crc32c, records
-from tests.cmdlog.test_damage import disk_of
+from tests.cmdlog.disk import disk_of
 
 HERE = Path("log")
 GOLDEN = Path(__file__).parents[1] / "golden" / "version_1"

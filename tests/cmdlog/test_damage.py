@@ -10,7 +10,7 @@ from jobqueue import Job
 from jobqueue.cmdlog import CommandLogError, DamagedLogError, replay
 from jobqueue.cmdlog._format import KINDS, SIZES, crc32c, read_header, records
 from jobqueue.testing import ManualClock
-from tests.cmdlog.disk import Disk, Inode
+from tests.cmdlog.disk import Disk, disk_of
 from tests.cmdlog.workload import Workload, digest, open_log
 
 HERE = Path("log")
@@ -19,17 +19,6 @@ HERE = Path("log")
 @pytest.fixture
 def clock() -> ManualClock:
     return ManualClock()
-
-
-def disk_of(files: dict[str, bytes]) -> Disk:
-    disk = Disk()
-    for name, data in files.items():
-        inode = Inode()
-        inode.seen = bytearray(data)
-        inode.sync()
-        disk.names_seen[name] = inode
-    disk.names_kept = dict(disk.names_seen)
-    return disk
 
 
 NEWEST_LEAST = 600

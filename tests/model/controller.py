@@ -50,6 +50,16 @@ from tests.plain import Attempt, Queue, Queues, Record, Registry, to_bytes, to_i
 
 NS_PER_MS = 1_000_000
 NEVER_NS = 2**63 - 1
+COUNTERS = (
+    "added",
+    "leased",
+    "completed",
+    "failed",
+    "timed_out",
+    "evicted_jobs",
+    "kicked",
+)
+"""What `stats` counts from the beginning; the rest it looks up."""
 
 
 class ModelController(Bounds, Waits, Watching):
@@ -563,11 +573,9 @@ class ModelController(Bounds, Waits, Watching):
     def stats(self) -> Stats:
         with self._open():
             self.fire_due()
-            names = ("added", "leased", "completed", "failed", "timed_out", "evicted_jobs")
-            counters = (*names, "kicked")
             queues = self.queues.queues().values()
             return Stats(
-                **{name: self._count[name] for name in counters},
+                **{name: self._count[name] for name in COUNTERS},
                 ready=sum(len(queue.ready) for queue in queues),
                 scheduled=sum(len(queue.due) for queue in queues),
                 running=sum(record.running() for record in self.registry),

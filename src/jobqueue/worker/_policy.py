@@ -40,8 +40,8 @@ NEVER_NS: Final = 2**63 - 1
 NS_PER_MS: Final = 10**6
 MESSAGE_MAX: Final = 1000  # characters of an exception's text that a reason keeps
 
-log: Final = logging.getLogger("jobqueue.worker")
-log.addHandler(logging.NullHandler())  # quiet, unless the program wants to hear
+logger: Final = logging.getLogger("jobqueue.worker")
+logger.addHandler(logging.NullHandler())  # quiet, unless the program wants to hear
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +284,7 @@ class Policy:
 
     def failed(self, attempt: Attempt, error: BaseException) -> None:
         """The handler has raised."""
-        log.warning("%r failed in attempt %d", attempt.job, attempt.number, exc_info=error)
+        logger.warning("%r failed in attempt %d", attempt.job, attempt.number, exc_info=error)
         self.failed_because(attempt, reason(error))
 
     def failed_because(self, attempt: Attempt, why: bytes) -> None:
@@ -308,7 +308,7 @@ class Policy:
     def _lost(self, attempt: Attempt, error: JobQueueError) -> None:
         attempt.cancelled = attempt.lost = True
         if not isinstance(error, ClosedError):
-            log.info("attempt %d of %r came too late: %s", attempt.number, attempt.job, error)
+            logger.info("attempt %d of %r came too late: %s", attempt.number, attempt.job, error)
 
 
 def result_bytes(value: object) -> bytes:
