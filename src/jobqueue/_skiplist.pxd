@@ -28,14 +28,6 @@ cdef struct skiplist_t:
     int32_t tail_lag              # the same along the last path
     int32_t height                # levels above level 0
 
-cdef struct pair_t:
-    int64_t a
-    int64_t b
-
-cdef struct separator_t:          # a key that holds its tie
-    pair_t pair
-    tie_t tie
-
 cdef inline entry_t *leaf_entries(const leaf_t *leaf) noexcept nogil:
     return <entry_t *> (leaf + 1)
 
@@ -88,13 +80,6 @@ cdef inline bint entry_equals(
 
 cdef inline sortkey_t entry_key(const skiplist_t *list, const entry_t *entry) noexcept nogil:
     return sortkey_t(entry.a, entry.b, list.tie_of(entry.item))
-
-cdef inline separator_t separator_make(const sortkey_t *key) noexcept nogil:
-    cdef separator_t separator
-    separator.pair.a = key.a
-    separator.pair.b = key.b
-    separator.tie = key.tie[0]
-    return separator
 
 cdef void skiplist_init(skiplist_t *list, tie_of_t tie_of) noexcept nogil
 cdef void skiplist_clear(skiplist_t *list) noexcept nogil

@@ -35,17 +35,21 @@ cdef enum:
     LEAF_MIN = 4                  # entries in the first leaf; it doubles until it is full size
     HEIGHT_MAX = 32               # a level more needs JQ_BLOCK / 2 times as many inserts
     LINE_SIZE = 64                # bytes fetched at once; only a hint
-    LINKS_NEAR = 6                # links that lie in two lines, mostly
 
-cdef struct link_t:
-    void *child                   # leaf_t below level 1, else branch_t
-    Py_ssize_t count              # entries under it, but for the lags
-
-cdef struct branch_t:             # a block of the upper levels; slot i is pairs[i], ties[i], links[i]
+cdef struct branch_t:             # a block of the upper levels, by columns: first what a search reads
     Py_ssize_t size               # slots in use, 1 at least
-    pair_t pairs[JQ_BLOCK]        # separators; that of slot 0 is never read
-    link_t links[JQ_BLOCK]
-    tie_t ties[JQ_BLOCK]          # apart, as only equal pairs need them
+    int64_t a[JQ_BLOCK]           # of the separators; those of slot 0 are never read
+    void *child[JQ_BLOCK]         # leaf_t below level 1, else branch_t
+    int64_t b[JQ_BLOCK]           # read where a is equal
+    tie_t tie[JQ_BLOCK]           # read where b is equal, too
+    Py_ssize_t count[JQ_BLOCK]    # entries under the child, but for the lags
+
+cdef struct slot_t:               # one of a branch
+    int64_t a
+    int64_t b
+    tie_t tie
+    void *child
+    Py_ssize_t count
 
 cdef struct step_t:
     branch_t *branch
@@ -77,8 +81,6 @@ cdef void *block_alloc(slab_t *slab, size_t size) noexcept nogil:
 
 
 cdef void block_free(slab_t *slab, void *block, size_t size) noexcept nogil:
-    if block is NULL:
-        return
     JQ_COUNT_BLOCKS(-1)
     if slab is not NULL:
         slab_give(slab, block, size)
@@ -129,8 +131,7 @@ cdef Py_ssize_t leaf_find(const skiplist_t *list, const leaf_t *leaf, const sort
     """Index of the first entry that does not precede the key, or ``end``."""
     cdef const entry_t *entries = leaf_entries(leaf)
     cdef Py_ssize_t index = leaf.begin
-    cdef Py_ssize_t n = leaf_len(leaf)
-    cdef Py_ssize_t half
+    cdef Py_ssize_t half, n = leaf_len(leaf)
     while n > 1:
         half = n >> 1
         index += half & -<Py_ssize_t> entry_precedes(list, &entries[index + half - 1], key)
@@ -172,33 +173,29 @@ cdef inline bint separator_follows(
     const branch_t *branch, Py_ssize_t index, const sortkey_t *key
 ) noexcept nogil:
     """True when the key belongs before the slot."""
-    cdef const pair_t *pair = &branch.pairs[index]
-    if (pair.a == key.a) & (pair.b == key.b):
-        return tie_compare(key.tie, &branch.ties[index]) < 0
-    return pair_precedes(key.a, key.b, pair.a, pair.b)
+    if branch.a[index] != key.a:
+        return key.a < branch.a[index]
+    if branch.b[index] != key.b:
+        return key.b < branch.b[index]
+    return tie_compare(key.tie, &branch.tie[index]) < 0
 
 
 cdef Py_ssize_t branch_find(const branch_t *branch, const sortkey_t *key) noexcept nogil:
     """Index of the slot the key belongs under."""
     cdef Py_ssize_t index = 0
-    cdef Py_ssize_t n = branch.size
-    cdef Py_ssize_t half
+    cdef Py_ssize_t half, n = branch.size
     while n > 1:
         half = n >> 1
         index += half & (<Py_ssize_t> separator_follows(branch, index + half, key) - 1)
         n -= half
-        if n <= LINKS_NEAR < n + half:               # the link stands here or a line on
-            jq_prefetch(&branch.links[index])
-            jq_prefetch(&branch.links[index + n - 1])
     return index
 
 
 cdef Py_ssize_t branch_count(const branch_t *branch) noexcept nogil:
     """Entries under the branch, but for the lags."""
-    cdef Py_ssize_t count = 0
-    cdef Py_ssize_t index
+    cdef Py_ssize_t index, count = 0
     for index in range(branch.size):
-        count += branch.links[index].count
+        count += branch.count[index]
     return count
 
 
@@ -206,18 +203,20 @@ cdef void branch_move(
     branch_t *branch, Py_ssize_t to, const branch_t *source, Py_ssize_t begin, Py_ssize_t n
 ) noexcept nogil:
     """Copy n slots of the source, which may be the branch itself."""
-    memmove(&branch.pairs[to], &source.pairs[begin], n * sizeof(pair_t))
-    memmove(&branch.links[to], &source.links[begin], n * sizeof(link_t))
-    memmove(&branch.ties[to], &source.ties[begin], n * sizeof(tie_t))
+    memmove(&branch.a[to], &source.a[begin], n * sizeof(int64_t))
+    memmove(&branch.child[to], &source.child[begin], n * sizeof(void *))
+    memmove(&branch.b[to], &source.b[begin], n * sizeof(int64_t))
+    memmove(&branch.tie[to], &source.tie[begin], n * sizeof(tie_t))
+    memmove(&branch.count[to], &source.count[begin], n * sizeof(Py_ssize_t))
 
 
-cdef void branch_insert(
-    branch_t *branch, Py_ssize_t index, const separator_t *separator, link_t link
-) noexcept nogil:
+cdef void branch_insert(branch_t *branch, Py_ssize_t index, const slot_t *slot) noexcept nogil:
     branch_move(branch, index + 1, branch, index, branch.size - index)
-    branch.pairs[index] = separator.pair
-    branch.ties[index] = separator.tie
-    branch.links[index] = link
+    branch.a[index] = slot.a
+    branch.child[index] = slot.child
+    branch.b[index] = slot.b
+    branch.tie[index] = slot.tie
+    branch.count[index] = slot.count
     branch.size += 1
 
 
@@ -227,13 +226,9 @@ cdef void branch_remove(branch_t *branch, Py_ssize_t index) noexcept nogil:
 
 
 cdef void branch_split(
-    branch_t *branch, branch_t *right, side_t side, Py_ssize_t index, separator_t *separator,
-    link_t link
+    branch_t *branch, branch_t *right, side_t side, Py_ssize_t index, slot_t *slot
 ) noexcept nogil:
-    """Insert into a full branch, at index >= 1, moving slots to its new right neighbour.
-
-    ``separator`` is that of the link, and becomes that between the two branches.
-    """
+    """Insert at index >= 1 into a full branch, which gets a right neighbour: its slot is in ``slot`` then."""
     cdef Py_ssize_t left_size = JQ_BLOCK // 2
     if side == AFTER_ALL:
         left_size = JQ_BLOCK
@@ -243,20 +238,22 @@ cdef void branch_split(
     branch_move(right, 0, branch, left_size, right.size)
     branch.size = left_size
     if index < left_size:
-        branch_insert(branch, index, separator, link)
+        branch_insert(branch, index, slot)
     else:
-        branch_insert(right, index - left_size, separator, link)
-    separator.pair = right.pairs[0]
-    separator.tie = right.ties[0]
+        branch_insert(right, index - left_size, slot)
+    slot.a, slot.b = right.a[0], right.b[0]
+    slot.tie = right.tie[0]
+    slot.child, slot.count = right, branch_count(right)
 
 
 # ---------------------------------------------------------------- paths
 
-cdef inline void block_prefetch(const void *block, int level) noexcept nogil:
-    """Ask for all that a search in the block may read, rather than wait for line after line."""
-    cdef size_t branch_size = sizeof(Py_ssize_t) + JQ_BLOCK * sizeof(pair_t)
+cdef inline void block_prefetch(const void *block, int level, bint a_is_equal) noexcept nogil:
+    """Ask for all that a search in the block will read, rather than wait for line after line."""
     cdef const char *line = <const char *> block
-    cdef const char *end = line + (branch_size if level > 0 else leaf_size(JQ_BLOCK))
+    cdef const char *end = line + leaf_size(JQ_BLOCK)
+    if level > 0:
+        end = <const char *> ((<const branch_t *> block).b + (JQ_BLOCK if a_is_equal else 0))
     while line < end:
         jq_prefetch(line)
         line += LINE_SIZE
@@ -271,9 +268,9 @@ cdef leaf_t *path_to_key(const skiplist_t *list, const sortkey_t *key, path_t *p
         step = &path.steps[level]
         step.branch = <branch_t *> block
         step.index = branch_find(step.branch, key)
-        block = step.branch.links[step.index].child
+        block = step.branch.child[step.index]
         if list.height > 1:                          # else all is in the cache, most likely
-            block_prefetch(block, level - 1)
+            block_prefetch(block, level - 1, step.index > 0 and step.branch.a[step.index] == key.a)
     return <leaf_t *> block
 
 
@@ -286,13 +283,13 @@ cdef void path_to_end(const skiplist_t *list, side_t side, path_t *path) noexcep
         step = &path.steps[level]
         step.branch = <branch_t *> block
         step.index = 0 if side == BEFORE_ALL else step.branch.size - 1
-        block = step.branch.links[step.index].child
+        block = step.branch.child[step.index]
 
 
 cdef inline void path_add(const path_t *path, int height, Py_ssize_t n) noexcept nogil:
     cdef int level
     for level in range(1, height + 1):
-        path.steps[level].branch.links[path.steps[level].index].count += n
+        path.steps[level].branch.count[path.steps[level].index] += n
 
 
 cdef void skiplist_settle(skiplist_t *list) noexcept nogil:
@@ -388,32 +385,36 @@ cdef bint skiplist_split(
     skiplist_settle(list)
     leaf_split(list, leaf, fresh, side, leaf_cut(leaf, side, index))
 
-    cdef leaf_t *left_leaf = fresh if side == BEFORE_ALL else leaf
     cdef leaf_t *right_leaf = leaf if side == BEFORE_ALL else fresh
     cdef sortkey_t first = key[0]
     if leaf_len(right_leaf):
         first = entry_key(list, &leaf_entries(right_leaf)[right_leaf.begin])
-    cdef separator_t separator = separator_make(&first)
 
-    cdef link_t left = link_t(left_leaf, leaf_len(left_leaf))
-    cdef link_t right = link_t(right_leaf, leaf_len(right_leaf))
+    cdef slot_t right
+    right.a, right.b = first.a, first.b
+    right.tie = first.tie[0]
+    right.child, right.count = right_leaf, leaf_len(right_leaf)
+    cdef void *left = fresh if side == BEFORE_ALL else leaf
+    cdef Py_ssize_t left_count = leaf_len(<leaf_t *> left)
     cdef const step_t *step
     cdef int level = 1
     while level <= list.height:
         step = &path.steps[level]
-        step.branch.links[step.index] = left
+        step.branch.child[step.index] = left
+        step.branch.count[step.index] = left_count
         if step.branch.size < JQ_BLOCK:
-            branch_insert(step.branch, step.index + 1, &separator, right)
+            branch_insert(step.branch, step.index + 1, &right)
             return True
-        branch_split(step.branch, reserve[level], side, step.index + 1, &separator, right)
-        left = link_t(step.branch, branch_count(step.branch))
-        right = link_t(reserve[level], branch_count(reserve[level]))
+        branch_split(step.branch, reserve[level], side, step.index + 1, &right)
+        left = step.branch
+        left_count = branch_count(step.branch)
         level += 1
 
     cdef branch_t *root = reserve[level]
     root.size = 1
-    root.links[0] = left
-    branch_insert(root, 1, &separator, right)
+    root.child[0] = left
+    root.count[0] = left_count
+    branch_insert(root, 1, &right)
     list.root = root
     list.height = level
     return True
@@ -487,7 +488,7 @@ cdef void skiplist_drop(skiplist_t *list, const path_t *path, leaf_t *leaf) noex
     branch_remove(path.steps[level].branch, path.steps[level].index)
     while list.height > 0 and (<branch_t *> list.root).size == 1:
         branch = <branch_t *> list.root
-        list.root = branch.links[0].child
+        list.root = branch.child[0]
         list.height -= 1
         branch_free(branch)
 
@@ -500,7 +501,7 @@ cdef void block_clear(void *block, int level) noexcept nogil:
         leaf_free(<leaf_t *> block)
         return
     for index in range(branch.size):
-        block_clear(branch.links[index].child, level - 1)
+        block_clear(branch.child[index], level - 1)
     branch_free(branch)
 
 
@@ -651,16 +652,18 @@ cdef void *skiplist_after(skiplist_t *list, const sortkey_t *key) noexcept nogil
 cdef void *skiplist_at(skiplist_t *list, Py_ssize_t index) noexcept nogil:
     """Item with ``index`` entries before it, or NULL outside of 0..len-1. O(log n)."""
     cdef const void *block = list.root
-    cdef const link_t *link
+    cdef const branch_t *branch
+    cdef Py_ssize_t slot
     if not 0 <= index < list.length:
         return NULL
     skiplist_settle(list)
     for _ in range(list.height):
-        link = &(<const branch_t *> block).links[0]
-        while index >= link.count:
-            index -= link.count
-            link += 1
-        block = link.child
+        branch = <const branch_t *> block
+        slot = 0
+        while index >= branch.count[slot]:
+            index -= branch.count[slot]
+            slot += 1
+        block = branch.child[slot]
     cdef const leaf_t *leaf = <const leaf_t *> block
     return leaf_entries(leaf)[leaf.begin + index].item
 
@@ -668,7 +671,6 @@ cdef void *skiplist_at(skiplist_t *list, Py_ssize_t index) noexcept nogil:
 cdef Py_ssize_t skiplist_rank(skiplist_t *list, const sortkey_t *key) noexcept nogil:
     """Number of entries with smaller keys; the key need not be there. O(log n)."""
     cdef path_t path
-    cdef const step_t *step
     cdef Py_ssize_t slot, rank = 0
     cdef int level
     if list.length == 0:
@@ -676,9 +678,8 @@ cdef Py_ssize_t skiplist_rank(skiplist_t *list, const sortkey_t *key) noexcept n
     skiplist_settle(list)
     cdef const leaf_t *leaf = path_to_key(list, key, &path)
     for level in range(1, list.height + 1):
-        step = &path.steps[level]
-        for slot in range(step.index):
-            rank += step.branch.links[slot].count
+        for slot in range(path.steps[level].index):
+            rank += path.steps[level].branch.count[slot]
     return rank + leaf_find(list, leaf, key) - leaf.begin
 
 
@@ -726,26 +727,25 @@ cdef Py_ssize_t audit_block(
     cdef const branch_t *branch = <const branch_t *> block
     cdef sortkey_t separator
     cdef const leaf_t *leaf
-    cdef Py_ssize_t total = 0
-    cdef Py_ssize_t index, count, recorded
+    cdef Py_ssize_t index, count, recorded, total = 0
     cdef bint leads, ends
     if level == 0:
         return audit_leaf(audit, <const leaf_t *> block)
     audit_expect(audit, 1 <= branch.size <= JQ_BLOCK, b"slots outside of the branch")
     audit_expect(audit, branch.size > 1 or block != list.root, b"root of one slot")
     for index in range(branch.size):
-        separator = sortkey_t(branch.pairs[index].a, branch.pairs[index].b, &branch.ties[index])
+        separator = sortkey_t(branch.a[index], branch.b[index], &branch.tie[index])
         leads = is_first and index == 0
         ends = is_last and index == branch.size - 1
         if index:
             audit_expect(audit, entry_precedes(list, audit.entry, &separator), b"entry not before separator")
         leaf = audit.leaf
-        count = audit_block(audit, branch.links[index].child, level - 1, leads, ends)
+        count = audit_block(audit, branch.child[index], level - 1, leads, ends)
         leaf = list.first if leaf is NULL else leaf.next
         if index:
             audit_expect(audit, not entry_precedes(list, &leaf_entries(leaf)[leaf.begin], &separator),
                          b"entry not after separator")
-        recorded = branch.links[index].count
+        recorded = branch.count[index]
         recorded += (list.head_lag if leads else 0) + (list.tail_lag if ends else 0)
         audit_expect(audit, recorded == count, b"count of a slot")
         total += count
@@ -775,7 +775,7 @@ cdef size_t block_memory(const void *block, int level) noexcept nogil:
     if level == 1:
         return size + branch.size * leaf_size(JQ_BLOCK)
     for index in range(branch.size):
-        size += block_memory(branch.links[index].child, level - 1)
+        size += block_memory(branch.child[index], level - 1)
     return size
 
 

@@ -3,8 +3,8 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
 
 from jobqueue._types cimport (
-    HARD_ATTEMPTS_MAX, HAS_SLABS, NEVER_NS, TIMER_ARMED, TIMER_CANCELLED, id_hash, job_t, lock_t, prefetch,
-    sortkey_t, struct_clear, timer_t,
+    HARD_ATTEMPTS_MAX, HAS_SLABS, NEVER_NS, TIMER_ARMED, TIMER_CANCELLED, id_hash, job_t, lock_t,
+    slot_fetch, sortkey_t, struct_clear, timer_t,
 )
 from jobqueue._skiplist cimport skiplist_first_a, skiplist_len, skiplist_t
 from jobqueue._wheel cimport wheel_cancel, wheel_next_wake, wheel_t
@@ -306,7 +306,8 @@ cdef void job_release_lock(const job_t *job) noexcept nogil
 cdef inline void registry_prefetch(const engine_t *engine, const uint8_t *id) noexcept nogil:
     """Ask for the memory where the search for an id begins, if the table is too big for a cache."""
     if engine.slot_mask >= SLOTS_FAR:
-        prefetch(engine.slots + (id_hash(id, engine.seed) & <uint64_t> engine.slot_mask))
+        slot_fetch(
+            engine.slots, sizeof(slot_t), id_hash(id, engine.seed) & <uint64_t> engine.slot_mask)
 
 cdef record_t *registry_find(const engine_t *engine, const uint8_t *id) noexcept nogil
 cdef int registry_add(engine_t *engine, record_t *record) noexcept nogil
