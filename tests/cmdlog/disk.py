@@ -57,6 +57,7 @@ class Disk(Files):
         self.copy: Disk | None = None
         self.rng = random.Random(0)
         self.held: set[str] = set()
+        self.open: set[FakeMapped] = set()
         self.lock_all = threading.RLock()
 
     def cut(self, rng: random.Random) -> "Disk":
@@ -117,7 +118,8 @@ class Disk(Files):
 
     def create_mapped(self, path: Path, size: int) -> Any:
         with self.step("open"):
-            assert path.name not in self.names_seen
+            if path.name in self.names_seen:
+                raise FileExistsError(path)
             inode = self.names_seen[path.name] = Inode()
             return FakeMapped(self, inode, size)
 
@@ -179,6 +181,7 @@ class FakeMapped:
         self.disk, self.inode = disk, inode
         inode.seen = bytearray(size)
         self.memory: memoryview | None = memoryview(inode.seen)
+        disk.open.add(self)
 
     def allocate(self, end: int) -> None:
         with self.disk.step("allocate"):
@@ -193,6 +196,7 @@ class FakeMapped:
             return
         self.memory.release()
         self.memory = None
+        self.disk.open.discard(self)
         if size is not None:
             with self.disk.step("truncate"):
                 del self.inode.seen[size:]

@@ -1,6 +1,8 @@
 """Power that goes, disks that are full, syncs that fail: on a disk in memory."""
 
 import random
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from jobqueue import Job
 from jobqueue.cmdlog import CommandLogError
 from jobqueue.testing import ManualClock
-from tests.cmdlog.disk import Disk
+from tests.cmdlog.disk import Disk, FakeMapped, disk_of
 from tests.cmdlog.workload import Workload, digest, open_log
 
 HERE = Path("log")
@@ -119,6 +121,16 @@ def fail_once(seed: object, fail_at: int, *, failing: bool) -> bool:
     return happened
 
 
+@pytest.fixture
+def keeper_may_fail(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The log's own thread tells of a compaction that failed, and of nothing else."""
+    told: list[BaseException | None] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda report: told.append(report.exc_value))
+    yield
+    assert all(isinstance(error, CommandLogError) for error in told), told
+
+
+@pytest.mark.usefixtures("keeper_may_fail")
 def test_each_call_to_the_disk_fails_once(seed):
     fail_at = 1
     while fail_once(seed, fail_at, failing=False):
@@ -126,6 +138,7 @@ def test_each_call_to_the_disk_fails_once(seed):
     assert fail_at > 30
 
 
+@pytest.mark.usefixtures("keeper_may_fail")
 def test_each_call_to_the_disk_fails_and_all_after_it(seed):
     fail_at = 1
     while fail_at < 200 and fail_once(seed, fail_at, failing=True):
@@ -194,22 +207,90 @@ def test_a_full_disk_refuses_calls_and_service_resumes_when_there_is_room():
         assert c.jobs("a") == [*taken, more]
 
 
-def test_time_goes_on_while_the_disk_is_full():
-    """What timers do needs no room beforehand: it waits in memory until there is some."""
+def test_a_segment_that_could_be_neither_finished_nor_removed_is_made_anew():
     clock = ManualClock()
     disk = Disk()
-    with open_log(HERE, clock, disk, sync="os") as c:
+    with open_log(HERE, clock, disk) as c:
+        disk.fail_at, disk.failing = disk.calls + 2, True  # all after its file is there
+        with pytest.raises(CommandLogError, match="at unlink"):
+            c.add(Job("a", bytes(100_000)))
+        disk.fail_at = None
+        job = Job("a", bytes(100_000))
+        c.add(job)
+    with open_log(HERE, clock, disk) as c:
+        assert c.jobs("a") == [job]
+
+
+def test_time_goes_on_while_the_disk_is_full():
+    """What timers do needs no room beforehand: it waits in memory until there is some.
+
+    All is in the first segment: there is no thread yet that syncs what is full.
+    """
+    clock = ManualClock()
+    disk = Disk()
+    with open_log(HERE, clock, disk, sync="os", segment_size=1 << 20) as c:
         for _ in range(700):
             c.add(Job("a", ttr=1000, max_attempts=1))
         leased = [c.lease("a", 0) for _ in range(700)]
+        journal = c._log.journal
+        while journal.end - journal.position > 10_000:
+            c.add(Job("b", bytes(1000)))
         disk.fail_at, disk.failing = disk.calls + 1, True
         clock.advance(1000)
-        with pytest.raises(CommandLogError):
-            while True:
-                c.add(Job("b", bytes(1000)))
+        assert journal.spill_size > 0
+        with pytest.raises(CommandLogError, match="no room"):
+            c.add(Job("b"))
         assert c.dead("a") == leased
         disk.fail_at = None
         c.add(Job("b"))
+        before = digest(c)
+    with open_log(HERE, clock, disk) as c:
+        assert digest(c) == before
+
+
+@pytest.mark.parametrize("sync", ["always", "os"])
+def test_a_lease_at_the_end_of_a_long_chain_of_hand_offs_is_kept(sync):
+    """There was room for one; the rest is brought into a new segment before the call returns."""
+    clock = ManualClock()
+    disk = Disk()
+    with open_log(HERE, clock, disk, sync=sync) as c:
+        c.pause("a")
+        waiters = [c._lease_begin("a", 60_000, callable) for _ in range(300)]
+        c.add_many([Job("a") for _ in waiters])
+        journal = c._log.journal
+        while journal.end - journal.position > 10_000:
+            c.add(Job("b", bytes(1000)))
+        number = c._log.number
+        c.resume("a")
+        assert (journal.spill_size, c._log.number) == (0, number + 1)
+        left = {
+            name: inode.kept if sync == "always" else bytes(inode.seen)
+            for name, inode in disk.names_kept.items()
+        }
+        for waiter in waiters:
+            c._finish(waiter, None, 60_000)
+    with open_log(HERE, clock, disk_of(left)) as c:
+        assert c.stats().running == len(waiters)
+
+
+def test_more_finds_no_room_while_a_segment_is_made_than_it_holds():
+    clock = ManualClock()
+    disk = Disk()
+    name = "a" * 200  # what lives takes most of the log: nobody compacts it
+
+    def create(path: Path, size: int) -> FakeMapped:
+        clock.advance(1000)
+        return Disk.create_mapped(disk, path, size)
+
+    with open_log(HERE, clock, disk, sync="os") as c:
+        for _ in range(1500):
+            c.add(Job(name, ttr=1000, max_attempts=1))
+        leased = [c.lease(name, 0) for _ in range(1500)]
+        disk.create_mapped = create
+        number = c._log.number
+        while c._log.number == number:
+            c.add(Job(name))
+        assert c.dead(name, 0, 1500) == leased
         before = digest(c)
     with open_log(HERE, clock, disk) as c:
         assert digest(c) == before

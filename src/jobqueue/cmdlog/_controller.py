@@ -93,13 +93,13 @@ class DurableController(Controller):
                 max_bytes=max_job_bytes,
                 history=history,
             )
-            try:
-                self._open(directory, files, repair, sync, sync_interval, segment_size, max_bytes)
-            except BaseException:
-                super().close()
-                raise
         except BaseException:
             self._held.release()
+            raise
+        try:
+            self._open(directory, files, repair, sync, sync_interval, segment_size, max_bytes)
+        except BaseException:
+            self.close()
             raise
 
     def _open(
@@ -149,11 +149,10 @@ class DurableController(Controller):
     def close(self) -> None:
         """Stop, wake every blocked call with ClosedError, and bring the log to the disk."""
         super().close()
-        log, self._log = self._log, None
         held, self._held = self._held, None
         try:
-            if log is not None:
-                log.close()
+            if self._log is not None:
+                self._log.close()
         except OSError as error:
             raise CommandLogError(f"the command log cannot be closed: {error}") from error
         finally:
@@ -179,14 +178,14 @@ class DurableController(Controller):
 
     def _switch(self, name: str, switch: Callable[[str], None], *, paused: bool) -> None:
         log = self._log
+        if log is not None:
+            log.check()
         with self._pausing:
-            if log is not None:
-                self._note_reserve(0)
+            self._note_reserve(0)
             switch(name)
             if log is not None:
                 log.journal.note_pause(str(name), paused)
-        if log is not None and log.always:
-            log.settle()
+        self._note_settle()
 
     # ------------------------------------------------------------ what the engine calls
 

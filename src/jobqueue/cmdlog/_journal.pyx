@@ -1,10 +1,12 @@
 """The journal: notes what an engine does, while it works; and reads it, bit by bit, for a snapshot.
 
 Invariant: noting is a copy into memory and cannot fail; room for it was made before the verb began.
-What finds no room after all (timers, a long chain of hand-offs) waits in a spill for the next segment.
+What finds no room after all (timers, a long chain of hand-offs, threads that all saw the last room)
+waits in a spill for the next segment; who did it begins that before it returns.
 Locking: `journal_note` and what it calls run under the engine's lock; a gate guards syncs.
 """
 
+cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.object cimport PyObject
@@ -22,8 +24,7 @@ from jobqueue._base cimport EngineBase
 from jobqueue.cmdlog._format cimport (
     FRAME, FRAME_BATCH, HEADER, KIND_BATCH_END, KIND_CLOCK, KIND_DEAD, KIND_END, KIND_GONE,
     KIND_JOB, KIND_PAUSE, KIND_STATE, MARGIN, OFFSET_NOTED_NS, STATE_FIXED, data_size, frame_bytes,
-    frame_write, get32, header_bytes, job_size, job_write, put64, state_size, state_write, text_of,
-    text_size,
+    frame_write, header_bytes, job_size, job_write, put64, state_size, state_write, text_of, text_size,
 )
 
 cdef extern from "cmdlog/_journal.h":
@@ -46,6 +47,7 @@ cdef struct journal_t:
     uint8_t *spill                # records that found no room, in order
     Py_ssize_t spill_size
     Py_ssize_t spill_capacity
+    uint64_t spill_count          # of those records
     uint64_t sequence             # of the last record
     uint64_t synced               # of the last one that is known to be on disk
     int64_t offset_ns             # wall minus mono, as noted last
@@ -54,6 +56,7 @@ cdef struct journal_t:
     uint8_t always                # every verb waits until what it noted is on disk
     uint8_t stopped               # nothing can be noted any more
     uint8_t forgetful             # a record was lost for want of memory
+    uint8_t refused               # something was done after the last record
 
 
 cdef uint8_t *journal_room(journal_t *journal, Py_ssize_t size) noexcept nogil:
@@ -81,6 +84,9 @@ cdef uint8_t *journal_room(journal_t *journal, Py_ssize_t size) noexcept nogil:
 cdef void journal_seal(journal_t *journal, uint8_t *p, Py_ssize_t size, uint8_t kind) noexcept nogil:
     """Give a record, whose body is in place, its frame. From then on it counts."""
     journal.sequence += 1
+    if journal.spill_size > 0:
+        journal.spill_count += 1
+        journal.engine.unsettled = True
     frame_write(p, size, journal.sequence, journal.synced, kind,
                 FRAME_BATCH if journal.batch_count >= 0 and kind != KIND_CLOCK else 0)
     journal.engine.room = -1
@@ -154,6 +160,23 @@ cdef void journal_note(
         journal_seal(journal, p, ID_SIZE, KIND_GONE)
 
 
+cdef void journal_refuse(
+        engine_t *engine, const record_t *record, note_kind_t kind) noexcept nogil:
+    """What came too late to be noted is not acknowledged: whoever did it has to settle."""
+    (<journal_t *> engine.journal).refused = True
+    engine.unsettled = True
+
+
+cdef uint64_t journal_stored(journal_t *journal) noexcept nogil:
+    """The last record that is whole in a segment: its number is given before its bytes are there."""
+    cdef uint64_t sequence
+    lock_acquire(&journal.engine.lock)
+    sequence = journal.sequence - journal.spill_count
+    lock_release(&journal.engine.lock)
+    return sequence
+
+
+@cython.no_gc_clear  # __dealloc__ needs the registry
 cdef class Journal:
     """What an engine notes into. One thread at a time grows it; any may note and settle."""
 
@@ -175,6 +198,11 @@ cdef class Journal:
         gate_init(&self.gate)
 
     def __dealloc__(self):
+        if self.registry is not None:  # which may live on
+            lock_acquire(&self.c.engine.lock)
+            self.c.engine.note = NULL
+            self.c.engine.journal = NULL
+            lock_release(&self.c.engine.lock)
         if self.mapped:
             PyBuffer_Release(&self.view)
         free(self.c.spill)
@@ -204,14 +232,17 @@ cdef class Journal:
         self.c.engine.unsettled = False
         self.c.stopped = True
 
-    def detach(self):
+    def cease(self):
         """The engine notes no more; every later change asks for room, and is refused."""
         lock_acquire(&self.c.engine.lock)
-        self.c.engine.note = NULL
+        self.c.engine.journal = &self.c
+        self.c.engine.note = journal_refuse
         self.c.engine.room = -1
-        self.c.engine.unsettled = False
-        self.c.stopped = True
         lock_release(&self.c.engine.lock)
+
+    def detach(self):
+        """The end, after `cease`."""
+        self.stop()
         self.controller = None
 
     def release(self):
@@ -228,10 +259,10 @@ cdef class Journal:
     def switch(self, memory, Py_ssize_t allocated, uint64_t number, bint epoch):
         """Go on in a new segment: writable memory that has disk space up to ``allocated``.
 
-        Returns how much of the one before is used.
+        Returns how much of the one before is used; None: what found no room has grown beyond it.
         """
         cdef Py_buffer fresh
-        cdef Py_ssize_t used
+        cdef Py_ssize_t used = -1
         cdef int64_t wall_ns = registry_now(self.registry) + self.c.engine.wall_offset_ns
         cdef bytes header
         cdef uint8_t *base
@@ -239,35 +270,38 @@ cdef class Journal:
         base = <uint8_t *> fresh.buf
         lock_acquire(&self.c.engine.lock)
         try:
-            used = self.c.position
-            header = header_bytes(
-                number, self.c.sequence + 1 - self.spilled(), self.c.synced,
-                self.c.engine.wall_offset_ns, wall_ns, epoch)
-            memcpy(base, PyBytes_AS_STRING(header), HEADER)
-            memcpy(base + HEADER, self.c.spill, <size_t> self.c.spill_size)
-            self.c.base = base
-            self.c.position = HEADER + self.c.spill_size
-            self.c.end = allocated
-            self.first_sequence = self.c.sequence + 1 - self.spilled()
-            self.c.spill_size = 0
-            if not self.c.stopped:
-                self.c.engine.room = self.c.end - self.c.position - MARGIN
+            if HEADER + self.c.spill_size <= allocated:
+                header = header_bytes(
+                    number, self.c.sequence + 1 - self.c.spill_count, self.c.synced,
+                    self.c.engine.wall_offset_ns, wall_ns, epoch)
+                memcpy(base, PyBytes_AS_STRING(header), HEADER)
+                used = self.c.position
+                self.begin_in(base, allocated)
         finally:
             lock_release(&self.c.engine.lock)
+            if used < 0:
+                PyBuffer_Release(&fresh)
+        if used < 0:
+            return None
         if self.mapped:
             PyBuffer_Release(&self.view)
         self.view = fresh
         self.mapped = True
         return used
 
-    cdef uint64_t spilled(self) noexcept:
-        """Records in the spill."""
-        cdef uint64_t count = 0
-        cdef Py_ssize_t at = 0
-        while at < self.c.spill_size:
-            at += FRAME + get32(self.c.spill + at + 4)
-            count += 1
-        return count
+    cdef void begin_in(self, uint8_t *base, Py_ssize_t allocated) noexcept:
+        """Note into this memory from now on; what found no room comes first."""
+        memcpy(base + HEADER, self.c.spill, <size_t> self.c.spill_size)
+        self.c.base = base
+        self.c.position = HEADER + self.c.spill_size
+        self.c.end = allocated
+        self.first_sequence = self.c.sequence + 1 - self.c.spill_count
+        self.c.spill_size = 0
+        self.c.spill_count = 0
+        if not self.c.always:
+            self.c.engine.unsettled = self.c.refused
+        if not self.c.stopped:
+            self.c.engine.room = self.c.end - self.c.position - MARGIN
 
     def extend(self, Py_ssize_t allocated):
         """The segment has disk space up to here."""
@@ -283,6 +317,10 @@ cdef class Journal:
         cdef uint8_t *p
         registry_now(self.registry)
         lock_acquire(&self.c.engine.lock)
+        if self.c.engine.note != journal_note:
+            self.c.refused = True
+            lock_release(&self.c.engine.lock)
+            return
         journal_offset(&self.c)
         p = journal_room(&self.c, FRAME + 1 + size)
         if p != NULL:
@@ -292,21 +330,24 @@ cdef class Journal:
         lock_release(&self.c.engine.lock)
 
     def note_clock(self):
-        """Note the time: a mark that tells a reader what is on disk, and when."""
+        """Note the time: a mark that tells a reader what is on disk, and when. Returns its number."""
         cdef int64_t now_ns = registry_now(self.registry)
+        cdef uint64_t sequence
         lock_acquire(&self.c.engine.lock)
         journal_clock(&self.c, now_ns + self.c.engine.wall_offset_ns)
+        sequence = self.c.sequence
         lock_release(&self.c.engine.lock)
+        return sequence
 
     # ------------------------------------------------------------ syncs
 
     def settle(self, sync):
-        """Wait until all that was noted so far is on disk; ``sync()`` brings it there.
+        """Wait until all that is in a segment so far is on disk; ``sync()`` brings it there.
 
         Callers that come while a sync runs share the next one. A sync that fails is the last:
         this call and every later one raises its error.
         """
-        cdef uint64_t wanted = self.c.sequence
+        cdef uint64_t wanted = journal_stored(&self.c)
         cdef bint leads
         with nogil:
             gate_enter(&self.gate)
@@ -315,7 +356,7 @@ cdef class Journal:
             leads = self.c.synced < wanted and not self.failed
             if leads:
                 self.syncing = True
-                self.syncing_to = self.c.sequence
+                self.syncing_to = journal_stored(&self.c)
             gate_leave(&self.gate)
         if self.failed:
             raise self.failure
@@ -336,7 +377,11 @@ cdef class Journal:
             with nogil:
                 gate_enter(&self.gate)
                 if done:
+                    lock_acquire(&self.c.engine.lock)
                     self.c.synced = self.syncing_to
+                    if self.c.synced == self.c.sequence and not self.c.refused:
+                        self.c.engine.unsettled = False
+                    lock_release(&self.c.engine.lock)
                 self.syncing = False
                 gate_open(&self.gate, self.round & 1)
                 self.round = self.round + 1
@@ -345,8 +390,6 @@ cdef class Journal:
                 else:
                     gate_open(&self.gate, self.round & 1)
                 gate_leave(&self.gate)
-            if done and self.c.synced == self.c.sequence:
-                self.c.engine.unsettled = False
         return 0
 
     def stop(self):
@@ -389,6 +432,11 @@ cdef class Journal:
     def live_bytes(self):
         """What a snapshot would take, about."""
         return self.c.live_bytes
+
+    @property
+    def refused(self):
+        """Whether something was done that came too late to be noted."""
+        return self.c.refused
 
     @property
     def forgetful(self):

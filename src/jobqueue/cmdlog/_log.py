@@ -1,7 +1,8 @@
 """The command log on disk: its segments, their growth, syncs and compaction.
 
-Locking: `_growing` is held while room is made, one caller at a time; `_owning` for the moment in
-which a segment takes the place of another. Neither is held while a caller waits for a sync.
+Locking: `_growing` is held while room is made, one caller at a time; `_owning` while somebody looks
+at which segments there are, or changes that. Neither is held while a caller waits for a sync, but
+by `close`: it takes all, so that whoever is in the midst of something ends first.
 """
 
 import logging
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from .._records import report_error
+from ..errors import ClosedError, JobQueueError
 from ._errors import CommandLogError
 from ._files import Files, Mapped
 from ._format import SIZES, records
@@ -61,7 +63,7 @@ class Log:
         self._max_bytes: Final = max_bytes
         self._growing: Final = threading.RLock()
         self._owning: Final = threading.Lock()
-        self._compacting: Final = threading.Lock()
+        self._compacting: Final = threading.RLock()
         self._current: Mapped | None = None
         self._full: list[tuple[Mapped, int]] = []  # segments before it that may not be on disk
         self._sizes: dict[Path, int] = {}  # bytes in use, of what is on disk beside the current one
@@ -91,11 +93,20 @@ class Log:
 
     def close(self) -> None:
         """Bring everything to the disk, cut the segment to what is used."""
-        self._shut = True
+        if self._current is None:
+            return  # it was closed, or is the parent's
+        with self._growing:
+            self._shut = True
+            keeper = self._keeper
         self._wake.set()
-        if self._keeper is not None and self._keeper is not threading.current_thread():
-            self._keeper.join()
+        if keeper is not None and keeper is not threading.current_thread():
+            keeper.join()
+        with self._compacting, self._growing:
+            self._close()
+
+    def _close(self) -> None:
         journal = self.journal
+        journal.cease()
         try:
             if self._why is None and self._current is not None:
                 if journal.spill_size:
@@ -128,14 +139,35 @@ class Log:
 
     def reserve(self, size: int) -> None:
         """Make room for so many bytes. Raises CommandLogError; nothing has changed then."""
+        self.check()
         with self._growing:
-            if self._why is not None:
-                raise CommandLogError(f"{self._directory} takes no changes: {self._why}")
+            self.check()
             try:
                 if not self._extend(size):
                     self._next_segment(size)
             except OSError as error:
                 raise CommandLogError(f"no room in the command log: {error}") from error
+
+    def _flush(self) -> None:
+        """Bring what found no room into a segment. Raises CommandLogError: there is no room yet."""
+        if not self.journal.spill_size or self._why is not None:
+            return
+        with self._growing:
+            if self.journal.spill_size and self._current is not None:
+                self._begin_segment(0)
+
+    def _begin_segment(self, size: int) -> None:
+        try:
+            self._next_segment(size)
+        except OSError as error:
+            raise CommandLogError(f"no room in the command log: {error}") from error
+
+    def check(self) -> None:
+        """Raise if nothing more can be noted. In a forked child the locks may be held for ever."""
+        if self._why is not None:
+            raise CommandLogError(f"{self._directory} takes no changes: {self._why}")
+        if self._shut:
+            raise ClosedError("the controller is closed")
 
     def _extend(self, size: int) -> bool:
         """Reserve more of the present segment; False: it is full."""
@@ -160,27 +192,41 @@ class Log:
         first = min(capacity, max(least, min(GROWTH, self._segment_size // 4)))
         self._check_bytes(first)
         path = self._path(self._number + 1)
-        fresh = self._files.create_mapped(path, capacity)
+        try:
+            fresh = self._files.create_mapped(path, capacity)
+        except FileExistsError:  # from a try before, when it could not be removed
+            self._files.unlink(path)
+            fresh = self._files.create_mapped(path, capacity)
         try:
             fresh.allocate(first)
             self._files.sync_directory(self._directory)
             with self._owning:
-                assert fresh.memory is not None  # noqa: S101 - it was just made
-                used = journal.switch(fresh.memory, first, self._number + 1, epoch)
-                if self._current is not None:
-                    self._full.append((self._current, used))
-                    self._sizes[self._path(self._number)] = used
-                self._current = fresh
-                self._number += 1
-            logger.debug("%s: begun", path)
-        except BaseException:
+                self._go_on_in(fresh, first, epoch=epoch)
+        finally:
             if self._current is not fresh:
                 fresh.close(None)
                 self._files.unlink(path)
-            raise
+        if self._current is not fresh:
+            self._next_segment(size, epoch=epoch)
+            return
+        logger.debug("%s: begun", path)
         if not epoch:
             self._start_keeper()
             self._wake.set()
+
+    def _go_on_in(self, fresh: Mapped, allocated: int, *, epoch: bool) -> None:
+        """Let a segment take the place of the current one, unless it has become too small."""
+        if self._why is not None:  # a sync has failed meanwhile
+            raise CommandLogError(f"{self._directory} takes no changes: {self._why}")
+        assert fresh.memory is not None  # noqa: S101 - it was just made
+        used = self.journal.switch(fresh.memory, allocated, self._number + 1, epoch)
+        if used is None:
+            return
+        if self._current is not None:
+            self._full.append((self._current, used))
+            self._sizes[self._path(self._number)] = used
+        self._current = fresh
+        self._number += 1
 
     def _check_bytes(self, more: int) -> None:
         if self._max_bytes is not None and self.bytes_used + more > self._max_bytes:
@@ -193,7 +239,8 @@ class Log:
     @property
     def bytes_used(self) -> int:
         """Bytes in use on disk."""
-        return sum(self._sizes.values()) + self.journal.position
+        with self._owning:
+            return sum(self._sizes.values()) + self.journal.position
 
     @property
     def always(self) -> bool:
@@ -211,12 +258,18 @@ class Log:
     # ------------------------------------------------------------ syncs
 
     def settle(self) -> None:
-        """Return once all that was noted is on disk."""
-        if self._shut or self._why is not None:
-            if self._why is not None and self._mode == "always":
-                raise CommandLogError(f"{self._directory} takes no changes: {self._why}")
-            return
-        self.journal.settle(self._sync)
+        """Return once all that was noted is in a segment; on disk, if callers wait for that."""
+        if self.always and self._why is not None:
+            raise CommandLogError(f"{self._directory} takes no changes: {self._why}")
+        try:
+            self._flush()
+        except CommandLogError:
+            if self.always:
+                raise
+        if self.always:
+            self.journal.settle(self._sync)
+        if self.journal.refused:
+            raise ClosedError("the controller was closed before this could be noted")
 
     def _sync(self) -> None:
         with self._owning:
@@ -242,11 +295,14 @@ class Log:
 
     def _fail(self, why: str) -> None:
         """Nothing is noted any more. What nobody was told of is taken back from the log."""
-        self._why = why
-        self.journal.stop()
+        with self._owning:
+            self._why = why
+            self.journal.stop()
+            if self.always:
+                self._take_back()
         logger.error("%s takes no more changes until it is opened again: %s", self._directory, why)
-        if self._mode != "always":
-            return
+
+    def _take_back(self) -> None:
         for mapped in (*(mapped for mapped, _ in self._full), self._current):
             if mapped is None or mapped.memory is None:
                 continue
@@ -274,7 +330,7 @@ class Log:
                     self.journal.settle(self._sync)
                 if self._is_due():
                     self.compact()
-            except CommandLogError as error:
+            except JobQueueError as error:
                 if not self._is_over():
                     report_error(error, self._keep)
             except Exception as error:  # noqa: BLE001 - the keeper lives on, the next look may do better
@@ -295,14 +351,11 @@ class Log:
         The engine works on meanwhile. Raises CommandLogError if the disk does not take it; the log
         is then as it was.
         """
+        self.check()
         with self._compacting:
             with self._growing:
-                if self._why is not None:
-                    raise CommandLogError(f"{self._directory} takes no changes: {self._why}")
-                try:
-                    self._next_segment(0)
-                except OSError as error:
-                    raise CommandLogError(f"no room in the command log: {error}") from error
+                self.check()
+                self._begin_segment(0)
                 number, sequence = self._number, self.journal.first_sequence
             name = self._directory / f"{number:09}.snapshot"
             draft = name.with_suffix(".snapshot.tmp")
@@ -310,13 +363,14 @@ class Log:
                 size = self._write_snapshot(draft, number, sequence)
                 self._files.rename(draft, name)
                 self._files.sync_directory(self._directory)
-            except (OSError, CommandLogError) as error:
+            except (OSError, JobQueueError) as error:
                 try:
                     self._files.unlink(draft)
                 except OSError:
                     pass  # it is removed at the next start
                 raise CommandLogError(f"the command log cannot be compacted: {error}") from error
-            self._sizes[name] = size
+            with self._owning:
+                self._sizes[name] = size
             self._remove_before(number, name)
             self._first = number
             self.compactions += 1
@@ -345,10 +399,8 @@ class Log:
             for queue in list(self._controller.queues.queues()):
                 if self._controller._paused(queue):  # noqa: SLF001 - the rooms of one package
                     file.write(scan.paused(queue))
-            self.journal.note_clock()
-            whole_at = self.journal.sequence
-            if self.journal.spill_size:
-                self.reserve(0)
+            whole_at = self.journal.note_clock()
+            self._flush()
             self.journal.settle(self._sync)
             file.write(scan.end(whole_at))
             file.sync()
@@ -357,7 +409,9 @@ class Log:
         return size
 
     def _remove_before(self, number: int, snapshot: Path) -> None:
-        for path in sorted(self._sizes):
+        with self._owning:
+            known = sorted(self._sizes)
+        for path in known:
             stale = path != snapshot and int(path.name[:9]) < (
                 number if path.suffix == ".cmdlog" else number + 1
             )
@@ -366,4 +420,5 @@ class Log:
                     self._files.unlink(path)
                 except OSError:
                     continue  # the next compaction, or the next start, tries again
-                del self._sizes[path]
+                with self._owning:
+                    del self._sizes[path]
