@@ -20,7 +20,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-SOURCES = sorted((ROOT / "build/cython/src/jobqueue").glob("*.c"))
+SOURCES = sorted((ROOT / "build/cython/src/jobqueue").rglob("*.c"))
 BUILD = ROOT / "build/portable"
 INCLUDE = Path(sysconfig.get_path("include"))
 STRICT = ["-Wall", "-Wextra", "-Werror", f"-I{ROOT / 'src/jobqueue'}"]

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from benchmarks.case import Case, Probe
@@ -78,6 +79,54 @@ def cycles_in_threads(place: Place, each: int) -> None:
         thread.join()
 
 
+class Waking:
+    """What waking costs: threads that wait, each at a lock, for one that does the same syncs."""
+
+    calls = 4 * ALWAYS_CYCLES  # a cycle is four calls
+    size = 1 << 20
+    step = 100
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="jobqueue-bench-"))
+        self.file = Mapped(self.path / "file", self.size)
+        self.file.allocate(self.size)
+        self.asked: SimpleQueue[Any] = SimpleQueue()
+
+    def close(self) -> None:
+        self.file.close(None)
+        shutil.rmtree(self.path)
+
+    def ask(self) -> None:
+        lock = threading.Lock()
+        lock.acquire()
+        for _ in range(self.calls):
+            self.asked.put(lock)
+            lock.acquire()
+
+    def answer(self) -> None:
+        memory, at = self.file.memory, 0
+        assert memory is not None
+        while (lock := self.asked.get()) is not None:
+            locks = [lock]
+            while not self.asked.empty():
+                locks.append(self.asked.get())
+            memory[at] = 1
+            at = (at + self.step * len(locks)) % self.size
+            self.file.sync()
+            for lock in locks:
+                lock.release()
+
+    def run(self) -> None:
+        answering = threading.Thread(target=self.answer)
+        threads = [threading.Thread(target=self.ask) for _ in range(SIDES)]
+        for thread in (answering, *threads):
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.asked.put(None)
+        answering.join()
+
+
 def case(
     name: str, sync: str, run: Callable[[Place], Any], operations: int, files: Files | None = None
 ) -> Case:
@@ -103,6 +152,16 @@ CASES = (
         "always",
         partial(cycles_in_threads, each=ALWAYS_CYCLES),
         ALWAYS_CYCLES * SIDES,
+    ),
+    Case(
+        "durable/waking_64",
+        Waking,
+        Waking.run,
+        ALWAYS_CYCLES * SIDES,
+        fresh=True,
+        teardown=Waking.close,
+        title="threads that only wait for syncs",
+        one_core=False,
     ),
     case("slow_1", "always", partial(cycles, count=SLOW_CYCLES), SLOW_CYCLES, SlowDisk()),
     case(

@@ -30,6 +30,8 @@ cdef class Registry:
 
 cdef Waiter waiter_new(Registry registry, object wake, bint detailed)
 cdef int waiter_sleep(Waiter waiter, int64_t timeout_ms) except -1
+cdef void *signal_take() except NULL
+cdef void signal_give(void *signal) noexcept
 cdef RunRecord record_object(record_t *record)
 cdef record_t *record_make(void *job) except NULL
 cdef RunRecord record_new(object job)

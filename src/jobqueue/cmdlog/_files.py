@@ -6,12 +6,15 @@ operating system tells.
 
 import mmap
 import os
+import sys
 from pathlib import Path
 from typing import Final
 
 __all__ = ["Appended", "Files", "Lock", "Mapped"]
 
 ZEROS: Final = memoryview(bytes(64 << 10))
+DATA_ONLY: Final = sys.platform == "linux" and hasattr(os, "fdatasync")
+"""Whether there is a sync that brings what was stored through a map to the disk, and no more."""
 
 
 class Mapped:
@@ -49,7 +52,7 @@ class Mapped:
 
     def sync(self) -> None:
         """Bring what was stored to the disk."""
-        if hasattr(os, "fdatasync") and os.uname().sysname == "Linux":
+        if DATA_ONLY:
             os.fdatasync(self._fd)  # writes what was stored through the map, too
         elif self._map is not None:
             self._map.flush()

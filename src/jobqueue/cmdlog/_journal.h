@@ -1,5 +1,5 @@
-/* What the command log says in C itself: the checksum, little-endian numbers, and a gate where
-   callers wait together for one sync. */
+/* What the command log says in C itself: the checksum, little-endian numbers, and how long a
+   sync may wait. */
 
 #ifndef JQ_JOURNAL_H
 #define JQ_JOURNAL_H
@@ -111,63 +111,12 @@ static inline uint32_t jq_crc(const uint8_t *p, size_t size)
     return JQ_CRC_NATIVE && jq_crc_use_native ? jq_crc_native(p, size) : jq_crc_portable(p, size);
 }
 
-/* ---------------------------------------------------------------- the gate */
+/* ---------------------------------------------------------------- a sync that waits for callers */
 
 #ifdef _WIN32
-#ifndef WIN32_LEAN_AND_MEAN
-#define WIN32_LEAN_AND_MEAN
-#endif
-#include <windows.h>
-typedef struct {
-    SRWLOCK lock;
-    CONDITION_VARIABLE done[2];
-} jq_gate_t;
-static inline void jq_gate_init(jq_gate_t *gate)
-{
-    InitializeSRWLock(&gate->lock);
-    InitializeConditionVariable(&gate->done[0]);
-    InitializeConditionVariable(&gate->done[1]);
-}
-static inline void jq_gate_enter(jq_gate_t *gate) { AcquireSRWLockExclusive(&gate->lock); }
-static inline void jq_gate_leave(jq_gate_t *gate) { ReleaseSRWLockExclusive(&gate->lock); }
-static inline void jq_gate_wait(jq_gate_t *gate, int which)
-{
-    SleepConditionVariableSRW(&gate->done[which], &gate->lock, INFINITE, 0);
-}
-static inline void jq_gate_open(jq_gate_t *gate, int which)
-{
-    WakeAllConditionVariable(&gate->done[which]);
-}
-static inline void jq_gate_open_one(jq_gate_t *gate, int which)
-{
-    WakeConditionVariable(&gate->done[which]);
-}
+#define JQ_PATIENCE_MOST_NS 0 /* a sleep that is not ended takes up to 16 ms: too long for this */
 #else
-#include <pthread.h>
-typedef struct {
-    pthread_mutex_t lock;
-    pthread_cond_t done[2];
-} jq_gate_t;
-static inline void jq_gate_init(jq_gate_t *gate)
-{
-    pthread_mutex_init(&gate->lock, NULL);
-    pthread_cond_init(&gate->done[0], NULL);
-    pthread_cond_init(&gate->done[1], NULL);
-}
-static inline void jq_gate_enter(jq_gate_t *gate) { pthread_mutex_lock(&gate->lock); }
-static inline void jq_gate_leave(jq_gate_t *gate) { pthread_mutex_unlock(&gate->lock); }
-static inline void jq_gate_wait(jq_gate_t *gate, int which)
-{
-    pthread_cond_wait(&gate->done[which], &gate->lock);
-}
-static inline void jq_gate_open(jq_gate_t *gate, int which)
-{
-    pthread_cond_broadcast(&gate->done[which]);
-}
-static inline void jq_gate_open_one(jq_gate_t *gate, int which)
-{
-    pthread_cond_signal(&gate->done[which]);
-}
+#define JQ_PATIENCE_MOST_NS 10000000
 #endif
 
 #endif

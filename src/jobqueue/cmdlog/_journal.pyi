@@ -8,6 +8,7 @@ from .._records import Registry
 
 @disjoint_base
 class Journal:
+    patience_ns: int
     @property
     def controller(self) -> EngineBase | None: ...
     @property
@@ -16,6 +17,8 @@ class Journal:
     def sequence(self) -> int: ...
     @property
     def synced(self) -> int: ...
+    @property
+    def waiting_count(self) -> int: ...
     @property
     def position(self) -> int: ...
     @property

@@ -3,7 +3,7 @@
 Invariant: noting is a copy into memory and cannot fail; room for it was made before the verb began.
 What finds no room after all (timers, a long chain of hand-offs, threads that all saw the last room)
 waits in a spill for the next segment; who did it begins that before it returns.
-Locking: `journal_note` and what it calls run under the engine's lock; a gate guards syncs.
+Locking: `journal_note` and what it calls run under the engine's lock; `gate` guards who waits for syncs.
 """
 
 cimport cython
@@ -14,12 +14,14 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 
-from jobqueue._types cimport ID_SIZE, lock_acquire, lock_release, ref_drop, ref_take
+from jobqueue._types cimport (
+    ID_SIZE, clock_mono_ns, lock_acquire, lock_release, lock_t, ref_drop, ref_take, struct_clear,
+)
 from jobqueue._state cimport (
     EXTRA_KICKED, EXTRA_READ, NOTE_ADDED, NOTE_BATCH, NOTE_BATCH_END, NOTE_CHANGED, STATE_NEW,
     dead_next, engine_t, note_kind_t, object_of, record_t,
 )
-from jobqueue._records cimport Registry, registry_now
+from jobqueue._records cimport Registry, registry_now, signal_give, signal_take
 from jobqueue._base cimport EngineBase
 from jobqueue.cmdlog._format cimport (
     FRAME, FRAME_BATCH, HEADER, KIND_BATCH_END, KIND_CLOCK, KIND_DEAD, KIND_END, KIND_GONE,
@@ -28,14 +30,14 @@ from jobqueue.cmdlog._format cimport (
 )
 
 cdef extern from "cmdlog/_journal.h":
-    ctypedef struct gate_t "jq_gate_t":
-        pass
-    void gate_init "jq_gate_init" (gate_t *gate) noexcept nogil
-    void gate_enter "jq_gate_enter" (gate_t *gate) noexcept nogil
-    void gate_leave "jq_gate_leave" (gate_t *gate) noexcept nogil
-    void gate_wait "jq_gate_wait" (gate_t *gate, int which) noexcept nogil
-    void gate_open "jq_gate_open" (gate_t *gate, int which) noexcept nogil
-    void gate_open_one "jq_gate_open_one" (gate_t *gate, int which) noexcept nogil
+    const int64_t PATIENCE_MOST_NS "JQ_PATIENCE_MOST_NS"  # that a sync has with callers to come
+
+cdef extern from "pythread.h":
+    ctypedef long long PY_TIMEOUT_T
+    ctypedef enum PyLockStatus:
+        PY_LOCK_ACQUIRED
+    PyLockStatus PyThread_acquire_lock_timed(void *lock, PY_TIMEOUT_T us, int intr) noexcept nogil
+    void PyThread_release_lock(void *lock) noexcept nogil
 
 # ---------------------------------------------------------------- noting
 
@@ -176,6 +178,57 @@ cdef uint64_t journal_stored(journal_t *journal) noexcept nogil:
     return sequence
 
 
+# ---------------------------------------------------------------- callers that wait for a sync
+
+cdef struct caller_t:             # lies on its thread's stack
+    caller_t *next                # of its group
+    void *signal                  # a lock that is held: the caller sleeps on it
+    bint asleep                   # and nobody has undertaken to release it
+    bint served                   # the sync of its group is over; it is in no group any more
+
+cdef struct group_t:              # callers that one sync serves, in the order in which they came
+    caller_t *first
+    caller_t *last
+    Py_ssize_t size
+
+
+cdef void group_join(group_t *group, caller_t *caller) noexcept nogil:
+    caller.next = NULL
+    caller.asleep = caller.served = False
+    if group.first == NULL:
+        group.first = caller
+    else:
+        group.last.next = caller
+    group.last = caller
+    group.size += 1
+
+
+cdef caller_t *group_serve(group_t *group) noexcept nogil:
+    """Its sync is over. Returns those of it who sleep: they stay where they are until they are woken."""
+    cdef caller_t *sleepers = NULL
+    cdef caller_t **end = &sleepers
+    cdef caller_t *caller = group.first
+    cdef caller_t *following
+    while caller != NULL:
+        following = caller.next
+        caller.served = True
+        if caller.asleep:
+            caller.asleep = False
+            end[0] = caller
+            end = &caller.next
+        caller = following
+    end[0] = NULL
+    return sleepers
+
+
+cdef void callers_wake(caller_t *caller) noexcept nogil:
+    cdef caller_t *following
+    while caller != NULL:
+        following = caller.next
+        PyThread_release_lock(caller.signal)
+        caller = following
+
+
 @cython.no_gc_clear  # __dealloc__ needs the registry
 cdef class Journal:
     """What an engine notes into. One thread at a time grows it; any may note and settle."""
@@ -186,16 +239,20 @@ cdef class Journal:
     cdef Py_buffer view
     cdef bint mapped
     cdef readonly uint64_t first_sequence  # of the segment
-    cdef gate_t gate
-    cdef bint syncing             # somebody does it, for all
-    cdef int round                # of syncs: its last bit tells at which door to wait
-    cdef uint64_t syncing_to
+    cdef public int64_t patience_ns  # of a sync with callers to come; -1: half of the last sync's time
+    cdef lock_t gate              # guards what follows
+    cdef bint syncing             # a caller does it for its group
+    cdef group_t waiting          # for the next sync; the first of them sees to it that there is one
+    cdef Py_ssize_t expected      # so many may soon wait: then, or at until_ns, the sync begins
+    cdef int64_t until_ns
+    cdef Py_ssize_t released      # by the last sync
+    cdef Py_ssize_t returned      # callers that came since, before until_ns
     cdef bint failed
     cdef object failure           # the error of the sync that failed
 
     def __cinit__(self):
         self.c.batch_count = -1
-        gate_init(&self.gate)
+        self.patience_ns = -1
 
     def __dealloc__(self):
         if self.registry is not None:  # which may live on
@@ -344,53 +401,128 @@ cdef class Journal:
     def settle(self, sync):
         """Wait until all that is in a segment so far is on disk; ``sync()`` brings it there.
 
-        Callers that come while a sync runs share the next one. A sync that fails is the last:
-        this call and every later one raises its error.
+        Callers that come while a sync runs share the next one, with those whom the one before has
+        released if they come back soon. A sync that fails is the last: its callers, and every later
+        one, raise its error.
         """
         cdef uint64_t wanted = journal_stored(&self.c)
-        cdef bint leads
-        with nogil:
-            gate_enter(&self.gate)
-            while self.syncing and self.c.synced < wanted:
-                gate_wait(&self.gate, (self.round if wanted <= self.syncing_to else self.round + 1) & 1)
-            leads = self.c.synced < wanted and not self.failed
-            if leads:
-                self.syncing = True
-                self.syncing_to = journal_stored(&self.c)
-            gate_leave(&self.gate)
+        cdef caller_t caller
+        if self.c.synced >= wanted and not self.failed:
+            return
+        caller.signal = signal_take()
+        lock_acquire(&self.gate)
+        try:
+            while self.c.synced < wanted and not self.failed:  # again, if a sync was interrupted
+                self.share(&caller, sync)
+        finally:
+            lock_release(&self.gate)
+            signal_give(caller.signal)
         if self.failed:
             raise self.failure
-        if leads:
-            self.lead(sync)
+
+    cdef int share(self, caller_t *caller, object sync) except -1:
+        """Take part in the next sync: sleep until it is over, or do it."""
+        cdef int64_t now_ns = clock_mono_ns()
+        group_join(&self.waiting, caller)
+        if now_ns < self.until_ns:
+            self.returned += 1
+        while not caller.served:
+            if self.syncing:
+                self.sleep(caller, -1)
+            elif self.waiting.size >= self.expected or now_ns >= self.until_ns or self.patience_ns == 0:
+                self.lead(sync)
+            elif self.waiting.first == caller:
+                self.sleep(caller, (self.until_ns - now_ns) // 1000 + 1)
+            else:
+                self.sleep(caller, -1)
+            now_ns = clock_mono_ns()
+        return 0
+
+    cdef void sleep(self, caller_t *caller, PY_TIMEOUT_T us) noexcept:
+        """Sleep until somebody wakes the caller, or so long (-1: no end), without the gate."""
+        cdef bint woken
+        caller.asleep = True
+        lock_release(&self.gate)
+        with nogil:
+            woken = PyThread_acquire_lock_timed(caller.signal, us, 0) == PY_LOCK_ACQUIRED
+        lock_acquire(&self.gate)
+        if not woken and not caller.asleep:  # somebody is about to
+            lock_release(&self.gate)
+            with nogil:
+                PyThread_acquire_lock_timed(caller.signal, -1, 0)
+            lock_acquire(&self.gate)
+        caller.asleep = False
 
     cdef int lead(self, object sync) except -1:
+        """Do the sync for all who wait."""
+        cdef group_t group = self.waiting
+        cdef uint64_t sequence = journal_stored(&self.c)
+        cdef int64_t began_ns = clock_mono_ns()
         cdef bint done = False
+        struct_clear(&self.waiting, sizeof(group_t))
+        self.syncing = True
+        lock_release(&self.gate)
         try:
             sync()
             done = True
         except Exception as error:
             self.failure = error
-            self.failed = True
             self.stop()
             raise
-        finally:  # if it was interrupted, whoever waits does it anew
-            with nogil:
-                gate_enter(&self.gate)
-                if done:
-                    lock_acquire(&self.c.engine.lock)
-                    self.c.synced = self.syncing_to
-                    if self.c.synced == self.c.sequence and not self.c.refused:
-                        self.c.engine.unsettled = False
-                    lock_release(&self.c.engine.lock)
-                self.syncing = False
-                gate_open(&self.gate, self.round & 1)
-                self.round = self.round + 1
-                if done:
-                    gate_open_one(&self.gate, self.round & 1)
-                else:
-                    gate_open(&self.gate, self.round & 1)
-                gate_leave(&self.gate)
+        finally:  # if it was interrupted, the others of the group come back to do it anew
+            lock_acquire(&self.gate)
+            self.syncing = False
+            self.failed = self.failure is not None
+            if done:
+                self.reach(sequence)
+            self.expect(group.size - (not done), began_ns)
+            if self.failed:
+                group.last.next = self.waiting.first
+                struct_clear(&self.waiting, sizeof(group_t))
+            self.wake(&group)
         return 0
+
+    cdef void reach(self, uint64_t sequence) noexcept:
+        """The records up to here are on disk."""
+        lock_acquire(&self.c.engine.lock)
+        self.c.synced = sequence
+        if sequence == self.c.sequence and not self.c.refused:
+            self.c.engine.unsettled = False
+        lock_release(&self.c.engine.lock)
+
+    cdef void expect(self, Py_ssize_t released, int64_t began_ns) noexcept:
+        """A sync is over: foretell how many callers will soon wait for the next one.
+
+        They are those who wait already, and those who are released now; less as many as did not come
+        back the last time. Without it they would form two groups that take turns.
+        """
+        cdef int64_t now_ns = clock_mono_ns()
+        cdef int64_t patience_ns = self.patience_ns
+        if patience_ns < 0:
+            patience_ns = min((now_ns - began_ns) // 2, PATIENCE_MOST_NS)
+        self.expected = self.waiting.size + max(released - max(self.released - self.returned, 0), 0)
+        self.until_ns = now_ns + patience_ns
+        self.released = released
+        self.returned = 0
+
+    cdef void wake(self, group_t *served) noexcept:
+        """Wake those whose sync is over, and the first of those who wait for the next one.
+
+        Neither the gate nor the GIL is held meanwhile: whoever wakes finds them free.
+        """
+        cdef caller_t *sleepers = group_serve(served)
+        cdef void *first = NULL
+        if self.waiting.first != NULL and self.waiting.first.asleep:
+            self.waiting.first.asleep = False
+            first = self.waiting.first.signal
+        if first == NULL and sleepers == NULL:
+            return
+        lock_release(&self.gate)
+        with nogil:
+            if first != NULL:
+                PyThread_release_lock(first)
+            callers_wake(sleepers)
+        lock_acquire(&self.gate)
 
     def stop(self):
         """Nothing is noted any more: what is in memory and what is on disk would part."""
@@ -412,6 +544,11 @@ cdef class Journal:
     def synced(self):
         """Of the last record that is on disk for sure."""
         return self.c.synced
+
+    @property
+    def waiting_count(self):
+        """Callers that wait for the next sync."""
+        return self.waiting.size
 
     @property
     def position(self):

@@ -95,6 +95,7 @@ class Log:
         """Bring everything to the disk, cut the segment to what is used."""
         if self._current is None:
             return  # it was closed, or is the parent's
+        self.journal.patience_ns = 0  # nobody comes back
         with self._growing:
             self._shut = True
             keeper = self._keeper
