@@ -297,7 +297,7 @@ def durable_targets() -> list[Outcome]:
     memory, system, interval, alone, shared, waking, slow_alone, slow_shared = rounds
     started = child.observe("durable/start")
 
-    bound = f"; {paired_ratio(alone.ns, waking.ns):.1f} times if threads only wait for the syncs"
+    bound = f"; threads at bare locks reach {paired_ratio(alone.ns, waking.ns):.1f}"
 
     def rate(
         name: str, what: str, over: Rounds, under: Rounds, limit: float, more: str = ""

@@ -15,13 +15,6 @@ cdef extern from "cmdlog/_journal.h":
     void crc_start "jq_crc_start" () noexcept nogil
     uint32_t crc "jq_crc" (const uint8_t *p, size_t size) noexcept nogil
     uint32_t crc_portable "jq_crc_portable" (const uint8_t *p, size_t size) noexcept nogil
-cdef extern from *:
-    """
-    static inline const char *jq_text(void *o) { return (const char *)PyUnicode_DATA((PyObject *)o); }
-    static inline Py_ssize_t jq_text_size(void *o) { return PyUnicode_GET_LENGTH((PyObject *)o); }
-    static inline const char *jq_data(void *o) { return PyBytes_AS_STRING((PyObject *)o); }
-    static inline Py_ssize_t jq_data_size(void *o) { return PyBytes_GET_SIZE((PyObject *)o); }
-    """
     const char *text_of "jq_text" (void *o) noexcept nogil           # of a str that is a name
     Py_ssize_t text_size "jq_text_size" (void *o) noexcept nogil
     const char *data_of "jq_data" (void *o) noexcept nogil           # of bytes

@@ -1,12 +1,20 @@
-/* What the command log says in C itself: the checksum, little-endian numbers, and how long a
-   sync may wait. */
+/* What the command log says in C itself: bytes of str and bytes, little-endian numbers, the checksum,
+   and how long a sync may wait. */
 
 #ifndef JQ_JOURNAL_H
 #define JQ_JOURNAL_H
 
+#include "Python.h"
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+
+/* ---------------------------------------------------------------- str that are names, and bytes */
+
+static inline const char *jq_text(void *o) { return (const char *)PyUnicode_DATA((PyObject *)o); }
+static inline Py_ssize_t jq_text_size(void *o) { return PyUnicode_GET_LENGTH((PyObject *)o); }
+static inline const char *jq_data(void *o) { return PyBytes_AS_STRING((PyObject *)o); }
+static inline Py_ssize_t jq_data_size(void *o) { return PyBytes_GET_SIZE((PyObject *)o); }
 
 /* ---------------------------------------------------------------- numbers, least byte first */
 
@@ -80,7 +88,12 @@ static inline uint32_t jq_crc_portable(const uint8_t *p, size_t size)
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #define JQ_CRC_NATIVE 1
-__attribute__((target("sse4.2"))) static uint32_t jq_crc_native(const uint8_t *p, size_t size)
+#if defined(__clang__) && __clang_major__ >= 14
+#define JQ_CRC_TARGET "crc32,sse4.2" /* there, the one does not include the other */
+#else
+#define JQ_CRC_TARGET "sse4.2"
+#endif
+__attribute__((target(JQ_CRC_TARGET))) static uint32_t jq_crc_native(const uint8_t *p, size_t size)
 {
     uint64_t crc = 0xFFFFFFFFu, word;
     for (; size >= 8; p += 8, size -= 8) {
