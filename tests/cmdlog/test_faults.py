@@ -16,6 +16,11 @@ from tests.cmdlog.workload import Workload, digest, open_log
 HERE = Path("log")
 STEPS = 25
 
+# The log's own thread compacts when it sees fit, and tells on sys.unraisablehook that it could not.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <bound method Log._keep:pytest.PytestUnraisableExceptionWarning"
+)
+
 
 # In one call to the disk only whole calls may be lost; a step of the wall clock is known from what
 # is noted next.
