@@ -39,6 +39,7 @@ MODULES = (
     "_skiplist_object",
     "_wheel",
     "_system",
+    "_ids",
     "_unique",
     "_job",
     "_state",

@@ -8,6 +8,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from jobqueue._types cimport (
     HAS_GIL, JOB_UNIQUE, NEVER_NS, RESULT_MAX_SIZE, lock_acquire, lock_release, ref_drop, ref_take,
 )
+from jobqueue._ids cimport ids_far
 from jobqueue._skiplist cimport skiplist_len
 from jobqueue._job cimport (
     ID, Job, id_object, id_read, ids_ahead, job_object, result_plain, result_read, timeout_read,
@@ -15,8 +16,8 @@ from jobqueue._job cimport (
 )
 from jobqueue._state cimport (
     ANY_ATTEMPT, DUPLICATE_JOB, DUPLICATE_KEY, DUPLICATE_RESULT, NOTE_BATCH, NOTE_BATCH_END,
-    NOT_FOUND, OK, QUEUE_FULL, SLOTS_FAR, STATE_NEW, STATE_PENDING, engine_t, note, object_of,
-    queue_t, record_t, refusal_t, registry_find, slot_t, status_t, wait_t,
+    NOT_FOUND, OK, QUEUE_FULL, STATE_NEW, STATE_PENDING, engine_t, note, object_of,
+    queue_t, record_t, refusal_t, registry_find, status_t, wait_t,
 )
 from jobqueue._life cimport (
     answer_check, entrant_room_check, entrants_add, job_add, job_check_new, job_complete,
@@ -58,15 +59,6 @@ cdef inline int job_check(object value) except -1:
 cdef Job job_read(object value):
     job_check(value)
     return <Job> value
-
-
-cdef void ids_follow(const engine_t *engine) noexcept:
-    """Let Jobs that are built ask for the memory where their ids will be looked for."""
-    ids_ahead.slots = engine.slots if engine.slot_mask >= SLOTS_FAR else NULL
-    ids_ahead.mask = engine.slot_mask
-    ids_ahead.slot_size = sizeof(slot_t)
-    ids_ahead.seed[0] = engine.seed[0]
-    ids_ahead.seed[1] = engine.seed[1]
 
 
 # ---------------------------------------------------------------- batches
@@ -193,8 +185,8 @@ cdef class Engine(EngineBase):
         cdef refusal_t why
         cdef int64_t now_ns
         verb_change(self, PyBytes_GET_SIZE(<bytes> <PyObject *> (<Job> job).c.payload))
-        if HAS_GIL and (self.e.slot_mask >= SLOTS_FAR or ids_ahead.slots != NULL):
-            ids_follow(self.e)
+        if HAS_GIL and (ids_far(&self.e.ids) or ids_far(&ids_ahead)):
+            (&ids_ahead)[0] = self.e.ids  # Jobs that are built ask for the memory where their ids will be looked for
         now_ns = verb_now(self)
         c.queue = queue_for(self, <Job> job)
         if c.queue == NULL:

@@ -6,6 +6,7 @@ Locking: called with the engine's lock. Complexity: O(n log n) in the jobs.
 from libc.stdint cimport int64_t
 
 from jobqueue._types cimport NEVER_NS, TIMER_ARMED
+from jobqueue._ids cimport ids_at, ids_check, ids_slots
 from jobqueue._wheel cimport wheel_check
 from jobqueue._unique cimport uniques_find
 from jobqueue._state cimport (
@@ -55,8 +56,8 @@ cdef const char *engine_check(engine_t *engine) noexcept nogil:
     cdef int64_t bytes = 0
     cdef record_t *record
     cdef const char *broken
-    for i in range(engine.slot_mask + 1):
-        record = engine.slots[i].record
+    for i in range(ids_slots(&engine.ids)):
+        record = <record_t *> ids_at(&engine.ids, i)
         if record != NULL:
             count += 1
             running += record.state == STATE_LEASED
@@ -77,8 +78,9 @@ cdef const char *engine_check(engine_t *engine) noexcept nogil:
         return "the count of keys is wrong"
     if bytes != engine.load.bytes or jobs != engine.load.jobs:
         return "the count of bytes or of unprocessed jobs is wrong"
-    if count != engine.count:
-        return "the count of records is wrong"
+    broken = ids_check(&engine.ids)
+    if broken != NULL:
+        return broken
     if running != engine.running_count:
         return "the count of leased records is wrong"
     for i in range(engine.due_count):

@@ -5,7 +5,8 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
 
-from jobqueue._types cimport ID_SIZE, RESULT_MAX_SIZE, TIMEOUT_MAX_MS, ahead_fetch, ahead_t, job_t, small_int
+from jobqueue._types cimport ID_SIZE, RESULT_MAX_SIZE, TIMEOUT_MAX_MS, job_t, small_int
+from jobqueue._ids cimport ids_fetch, ids_t
 from jobqueue._system cimport random_foresee
 
 cdef class ID:
@@ -14,7 +15,7 @@ cdef class ID:
 cdef class Job:
     cdef job_t c                  # first and only field: a job_t finds its Job (job_object)
 
-cdef ahead_t ids_ahead            # of the engine that took the last job; a hint, with the GIL only
+cdef ids_t ids_ahead              # of the engine that took the last job, as they were; a hint, with the GIL only
 
 cdef inline void id_stamp(uint8_t *out) noexcept:
     """Make 16 random bytes a UUID of version 4."""
@@ -26,7 +27,7 @@ cdef inline void id_foresee() noexcept:
     cdef uint8_t id[ID_SIZE]
     if random_foresee(id, ID_SIZE):
         id_stamp(id)
-        ahead_fetch(&ids_ahead, id)
+        ids_fetch(&ids_ahead, id)
 
 cdef object job_object(const job_t *job)
 cdef Job job_take(object value)

@@ -15,9 +15,10 @@ from libc.string cimport memcmp, memcpy
 from jobqueue._types cimport (
     ATTEMPTS_MAX, FAILS_MAX, HAS_GIL, ID_SIZE, JOB_CREATED_GIVEN, JOB_UNIQUE, NAME_MAX_LEN,
     NEVER_NS, NS_PER_MS, PAYLOAD_MAX_SIZE, RESULT_MAX_SIZE, TIMEOUT_MAX_MS, TTL_MAX_MS, TTR_MAX_MS,
-    UNIQUE_MAX_SIZE, ahead_fetch, id_hash, job_t, job_unique, long_give, long_take, pool_give, pool_take,
+    UNIQUE_MAX_SIZE, id_hash, job_t, job_unique, long_give, long_take, pool_give, pool_take,
     ref_drop, ref_take, slab_t, small_int, struct_clear, type_set, unique_t,
 )
+from jobqueue._ids cimport ids_far, ids_fetch
 from jobqueue._system cimport random_fill, stamp_next
 from jobqueue._state cimport OBJECT_HEAD, record_room
 
@@ -588,11 +589,11 @@ cdef Job job_build(PyObject **slots):
     c.payload = <PyObject *> value
     if slots[2] == NULL or <object> slots[2] is None:
         id_make(c.tie.id)
-        if ids_ahead.slots != NULL:
+        if ids_far(&ids_ahead):
             id_foresee()
     else:
         id_read(<object> slots[2], c.tie.id)
-        ahead_fetch(&ids_ahead, c.tie.id)
+        ids_fetch(&ids_ahead, c.tie.id)
     c.priority = 0
     if slots[3] != NULL:
         c.priority = <int32_t> int_read(

@@ -17,6 +17,7 @@ from jobqueue._types cimport (
     TIMER_FIRED, TIMER_IDLE, job_t, object_books, prefetch, ref_drop, ref_take, slot_books, sortkey_t,
     timer_t,
 )
+from jobqueue._ids cimport ids_at, ids_far, ids_fetch, ids_slots
 from jobqueue._skiplist cimport skiplist_ahead, skiplist_first, skiplist_prefetch
 from jobqueue._wheel cimport wheel_arm, wheel_cancel, wheel_next_deadline, wheel_pop_due
 from jobqueue._watch cimport (
@@ -31,12 +32,12 @@ from jobqueue._state cimport (
     NOTE_BATCH_END, NOTE_CHANGED, NOTE_GONE, NOT_DEAD, NOT_FOUND, NO_MEMORY, NO_TIME, OBJECT_HEAD,
     OK, OUTCOME_ADDED, OUTCOME_GONE, OUTCOME_LEASED, OUTCOME_NONE, OUTCOME_PROCESSED,
     OUTCOME_REFUSED, OUTCOME_TIMEOUT, PLACE_NONE, PLACE_SCHEDULED, QUEUE_FULL, QUEUE_OUT_OF_SYNC,
-    SLOTS_FAR, STATE_COMPLETED, STATE_FAILED, STATE_LEASED, STATE_NEW, STATE_PENDING, WAIT_RUN,
+    STATE_COMPLETED, STATE_FAILED, STATE_LEASED, STATE_NEW, STATE_PENDING, WAIT_RUN,
     attempts_remain, bytes_size, dead_enter, dead_leave, engine_due_ns, engine_t, errand_post,
     extras_end, job_acquire, job_bytes, job_release_lock, key_check, key_ready, key_take, kind_t, load_passed,
     load_t, note, object_of, outcome_t, queue_add, queue_awake, queue_pop,
     queue_postpone, queue_remove, queue_schedule, queue_t, record_processed, record_t,
-    registry_add, registry_find, registry_prefetch, registry_remove, result_uncount, room_check,
+    registry_add, registry_find, registry_remove, result_uncount, room_check,
     room_take, scheduled_end, state_set, status_t, timer_end, ttl_arm, ttl_start_ns, view_end,
     wait_end, wait_t, waits_end,
 )
@@ -117,7 +118,7 @@ cdef inline void look_ahead(const engine_t *engine, const queue_t *queue) noexce
         prefetch(next.job.payload)
         prefetch(object_books(next.job.payload))
         prefetch(slot_books(next.job))
-        registry_prefetch(engine, next.job.tie.id)
+        ids_fetch(&engine.ids, next.job.tie.id)
 
 
 cdef record_t *job_lease(
@@ -195,7 +196,7 @@ cdef status_t job_enter_alone(
         status = bounds_check(engine, record.queue, job)
         if status != OK:
             return status
-    if engine.slot_mask >= SLOTS_FAR and due_ns == NEVER_NS:
+    if ids_far(&engine.ids) and due_ns == NEVER_NS:
         place_prefetch(record, now_ns + engine.wall_offset_ns if stamped else created_old_ns)
     done = registry_add(engine, record)
     if done != 1:
@@ -678,8 +679,8 @@ cdef void room_recount(engine_t *engine) noexcept nogil:
     cdef Py_ssize_t i
     cdef record_t *record
     engine.load.jobs = 0
-    for i in range(engine.slot_mask + 1):
-        record = engine.slots[i].record
+    for i in range(ids_slots(&engine.ids)):
+        record = <record_t *> ids_at(&engine.ids, i)
         if record != NULL:
             record.extras &= ~(EXTRA_COUNTED | EXTRA_STORED)
             if engine.bounded:

@@ -170,6 +170,26 @@ static inline void jq_prefetch(const void *p)
 #define jq_prefetch(p) ((void)(p))
 #endif
 
+/* ---- number of a bit that is set; there is one ---- */
+#ifdef _MSC_VER
+#include <intrin.h>
+static inline int jq_lowest_bit(uint64_t x)
+{
+    unsigned long i;
+    _BitScanForward64(&i, x);
+    return (int)i;
+}
+static inline int jq_highest_bit(uint64_t x)
+{
+    unsigned long i;
+    _BitScanReverse64(&i, x);
+    return (int)i;
+}
+#else
+#define jq_lowest_bit(x) __builtin_ctzll(x)
+#define jq_highest_bit(x) (63 ^ __builtin_clzll(x))
+#endif
+
 /* ---- ints that fit one digit, read without a call; 0: take the long way ---- */
 static inline int jq_small_int(PyObject *o, int64_t *out)
 {

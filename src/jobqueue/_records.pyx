@@ -16,6 +16,7 @@ from jobqueue._types cimport (
     object_begin, object_end, pool_give, pool_take_raw, ref_drop, ref_take, slab_t,
     timer_t, type_set,
 )
+from jobqueue._ids cimport ids_at, ids_slots
 from jobqueue._wheel cimport Timer
 from jobqueue._system cimport random_fill
 from jobqueue._job cimport Job, id_read, job_object, result_read
@@ -651,7 +652,7 @@ cdef class Registry:
 
     def __cinit__(self):
         engine_init(&self.e, clock_mono_ns())
-        random_fill(<uint8_t *> self.e.seed, 16)
+        random_fill(<uint8_t *> self.e.ids.seed, 16)
         self.e.empty = <PyObject *> EMPTY
 
     def __dealloc__(self):
@@ -709,7 +710,7 @@ cdef class Registry:
         return found
 
     def __len__(self):
-        return self.e.count
+        return self.e.ids.count
 
     def __contains__(self, id):
         try:
@@ -722,15 +723,15 @@ cdef class Registry:
         cdef list found = []
         lock_acquire(&self.e.lock)
         try:
-            for i in range(self.e.slot_mask + 1):
-                if self.e.slots[i].record != NULL:
-                    found.append(record_object(self.e.slots[i].record))
+            for i in range(ids_slots(&self.e.ids)):
+                if ids_at(&self.e.ids, i) != NULL:
+                    found.append(record_object(<record_t *> ids_at(&self.e.ids, i)))
         finally:
             lock_release(&self.e.lock)
         return iter(found)
 
     def __repr__(self):
-        return f"<Registry of {self.e.count} records>"
+        return f"<Registry of {self.e.ids.count} records>"
 
     def _check(self):
         """Raise AssertionError if an invariant is broken. O(n log n)."""

@@ -3,9 +3,10 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
 
 from jobqueue._types cimport (
-    HARD_ATTEMPTS_MAX, HAS_SLABS, NEVER_NS, TIMER_ARMED, TIMER_CANCELLED, id_hash, job_t, lock_t,
-    slot_fetch, sortkey_t, struct_clear, timer_t,
+    HARD_ATTEMPTS_MAX, HAS_SLABS, NEVER_NS, TIMER_ARMED, TIMER_CANCELLED, job_t, lock_t, sortkey_t,
+    struct_clear, timer_t,
 )
+from jobqueue._ids cimport ids_t
 from jobqueue._skiplist cimport skiplist_first_a, skiplist_len, skiplist_t
 from jobqueue._wheel cimport wheel_cancel, wheel_next_wake, wheel_t
 from jobqueue._unique cimport uniques_t
@@ -72,7 +73,6 @@ cdef enum status_t:               # what a call came to; _core has the table to 
     QUEUE_FULL = 15               # it would pass a bound
 
 cdef enum:
-    SLOTS_FAR = 32768             # a hash table this big is not in the cache any more
     KINDS = 3                     # timers a record may show
     ANY_ATTEMPT = 0               # no fencing asked for (attempts count from 1)
     JOB_COST = 320                # bytes that a job takes beside its payload and its result
@@ -159,10 +159,6 @@ cdef struct record_t:             # the mutable half of a job; lives inside a Ru
     uint8_t scheduled             # timer_state_t of its scheduled time
     uint8_t extras                # of extra_t; 0 for nearly every record
 
-cdef struct slot_t:               # of the registry's hash table
-    record_t *record              # NULL: free
-    uint64_t hash                 # of its id, so that no search and no growth follows a record in vain
-
 cdef struct wait_link_t:          # a blocked leaser's place in the line of one queue
     wait_link_t *prev
     wait_link_t *next
@@ -201,11 +197,7 @@ cdef struct queue_t:              # one named queue; lives inside a WorkQueue ob
 
 cdef struct engine_t:             # all that a state machine works on; lives inside a Registry object
     lock_t lock                   # held round every function of _state, on free-threaded builds
-    uint64_t seed[2]              # of the hash of ids
-    slot_t *slots                 # hash table, open addressing, at most three quarters full
-    Py_ssize_t slot_mask          # slots - 1; -1: no table yet
-    Py_ssize_t count              # records in it
-    uint64_t resized_count        # times that it was made anew, each record at another place
+    ids_t ids                     # the records
     queue_t **due                 # binary heap of queues by the due time of their scheduled head
     Py_ssize_t due_count
     Py_ssize_t due_capacity       # at least the number of queues, so that the heap never allocates
@@ -303,12 +295,6 @@ cdef void job_acquire(const job_t *job) noexcept nogil
 cdef void job_release_lock(const job_t *job) noexcept nogil
 
 # registry
-cdef inline void registry_prefetch(const engine_t *engine, const uint8_t *id) noexcept nogil:
-    """Ask for the memory where the search for an id begins, if the table is too big for a cache."""
-    if engine.slot_mask >= SLOTS_FAR:
-        slot_fetch(
-            engine.slots, sizeof(slot_t), id_hash(id, engine.seed) & <uint64_t> engine.slot_mask)
-
 cdef record_t *registry_find(const engine_t *engine, const uint8_t *id) noexcept nogil
 cdef int registry_add(engine_t *engine, record_t *record) noexcept nogil
 cdef int registry_add_by_hand(engine_t *engine, record_t *record) noexcept nogil

@@ -8,14 +8,17 @@ linked to has one of each.
 Complexity: O(log n) in the jobs of one queue, O(1) in everything else, if not said otherwise.
 """
 
-from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawRealloc
+from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint64_t
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcpy, memset
 
 from jobqueue._types cimport (
     HAS_GIL, ID_SIZE, JOB_UNIQUE, NEVER_NS, NS_PER_MS, TIMER_CANCELLED, TIMER_IDLE, hold,
-    huge_pages, id_hash, job_t, lock_acquire, lock_release, lock_t, ref_drop, ref_take, sortkey_t,
+    job_t, lock_acquire, lock_release, lock_t, ref_drop, ref_take, sortkey_t,
     tie_t, timer_t, unhold,
+)
+from jobqueue._ids cimport (
+    ids_add, ids_at, ids_clear, ids_find, ids_init, ids_remove, ids_slots, ids_t,
 )
 from jobqueue._skiplist cimport (
     skiplist_clear, skiplist_find, skiplist_first, skiplist_init, skiplist_insert, skiplist_pop,
@@ -25,10 +28,6 @@ from jobqueue._wheel cimport Timer, wheel_arm, wheel_cancel, wheel_clear, wheel_
 from jobqueue._unique cimport (
     uniques_add, uniques_clear, uniques_find, uniques_init, uniques_remove, uniques_reserve,
 )
-
-cdef enum:
-    SLOTS_MIN = 8                 # smallest hash table
-    SLOTS_KEPT = 16384            # one this small does not shrink: queues come and go
 
 cdef Timer probe_timer = Timer.__new__(Timer)
 cdef Py_ssize_t VIEW_STATE_OFFSET = <char *> &probe_timer.state - <char *> <void *> probe_timer
@@ -111,7 +110,7 @@ cdef void queue_clear(queue_t *queue) noexcept nogil:
 cdef void engine_init(engine_t *engine, int64_t now_ns) noexcept nogil:
     memset(engine, 0, sizeof(engine_t))
     wheel_init(&engine.wheel, now_ns)
-    engine.slot_mask = -1
+    ids_init(&engine.ids, record_tie)
     uniques_init(&engine.uniques)
     engine.result_ttl_ns = NEVER_NS
     engine.room = ROOM_ENDLESS
@@ -122,14 +121,11 @@ cdef void engine_clear(engine_t *engine) noexcept nogil:
     """Let go of every record; their timers are cancelled, places in queues stay."""
     cdef Py_ssize_t i
     cdef record_t *record
-    cdef slot_t *slots = engine.slots
-    cdef Py_ssize_t mask = engine.slot_mask
-    engine.slots = NULL
-    engine.slot_mask = -1
-    engine.count = 0
+    cdef ids_t ids = engine.ids
+    ids_init(&engine.ids, record_tie)
     engine.load.jobs = engine.load.bytes = 0
-    for i in range(mask + 1):
-        record = slots[i].record
+    for i in range(ids_slots(&ids)):
+        record = <record_t *> ids_at(&ids, i)
         if record != NULL:
             timer_end(engine, record, KIND_TTL)
             timer_end(engine, record, KIND_TTR)
@@ -141,7 +137,7 @@ cdef void engine_clear(engine_t *engine) noexcept nogil:
     engine.dead_count = 0
     uniques_clear(&engine.uniques)
     wheel_clear(&engine.wheel)
-    PyMem_RawFree(slots)
+    ids_clear(&ids)
     PyMem_RawFree(engine.due)
     engine.due = NULL
     engine.due_count = engine.due_capacity = 0
@@ -161,57 +157,18 @@ cdef bint engine_reserve_queues(engine_t *engine, Py_ssize_t queues) noexcept no
     engine.due_capacity = capacity
     return True
 
-# ---------------------------------------------------------------- registry: linear probing, no tombstones
-
-cdef Py_ssize_t slot_find(const engine_t *engine, const uint8_t *id, uint64_t hash) noexcept nogil:
-    """Index of the record with this id and its hash, or of the free slot where it would go."""
-    cdef const slot_t *slots = engine.slots
-    cdef Py_ssize_t i = <Py_ssize_t> (hash & <uint64_t> engine.slot_mask)
-    while slots[i].record != NULL and (
-            slots[i].hash != hash or memcmp(slots[i].record.job.tie.id, id, ID_SIZE) != 0):
-        i = (i + 1) & engine.slot_mask
-    return i
-
-
-cdef bint registry_resize(engine_t *engine, Py_ssize_t slots) noexcept nogil:
-    cdef slot_t *old = engine.slots
-    cdef slot_t *fresh = <slot_t *> PyMem_RawCalloc(<size_t> slots, sizeof(slot_t))
-    cdef Py_ssize_t i, j
-    if fresh == NULL:
-        return False
-    huge_pages(fresh, <size_t> slots * sizeof(slot_t))
-    for i in range(engine.slot_mask + 1):
-        if old[i].record != NULL:
-            j = <Py_ssize_t> (old[i].hash & <uint64_t> (slots - 1))
-            while fresh[j].record != NULL:
-                j = (j + 1) & (slots - 1)
-            fresh[j] = old[i]
-    engine.slots = fresh
-    engine.slot_mask = slots - 1
-    engine.resized_count += 1
-    PyMem_RawFree(old)
-    return True
-
+# ---------------------------------------------------------------- registry
 
 cdef record_t *registry_find(const engine_t *engine, const uint8_t *id) noexcept nogil:
     """The record of an id, or NULL. O(1)."""
-    if engine.count == 0:
-        return NULL
-    return engine.slots[slot_find(engine, id, id_hash(id, engine.seed))].record
+    return <record_t *> ids_find(&engine.ids, id)
 
 
 cdef int registry_add(engine_t *engine, record_t *record) noexcept nogil:
     """Take in a record that has a job: 1 done, 0 its id is there, -1 no memory. O(1) amortised."""
-    cdef uint64_t hash = id_hash(record.job.tie.id, engine.seed)
-    cdef Py_ssize_t i
-    if (engine.count + 1) * 4 > (engine.slot_mask + 1) * 3:
-        if not registry_resize(engine, max(SLOTS_MIN, 2 * (engine.slot_mask + 1))):
-            return -1
-    i = slot_find(engine, record.job.tie.id, hash)
-    if engine.slots[i].record != NULL:
-        return 0
-    engine.slots[i] = slot_t(record, hash)
-    engine.count += 1
+    cdef int done = ids_add(&engine.ids, record)
+    if done != 1:
+        return done
     record.home = engine
     if engine.shadow != NULL:
         record.queue = engine.shadow
@@ -247,23 +204,7 @@ cdef int registry_add_by_hand(engine_t *engine, record_t *record) noexcept nogil
 
 cdef void registry_remove(engine_t *engine, record_t *record) noexcept nogil:
     """Let go of a record and cancel its timers. O(1) amortised."""
-    cdef Py_ssize_t mask = engine.slot_mask
-    cdef slot_t *slots = engine.slots
-    cdef Py_ssize_t gap = slot_find(engine, record.job.tie.id, id_hash(record.job.tie.id, engine.seed))
-    cdef Py_ssize_t i = gap
-    cdef Py_ssize_t ideal
-    while True:  # close the gap: move back whoever may stand nearer to its ideal slot
-        i = (i + 1) & mask
-        if slots[i].record == NULL:
-            break
-        ideal = <Py_ssize_t> (slots[i].hash & <uint64_t> mask)
-        if ((i - ideal) & mask) >= ((i - gap) & mask):
-            slots[gap] = slots[i]
-            gap = i
-    slots[gap].record = NULL
-    engine.count -= 1
-    if mask + 1 > SLOTS_KEPT and engine.count * 8 < mask + 1:
-        registry_resize(engine, max((mask + 1) // 4, SLOTS_KEPT))
+    ids_remove(&engine.ids, record)
     timer_end(engine, record, KIND_TTL)
     timer_end(engine, record, KIND_TTR)
     engine.running_count -= record.state == STATE_LEASED
@@ -793,6 +734,6 @@ cdef void waits_end(engine_t *engine, record_t *record, outcome_t run, outcome_t
 cdef void engine_end_waits(engine_t *engine, outcome_t outcome) noexcept nogil:
     """End every wait for a record. O(records). Leasers are ended queue by queue by the caller."""
     cdef Py_ssize_t i
-    for i in range(engine.slot_mask + 1):
-        if engine.slots[i].record != NULL:
-            waits_end(engine, engine.slots[i].record, outcome, outcome)
+    for i in range(ids_slots(&engine.ids)):
+        if ids_at(&engine.ids, i) != NULL:
+            waits_end(engine, <record_t *> ids_at(&engine.ids, i), outcome, outcome)

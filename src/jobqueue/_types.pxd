@@ -90,12 +90,6 @@ cdef inline unique_t *job_unique(const job_t *job) noexcept nogil:
     """The key of a job that has JOB_UNIQUE."""
     return <unique_t *> (job + 1)
 
-cdef struct ahead_t:              # where an engine will look for the id of a job that is being built
-    const void *slots             # its hash table; NULL: it is small, or there is none
-    Py_ssize_t mask
-    size_t slot_size
-    uint64_t seed[2]
-
 # ---------------------------------------------------------------- lock, clocks, references, objects
 
 cdef extern from "_memory.h":
@@ -147,13 +141,3 @@ cdef inline uint64_t id_hash(const uint8_t *id, const uint64_t *seed) noexcept n
     b = ((b ^ seed[1]) ^ (a >> 32)) * <uint64_t> 0xD6E8FEB86659FD93
     a = (a ^ (b >> 29)) * <uint64_t> 0xA0761D6478BD642F
     return a ^ (a >> 32)
-
-cdef inline void slot_fetch(const void *slots, size_t slot_size, uint64_t index) noexcept nogil:
-    """Ask for a slot of a hash table, and for the line behind it, where most searches end."""
-    prefetch(<const char *> slots + index * slot_size)
-    prefetch(<const char *> slots + (index + 3) * slot_size)
-
-cdef inline void ahead_fetch(const ahead_t *ahead, const uint8_t *id) noexcept nogil:
-    """Ask for the memory where an id will be looked for."""
-    if ahead.slots != NULL:
-        slot_fetch(ahead.slots, ahead.slot_size, id_hash(id, ahead.seed) & <uint64_t> ahead.mask)

@@ -247,7 +247,7 @@ cdef class WaitingEngine(Engine):
             ready += skiplist_len(&queue.c.ready)
             scheduled += skiplist_len(&queue.c.scheduled)
         counts = [e.evicted_count, e.added_count, e.leased_count, e.completed_count,
-                  e.failed_count, e.timed_out_count, e.count, e.kicked_count, e.dead_count]
+                  e.failed_count, e.timed_out_count, e.ids.count, e.kicked_count, e.dead_count]
         running = e.running_count
         waiting = e.waiting_count
         adders = e.adder_count

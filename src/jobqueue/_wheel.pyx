@@ -23,19 +23,7 @@ from datetime import datetime, timedelta, timezone
 
 from jobqueue.errors import InvalidTimeError, raise_wrong_type, shown
 
-cdef extern from *:
-    """
-    #ifdef _MSC_VER
-    #include <intrin.h>
-    static inline int jq_lowest_bit(uint64_t x)
-    { unsigned long i; _BitScanForward64(&i, x); return (int) i; }
-    static inline int jq_highest_bit(uint64_t x)
-    { unsigned long i; _BitScanReverse64(&i, x); return (int) i; }
-    #else
-    #define jq_lowest_bit(x) __builtin_ctzll(x)
-    #define jq_highest_bit(x) (63 ^ __builtin_clzll(x))
-    #endif
-    """
+cdef extern from "_platform.h":
     int jq_lowest_bit(uint64_t bits) nogil        # number of the lowest bit set; bits != 0
     int jq_highest_bit(uint64_t bits) nogil
 

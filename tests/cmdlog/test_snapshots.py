@@ -150,18 +150,38 @@ def test_the_dead_job_at_which_the_reader_pauses_dies_again(disk, clock):
     check_restart(c, clock, disk)
 
 
-def test_the_table_grows_and_shrinks_between_two_looks():
-    """It is as big as before, but a job may stand elsewhere: the reader begins anew."""
+def rest_of(scan: Scan, slots: int) -> bytes:
+    parts = []
+    while (part := scan.jobs_next(slots)) is not None:
+        parts.append(part)
+    return b"".join(parts)
+
+
+@pytest.mark.parametrize("kept", [4000, 500])
+def test_the_table_grows_and_shrinks_between_two_looks(kept):
+    """No job is passed over: in which bucket it belongs is a matter of its id and the table's size."""
     with Controller() as c:
-        jobs = [Job("a") for _ in range(12_000)]
-        c.add_many(jobs)  # 16 384 slots
+        jobs = [Job("a") for _ in range(14_000)]
+        c.add_many(jobs)
         scan = Scan(c.registry)
-        scan.jobs_next(10_000)
-        assert scan.jobs > 5000
+        found = scan.jobs_next(10_000)
+        assert 1000 < scan.jobs < 13_000
         more = [Job("b") for _ in range(20_000)]
         c.add_many(more)
-        c.delete_many(more + jobs[4000:])
-        before = scan.jobs
-        while scan.jobs_next(10_000) is not None:
-            pass
-        assert scan.jobs - before == 4000
+        c.delete_many(more + jobs[kept:])
+        found += rest_of(scan, 10_000)
+        assert all(bytes(job.id) in found for job in jobs[:kept])
+
+
+def test_a_reader_that_is_slower_than_those_who_add_comes_to_an_end():
+    with Controller() as c:
+        jobs = [Job("a") for _ in range(100)]
+        c.add_many(jobs)
+        scan = Scan(c.registry)
+        parts = []
+        while (part := scan.jobs_next(1)) is not None:
+            parts.append(part)
+            c.add_many([Job("a") for _ in range(20)])
+            assert len(parts) <= 64  # as many as there were buckets
+        found = b"".join(parts)
+        assert all(bytes(job.id) in found for job in jobs)

@@ -13,6 +13,7 @@ from jobqueue._types cimport (
     ID_SIZE, JOB_CREATED_GIVEN, JOB_UNIQUE, TIMER_ARMED, job_t, job_unique, lock_acquire,
     lock_release,
 )
+from jobqueue._ids cimport ids_at, ids_slots
 from jobqueue._state cimport (
     PLACE_SCHEDULED, STATE_LEASED, dead_next, engine_t, record_processed, record_t,
 )
@@ -219,8 +220,8 @@ def state_bytes(Registry registry not None):
     cdef bytes made
     lock_acquire(&engine.lock)
     try:
-        for i in range(engine.slot_mask + 1):
-            record = engine.slots[i].record
+        for i in range(ids_slots(&engine.ids)):
+            record = <record_t *> ids_at(&engine.ids, i)
             if record == NULL or record.is_run:
                 continue
             size = job_size(record.job)

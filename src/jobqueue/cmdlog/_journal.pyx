@@ -17,6 +17,7 @@ from libc.string cimport memcpy
 from jobqueue._types cimport (
     ID_SIZE, clock_mono_ns, lock_acquire, lock_release, lock_t, ref_drop, ref_take, struct_clear,
 )
+from jobqueue._ids cimport ids_homed, ids_slots
 from jobqueue._state cimport (
     EXTRA_KICKED, EXTRA_READ, NOTE_ADDED, NOTE_BATCH, NOTE_BATCH_END, NOTE_CHANGED, STATE_NEW,
     dead_next, engine_t, note_kind_t, object_of, record_t,
@@ -586,14 +587,14 @@ cdef class Scan:
     """Reads an engine's jobs bit by bit, then the order of its dead. The engine goes on meanwhile:
     what changes behind the reader is in the log, which is read after the snapshot.
 
-    It pauses at free slots of the hash table only: removals move records within a stretch of used
-    slots, never across a free one, so that none is passed over. If the table is made anew, it starts
-    anew. Once all jobs were read, none is read again: that would put it last among the dead.
+    It reads bucket by bucket, each with all whose home it is. In a table that grew meanwhile the homes of
+    those in one old bucket are the buckets at its distance; one that shrank is read from the start. Once all
+    jobs were read, none is read again: that would put it last among the dead.
     """
 
     cdef Registry registry
-    cdef Py_ssize_t index         # the next slot
-    cdef uint64_t resized_count   # of the table that is read
+    cdef Py_ssize_t base          # buckets when it began
+    cdef Py_ssize_t index         # the next of them
     cdef bint jobs_read           # all of them
     cdef bint dead_read
     cdef record_t *cursor         # owned: the last of the dead that was read
@@ -615,40 +616,49 @@ cdef class Scan:
         """Records of the jobs in so many slots, or a few more; None: all have been read."""
         cdef engine_t *engine = &self.registry.e
         cdef Py_ssize_t size = 0
-        cdef Py_ssize_t first, i
+        cdef Py_ssize_t last, i
         cdef bytes made
+        cdef uint8_t *p
         lock_acquire(&engine.lock)
         try:
-            if self.resized_count != engine.resized_count:
-                self.resized_count = engine.resized_count
+            if engine.ids.bucket_count < self.base or self.base == 0:
+                self.base = engine.ids.bucket_count
                 self.index = 0
-            if self.jobs_read or self.index > engine.slot_mask:
+            if self.jobs_read or self.index == self.base:
                 self.jobs_read = True
                 return None
-            first = i = self.index
-            while i <= engine.slot_mask and (i - first < slots or engine.slots[i].record != NULL):
-                if engine.slots[i].record != NULL and not engine.slots[i].record.is_run:
-                    size += FRAME + job_size(engine.slots[i].record.job) + state_size(engine.slots[i].record)
-                i += 1
-            self.index = i
+            last = min(self.base, self.index + max(1, slots * self.base // ids_slots(&engine.ids)))
+            for i in range(self.index, last):
+                size += self.write(engine, i, NULL)
             made = PyBytes_FromStringAndSize(NULL, size)
-            self.write(engine, first, i, <uint8_t *> PyBytes_AS_STRING(made))
+            p = <uint8_t *> PyBytes_AS_STRING(made)
+            for i in range(self.index, last):
+                p += self.write(engine, i, p)
+            self.index = last
             return made
         finally:
             lock_release(&engine.lock)
 
-    cdef void write(self, engine_t *engine, Py_ssize_t first, Py_ssize_t last, uint8_t *p) noexcept:
-        cdef record_t *record
-        cdef Py_ssize_t size, i
-        for i in range(first, last):
-            record = engine.slots[i].record
-            if record != NULL and not record.is_run:
-                size = job_write(record.job, p + FRAME)
-                state_write(record, p + FRAME + size)
-                size += state_size(record)
-                self.jobs += 1
-                frame_write(p, size, self.jobs, 0, KIND_JOB, 0)
-                p += FRAME + size
+    cdef Py_ssize_t write(self, const engine_t *engine, Py_ssize_t index, uint8_t *p) noexcept:
+        """Write the jobs of a bucket, if p is not NULL; bytes that they take."""
+        cdef const record_t *record
+        cdef Py_ssize_t home, place, size
+        cdef Py_ssize_t written = 0
+        for home in range(index, engine.ids.bucket_count, self.base):
+            place = 0
+            while True:
+                record = <const record_t *> ids_homed(&engine.ids, home, &place)
+                if record == NULL:
+                    break
+                if record.is_run:
+                    continue
+                size = job_size(record.job) + state_size(record)
+                if p != NULL:
+                    self.jobs += 1
+                    state_write(record, p + written + FRAME + job_write(record.job, p + written + FRAME))
+                    frame_write(p + written, size, self.jobs, 0, KIND_JOB, 0)
+                written += FRAME + size
+        return written
 
     def dead_next(self, Py_ssize_t most):
         """Records that tell the order of the dead, of so many; None: all have been read.

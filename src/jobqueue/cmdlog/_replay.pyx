@@ -17,6 +17,7 @@ from jobqueue._types cimport (
 )
 from jobqueue._wheel cimport wheel_arm
 from jobqueue._job cimport Job, job_take, key_hash, name_read
+from jobqueue._ids cimport ids_at, ids_slots
 from jobqueue._state cimport (
     EXTRA_DEAD, OK, STATE_COMPLETED, STATE_FAILED, STATE_LEASED, bytes_size, dead_enter, dead_leave,
     engine_t, key_check,
@@ -94,8 +95,8 @@ cdef class Replay:
         cdef record_t *record
         cdef int64_t by_ns = self.offset_ns - offset_ns
         if epoch and by_ns:  # another process, whose monotonic time began elsewhere
-            for i in range(self.e.slot_mask + 1):
-                record = self.e.slots[i].record
+            for i in range(ids_slots(&self.e.ids)):
+                record = <record_t *> ids_at(&self.e.ids, i)
                 if record != NULL and record.state == STATE_LEASED:
                     record.ttr.deadline_ns += by_ns
                 if record != NULL and record.marked & STATE_TTL:
@@ -191,7 +192,7 @@ cdef class Replay:
     @property
     def jobs(self):
         """How many jobs there are."""
-        return self.e.count
+        return self.e.ids.count
 
     @property
     def batch_open(self):
@@ -336,14 +337,14 @@ cdef class Replay:
         cdef Py_ssize_t i
         cdef int64_t by_ns
         cdef record_t *record
-        cdef place_t *places = <place_t *> malloc(<size_t> (engine.count + 1) * sizeof(place_t))
+        cdef place_t *places = <place_t *> malloc(<size_t> (engine.ids.count + 1) * sizeof(place_t))
         if places == NULL:
             raise MemoryError
         registry_now(self.registry)
         by_ns = self.offset_ns - engine.wall_offset_ns
         try:
-            for i in range(engine.slot_mask + 1):
-                record = engine.slots[i].record
+            for i in range(ids_slots(&engine.ids)):
+                record = <record_t *> ids_at(&engine.ids, i)
                 if record == NULL:
                     continue
                 places[count].a = -<int64_t> record.job.priority

@@ -1,0 +1,54 @@
+"""Hash table of items by id: see _ids.pyx."""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from jobqueue._types cimport id_hash, prefetch, tie_of_t
+
+cdef enum:
+    BUCKET_SLOTS = 5              # so many fill a line of the cache
+    BUCKETS_FAR = 8192            # a table this big is not in the cache any more
+
+cdef struct bucket_t:             # one line of the cache
+    void *items[BUCKET_SLOTS]     # NULL: free
+    uint32_t tags[BUCKET_SLOTS]   # of their ids; 0: free
+    uint32_t passed               # items whose way from their home led past here, as there was no room
+
+cdef struct ids_t:
+    bucket_t *buckets             # NULL: no table yet
+    void *memory                  # in which they are
+    Py_ssize_t bucket_count       # a power of two, or 0
+    Py_ssize_t count              # items
+    uint64_t resized_count        # times that the table was made anew, each item at another place
+    uint64_t seed[2]              # of the hash
+    tie_of_t tie_of               # finds the id of an item
+
+cdef inline Py_ssize_t ids_slots(const ids_t *ids) noexcept nogil:
+    return ids.bucket_count * BUCKET_SLOTS
+
+cdef inline void *ids_at(const ids_t *ids, Py_ssize_t slot) noexcept nogil:
+    """The item in a slot, or NULL."""
+    return ids.buckets[slot // BUCKET_SLOTS].items[slot % BUCKET_SLOTS]
+
+cdef inline bint ids_far(const ids_t *ids) noexcept nogil:
+    return ids.bucket_count >= BUCKETS_FAR
+
+cdef inline uint32_t ids_tag(const ids_t *ids, const uint8_t *id) noexcept nogil:
+    """What a bucket knows of an id: half of its hash, and never 0."""
+    return <uint32_t> id_hash(id, ids.seed) | 1
+
+cdef inline bucket_t *ids_home(const ids_t *ids, uint32_t tag) noexcept nogil:
+    """The bucket where the search for a tag begins."""
+    return &ids.buckets[<Py_ssize_t> (tag >> 1) & (ids.bucket_count - 1)]
+
+cdef inline void ids_fetch(const ids_t *ids, const uint8_t *id) noexcept nogil:
+    """Ask for the memory where an id will be looked for, if the table is too big for a cache."""
+    if ids_far(ids):
+        prefetch(ids_home(ids, ids_tag(ids, id)))
+
+cdef void ids_init(ids_t *ids, tie_of_t tie_of) noexcept nogil
+cdef void ids_clear(ids_t *ids) noexcept nogil
+cdef void *ids_find(const ids_t *ids, const uint8_t *id) noexcept nogil
+cdef int ids_add(ids_t *ids, void *item) noexcept nogil
+cdef void ids_remove(ids_t *ids, const void *item) noexcept nogil
+cdef void *ids_homed(const ids_t *ids, Py_ssize_t home, Py_ssize_t *place) noexcept nogil
+cdef const char *ids_check(const ids_t *ids) noexcept nogil
