@@ -7,6 +7,7 @@ _testcapi makes fail; other builds take jobs, records and blocks from chunks of 
 import itertools
 import random
 import sys
+import sysconfig
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -171,6 +172,17 @@ FRUGAL = {
 }
 """Verbs that may need no memory."""
 
+LISTS = {
+    "lease, in line",
+    "lease_many",
+    "lease_many, any",
+    "attempt",
+    "complete_many",
+    "delete_many",
+}
+"""Verbs that make a short list. CPython 3.13 without a GIL crashes by itself where that finds no
+memory: PyList_New gives back a list that still holds what it held before."""
+
 
 class Failing:
     """The allocation with a number fails, counted from the begin of the block."""
@@ -217,6 +229,8 @@ def expected(call: Callable[[Scene], object]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_nothing_changes_when_an_allocation_fails(verb: str) -> None:
+    if verb in LISTS and sysconfig.get_config_var("Py_GIL_DISABLED"):
+        pytest.skip("a list that finds no memory crashes CPython without a GIL")
     call = VERBS[verb]
     after = expected(call)
     failures = 0
