@@ -320,7 +320,9 @@ class GeneralController(Controller):
         record = self.registry.record(job)
         if record is None or record.running() or record.processed():
             self._queues.delete(job)
-        elif not self._waits_for_time(job):
+        elif self._waits_for_time(job):
+            self._note_name(job.name)
+        else:
             if not self._queues.exists(job):
                 self._queues.add(job)
             else:

@@ -97,6 +97,19 @@ def test_a_record_made_by_hand_stands_in_no_queue(
     assert engine.jobs("a") == []
 
 
+@pytest.mark.parametrize("back", ["release", "fail"])
+def test_a_record_made_by_hand_that_waits_for_its_time_has_a_name(
+    engine: Any, make_engine: EngineMaker, clock: ManualClock, back: str
+) -> None:
+    job = Job("a", created=clock.now, max_fails=2)
+    assert engine.registry.add(make_engine.record(job))
+    engine.start_attempt(job)
+    assert engine.names() == []
+    getattr(engine, back)(job, delay=300)
+    assert engine.names() == ["a"]
+    assert engine.scheduled_jobs("a") == [job]
+
+
 def test_names_come_before_numbers(engine: Any) -> None:
     with pytest.raises(InvalidNameError):
         engine.lease_many([], 0, 0)
