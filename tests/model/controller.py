@@ -192,7 +192,9 @@ class ModelController(Bounds, Waits, Watching):
     def _check_new(self, job: Job, before: Sequence[Job] = (), *, expires: bool = True) -> None:
         """Raise if a job cannot come in beside those before it in a batch."""
         start_ns = job.time_ns
-        if start_ns is None and (created_was_given(job) or job.id in self.registry):
+        known = self.registry.record(job.id)
+        stamped = known is not None and known.job is job  # and not another of its id
+        if start_ns is None and (created_was_given(job) or stamped):
             start_ns = self._created(job)
         over = start_ns is not None and start_ns + job.ttl * NS_PER_MS < self._clock.now_ns()
         if expires and over:
