@@ -110,13 +110,15 @@ def test_a_record_made_by_hand_that_waits_for_its_time_has_a_name(
     assert engine.scheduled_jobs("a") == [job]
 
 
-def test_a_new_job_with_the_id_of_one_that_is_there_begins_now(
+def test_a_new_job_with_the_id_of_one_that_is_there_has_a_begin_of_its_own(
     engine: Any, clock: ManualClock
 ) -> None:
     engine.add(first := Job("a"))
     clock.advance(500)
     with pytest.raises(DuplicateJobError):
         engine.add(Job("b", id=first.id, ttl=10))
+    with pytest.raises(InvalidTimeError):
+        engine.add(Job("b", id=first.id, ttl=10, created=clock.now - 50 * MS))
 
 
 def test_names_come_before_numbers(engine: Any) -> None:

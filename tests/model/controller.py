@@ -193,8 +193,9 @@ class ModelController(Bounds, Waits, Watching):
         """Raise if a job cannot come in beside those before it in a batch."""
         start_ns = job.time_ns
         known = self.registry.record(job.id)
-        stamped = known is not None and known.job is job  # and not another of its id
-        if start_ns is None and (created_was_given(job) or stamped):
+        if start_ns is None and created_was_given(job):
+            start_ns = job.created_ns
+        elif start_ns is None and known is not None and known.job is job:  # no other of its id
             start_ns = self._created(job)
         over = start_ns is not None and start_ns + job.ttl * NS_PER_MS < self._clock.now_ns()
         if expires and over:
