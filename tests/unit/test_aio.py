@@ -400,6 +400,7 @@ def test_a_loop_that_is_closed_while_its_task_waits(by_collector):
     with Controller() as c:
         shared = aio.Controller(c)
         loop = asyncio.new_event_loop()
+        loop.slow_callback_duration = 60  # the log record of a slow step would keep the task alive
         task = loop.create_task(shared.lease("a", 60_000))
         loop.set_exception_handler(lambda *_: None)  # that a pending task is destroyed
         loop.call_soon(loop.stop)
