@@ -159,7 +159,7 @@ def rest_of(scan: Scan, slots: int) -> bytes:
 
 @pytest.mark.parametrize("kept", [4000, 500])
 def test_the_table_grows_and_shrinks_between_two_looks(kept):
-    """No job is passed over: in which bucket it belongs is a matter of its id and the table's size."""
+    """No job is passed over: its bucket is a matter of its id and of the size of the table."""
     with Controller() as c:
         jobs = [Job("a") for _ in range(14_000)]
         c.add_many(jobs)
