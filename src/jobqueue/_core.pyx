@@ -186,7 +186,7 @@ cdef class Engine(EngineBase):
         cdef int64_t now_ns
         verb_change(self, PyBytes_GET_SIZE(<bytes> <PyObject *> (<Job> job).c.payload))
         if HAS_GIL and (ids_far(&self.e.ids) or ids_far(&ids_ahead)):
-            (&ids_ahead)[0] = self.e.ids  # Jobs that are built ask for the memory where their ids will be looked for
+            (&ids_ahead)[0] = self.e.ids  # Jobs that are built ask for where their ids will be looked for
         now_ns = verb_now(self)
         c.queue = queue_for(self, <Job> job)
         if c.queue == NULL:

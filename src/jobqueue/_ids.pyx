@@ -87,11 +87,10 @@ cdef void *tag_find(const ids_t *ids, uint32_t tag, const uint8_t *id) noexcept 
     cdef bucket_t *bucket
     cdef void *item
     cdef uint64_t match
-    cdef Py_ssize_t i
     if ids.count == 0:
         return NULL
     bucket = ids_home(ids, tag)
-    for i in range(ids.bucket_count):                # in a small table all may have been passed
+    for _ in range(ids.bucket_count):                # in a small table all may have been passed
         match = tags_match(bucket.tags, tag)
         while match != 0:
             item = bucket.items[lowest_bit(match)]

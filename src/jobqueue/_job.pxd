@@ -15,7 +15,7 @@ cdef class ID:
 cdef class Job:
     cdef job_t c                  # first and only field: a job_t finds its Job (job_object)
 
-cdef ids_t ids_ahead              # of the engine that took the last job, as they were; a hint, with the GIL only
+cdef ids_t ids_ahead              # of the engine that took the last job; a hint, with the GIL only
 
 cdef inline void id_stamp(uint8_t *out) noexcept:
     """Make 16 random bytes a UUID of version 4."""

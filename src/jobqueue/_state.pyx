@@ -9,7 +9,7 @@ Complexity: O(log n) in the jobs of one queue, O(1) in everything else, if not s
 """
 
 from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
-from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t
 from libc.string cimport memcpy, memset
 
 from jobqueue._types cimport (
