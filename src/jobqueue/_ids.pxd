@@ -48,7 +48,7 @@ cdef inline void ids_fetch(const ids_t *ids, const uint8_t *id) noexcept nogil:
 cdef void ids_init(ids_t *ids, tie_of_t tie_of) noexcept nogil
 cdef void ids_clear(ids_t *ids) noexcept nogil
 cdef void *ids_find(const ids_t *ids, const uint8_t *id) noexcept nogil
-cdef int ids_add(ids_t *ids, void *item) noexcept nogil
-cdef void ids_remove(ids_t *ids, const void *item) noexcept nogil
+cdef int ids_add(ids_t *ids, const uint8_t *id, void *item) noexcept nogil
+cdef void ids_remove(ids_t *ids, const uint8_t *id, const void *item) noexcept nogil
 cdef void *ids_homed(const ids_t *ids, Py_ssize_t home, Py_ssize_t *place) noexcept nogil
 cdef const char *ids_check(const ids_t *ids) noexcept nogil

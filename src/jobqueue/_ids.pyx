@@ -14,7 +14,7 @@ from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
 from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memcmp, memset
 
-from jobqueue._types cimport ID_SIZE, huge_pages, tie_of_t, tie_t
+from jobqueue._types cimport ID_SIZE, huge_pages, tie_of_t
 
 cdef extern from "_platform.h":
     int lowest_bit "jq_lowest_bit" (uint64_t bits) nogil
@@ -108,11 +108,10 @@ cdef void *ids_find(const ids_t *ids, const uint8_t *id) noexcept nogil:
     return tag_find(ids, ids_tag(ids, id), id)
 
 
-cdef int ids_add(ids_t *ids, void *item) noexcept nogil:
+cdef int ids_add(ids_t *ids, const uint8_t *id, void *item) noexcept nogil:
     """1: added; 0: its id is there; -1: no memory, and nothing changed."""
-    cdef const tie_t *tie = ids.tie_of(item)
-    cdef uint32_t tag = ids_tag(ids, tie.id)
-    if tag_find(ids, tag, tie.id) != NULL:
+    cdef uint32_t tag = ids_tag(ids, id)
+    if tag_find(ids, tag, id) != NULL:
         return 0
     if ids.count + 1 > ids.bucket_count * BUCKET_LOAD:
         if not ids_resize(ids, max(<Py_ssize_t> BUCKETS_MIN, 2 * ids.bucket_count)):
@@ -122,9 +121,9 @@ cdef int ids_add(ids_t *ids, void *item) noexcept nogil:
     return 1
 
 
-cdef void ids_remove(ids_t *ids, const void *item) noexcept nogil:
-    """Take an item out, which is there."""
-    cdef uint32_t tag = ids_tag(ids, ids.tie_of(item).id)
+cdef void ids_remove(ids_t *ids, const uint8_t *id, const void *item) noexcept nogil:
+    """Take an item out, which is there under this id."""
+    cdef uint32_t tag = ids_tag(ids, id)
     cdef bucket_t *bucket = ids_home(ids, tag)
     cdef uint64_t match = tags_match(bucket.tags, tag)
     while match == 0 or bucket.items[lowest_bit(match)] != item:

@@ -166,7 +166,7 @@ cdef record_t *registry_find(const engine_t *engine, const uint8_t *id) noexcept
 
 cdef int registry_add(engine_t *engine, record_t *record) noexcept nogil:
     """Take in a record that has a job: 1 done, 0 its id is there, -1 no memory. O(1) amortised."""
-    cdef int done = ids_add(&engine.ids, record)
+    cdef int done = ids_add(&engine.ids, record.job.tie.id, record)
     if done != 1:
         return done
     record.home = engine
@@ -204,7 +204,7 @@ cdef int registry_add_by_hand(engine_t *engine, record_t *record) noexcept nogil
 
 cdef void registry_remove(engine_t *engine, record_t *record) noexcept nogil:
     """Let go of a record and cancel its timers. O(1) amortised."""
-    ids_remove(&engine.ids, record)
+    ids_remove(&engine.ids, record.job.tie.id, record)
     timer_end(engine, record, KIND_TTL)
     timer_end(engine, record, KIND_TTR)
     engine.running_count -= record.state == STATE_LEASED
