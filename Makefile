@@ -53,7 +53,7 @@ sanitize-test: $(SANITIZE_VENV)/.built $(SANITIZE_VENV)/.group-test ## the suite
 	ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	PYTHONMALLOC=malloc LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
 		$(SANITIZE_VENV)/bin/python $(STRICT) -m pytest -p no:cacheprovider -m "not stress" \
-		tests/conformance tests/property tests/unit $(ARGS)
+		tests/cmdlog tests/conformance tests/property tests/unit $(ARGS)
 
 stress: $(VENV)/.built $(VENV)/.group-test ## the long forms: races, signals, memory
 	$(VENV)/bin/python $(STRICT) -m pytest --long tests/stress tests/leaks $(ARGS)

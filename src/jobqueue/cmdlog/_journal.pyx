@@ -349,7 +349,8 @@ cdef class Journal:
 
     cdef void begin_in(self, uint8_t *base, Py_ssize_t allocated) noexcept:
         """Note into this memory from now on; what found no room comes first."""
-        memcpy(base + HEADER, self.c.spill, <size_t> self.c.spill_size)
+        if self.c.spill_size > 0:
+            memcpy(base + HEADER, self.c.spill, <size_t> self.c.spill_size)
         self.c.base = base
         self.c.position = HEADER + self.c.spill_size
         self.c.end = allocated
