@@ -133,6 +133,7 @@ cdef struct history_t:            # the last transitions of a record: a ring; it
     uint16_t capacity
     uint16_t count
     uint16_t begin                # the oldest
+    uint16_t unused               # so that the notes behind it are aligned
 
 cdef struct views_t:              # what few records have
     void *timer[3]                # Timer objects that show its armed timers, by kind_t; owned,
