@@ -128,8 +128,8 @@ def test_counts_and_memory_are_flat(long: bool, cycle: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     moved, grown = json.loads(done.stdout)
-    assert moved < 50  # of thousands of cycles; caches may hold a few
-    assert grown < 2_000_000
+    assert moved < max(50, rounds // 500)  # a leak moves it by each cycle; caches hold some of None
+    assert grown < 3_000_000  # a chunk of 2 MiB may have come
 
 
 MILLIONS = """
