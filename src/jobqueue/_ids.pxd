@@ -18,7 +18,6 @@ cdef struct ids_t:
     void *memory                  # in which they are
     Py_ssize_t bucket_count       # a power of two, or 0
     Py_ssize_t count              # items
-    uint64_t resized_count        # times that the table was made anew, each item at another place
     uint64_t seed[2]              # of the hash
     tie_of_t tie_of               # finds the id of an item
 

@@ -48,7 +48,6 @@ cdef const char *record_check(const engine_t *engine, record_t *record) noexcept
 cdef const char *engine_check(engine_t *engine) noexcept nogil:
     """NULL if every invariant of the registry, the wheel and the heap holds. O(n log n)."""
     cdef Py_ssize_t i
-    cdef Py_ssize_t count = 0
     cdef Py_ssize_t running = 0
     cdef Py_ssize_t keys = 0
     cdef Py_ssize_t dead = 0
@@ -59,7 +58,6 @@ cdef const char *engine_check(engine_t *engine) noexcept nogil:
     for i in range(ids_slots(&engine.ids)):
         record = <record_t *> ids_at(&engine.ids, i)
         if record != NULL:
-            count += 1
             running += record.state == STATE_LEASED
             keys += (record.extras & EXTRA_KEY) != 0
             dead += (record.extras & EXTRA_DEAD) != 0

@@ -74,13 +74,15 @@ class Scene:
     def wait_for_callers(self, count: int) -> None:
         wait_until(lambda: self.journal.waiting_count == count, f"{count} callers at the gate")
 
-    def first_sync(self, others: int) -> tuple[Call, list[Call]]:
-        """One caller's sync runs, others wait for the next."""
+    def first_sync(self, others: int) -> list[Call]:
+        """One caller was released by its sync; others, who came meanwhile, wait for the next."""
         first = self.add()
         self.disk.wait_for_sync()
         rest = [self.add() for _ in range(others)]
         self.wait_for_callers(others)
-        return first, rest
+        self.disk.end_sync()
+        first.outcome()
+        return rest
 
     def release(self) -> None:
         """Syncs take no time any more."""
@@ -97,9 +99,7 @@ class Scene:
 
 def test_callers_that_were_released_together_share_the_next_sync():
     scene = Scene(LONG_NS)
-    first, rest = scene.first_sync(SIDES - 1)
-    scene.disk.end_sync()
-    first.outcome()
+    rest = scene.first_sync(SIDES - 1)
     again = scene.add()  # the one that was waited for: it makes the group whole
     scene.disk.wait_for_sync()
     assert scene.journal.waiting_count == 0
@@ -129,9 +129,7 @@ def test_a_lone_caller_waits_for_nobody():
 
 def test_who_does_not_come_back_is_waited_for_no_longer_than_the_patience_and_then_not_again():
     scene = Scene(1)
-    first, (other,) = scene.first_sync(1)
-    scene.disk.end_sync()
-    first.outcome()
+    (other,) = scene.first_sync(1)
     scene.disk.wait_for_sync()  # without the first
     scene.journal.patience_ns = LONG_NS
     scene.disk.end_sync()
@@ -144,9 +142,7 @@ def test_who_does_not_come_back_is_waited_for_no_longer_than_the_patience_and_th
 
 def test_callers_that_come_after_the_patience_begin_at_once():
     scene = Scene(0)
-    first, rest = scene.first_sync(SIDES)
-    scene.disk.end_sync()
-    first.outcome()
+    rest = scene.first_sync(SIDES)
     scene.disk.wait_for_sync()
     assert scene.journal.waiting_count == 0
     late = scene.add()
@@ -161,9 +157,7 @@ def test_callers_that_come_after_the_patience_begin_at_once():
 
 def test_a_sync_that_fails_fails_its_callers_and_those_behind_them():
     scene = Scene(LONG_NS)
-    first, rest = scene.first_sync(2)
-    scene.disk.end_sync()
-    first.outcome()
+    rest = scene.first_sync(2)
     kept = set(scene.jobs[:1])
     again = scene.add()
     scene.disk.wait_for_sync()
@@ -181,9 +175,7 @@ def test_a_sync_that_fails_fails_its_callers_and_those_behind_them():
 
 def test_a_sync_that_is_interrupted_is_done_anew_by_the_others():
     scene = Scene(LONG_NS)
-    first, rest = scene.first_sync(2)
-    scene.disk.end_sync()
-    first.outcome()
+    rest = scene.first_sync(2)
     interrupted = scene.add()  # it makes the group whole, so it leads
     scene.disk.wait_for_sync()
     scene.disk.end_sync(KeyboardInterrupt())
@@ -200,9 +192,7 @@ def test_a_sync_that_is_interrupted_is_done_anew_by_the_others():
 
 def test_a_close_ends_the_wait_for_who_does_not_come_back():
     scene = Scene(LONG_NS)
-    first, rest = scene.first_sync(2)
-    scene.disk.end_sync()
-    first.outcome()
+    rest = scene.first_sync(2)
     scene.release()
     scene.wait_for_callers(2)
     Call(scene.log.close).outcome()

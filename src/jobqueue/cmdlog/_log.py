@@ -143,11 +143,7 @@ class Log:
         self.check()
         with self._growing:
             self.check()
-            try:
-                if not self._extend(size):
-                    self._next_segment(size)
-            except OSError as error:
-                raise CommandLogError(f"no room in the command log: {error}") from error
+            self._make_room(size)
 
     def _flush(self) -> None:
         """Bring what found no room into a segment. Raises CommandLogError: there is no room yet."""
@@ -155,20 +151,25 @@ class Log:
             return
         with self._growing:
             if self.journal.spill_size and self._current is not None:
-                self._begin_segment(0)
+                self._make_room(0)
 
-    def _begin_segment(self, size: int) -> None:
+    def _make_room(self, size: int, *, anew: bool = False) -> None:
+        """In the present segment if it has any, and nothing waits in memory; else in a new one."""
         try:
-            self._next_segment(size)
+            if anew or not self._extend(size):
+                self._next_segment(size)
         except OSError as error:
             raise CommandLogError(f"no room in the command log: {error}") from error
 
     def check(self) -> None:
         """Raise if nothing more can be noted. In a forked child the locks may be held for ever."""
-        if self._why is not None:
-            raise CommandLogError(f"{self._directory} takes no changes: {self._why}")
+        self._check_sound()
         if self._shut:
             raise ClosedError("the controller is closed")
+
+    def _check_sound(self) -> None:
+        if self._why is not None:
+            raise CommandLogError(f"{self._directory} takes no changes: {self._why}")
 
     def _extend(self, size: int) -> bool:
         """Reserve more of the present segment; False: it is full."""
@@ -217,8 +218,7 @@ class Log:
 
     def _go_on_in(self, fresh: Mapped, allocated: int, *, epoch: bool) -> None:
         """Let a segment take the place of the current one, unless it has become too small."""
-        if self._why is not None:  # a sync has failed meanwhile
-            raise CommandLogError(f"{self._directory} takes no changes: {self._why}")
+        self._check_sound()  # a sync may have failed meanwhile
         assert fresh.memory is not None  # noqa: S101 - it was just made
         used = self.journal.switch(fresh.memory, allocated, self._number + 1, epoch)
         if used is None:
@@ -260,8 +260,8 @@ class Log:
 
     def settle(self) -> None:
         """Return once all that was noted is in a segment; on disk, if callers wait for that."""
-        if self.always and self._why is not None:
-            raise CommandLogError(f"{self._directory} takes no changes: {self._why}")
+        if self.always:
+            self._check_sound()
         try:
             self._flush()
         except CommandLogError:
@@ -356,7 +356,7 @@ class Log:
         with self._compacting:
             with self._growing:
                 self.check()
-                self._begin_segment(0)
+                self._make_room(0, anew=True)
                 number, sequence = self._number, self.journal.first_sequence
             name = self._directory / f"{number:09}.snapshot"
             draft = name.with_suffix(".snapshot.tmp")
