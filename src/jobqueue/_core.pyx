@@ -184,7 +184,7 @@ cdef class Engine(EngineBase):
         cdef status_t status
         cdef refusal_t why
         cdef int64_t now_ns
-        verb_change(self, PyBytes_GET_SIZE(<bytes> <PyObject *> (<Job> job).c.payload))
+        verb_change(self, (<Job> job).c.payload_size)
         if HAS_GIL and (ids_far(&self.e.ids) or ids_far(&ids_ahead)):
             (&ids_ahead)[0] = self.e.ids  # Jobs that are built ask for where their ids will be looked for
         now_ns = verb_now(self)

@@ -30,7 +30,7 @@ cdef inline void id_foresee() noexcept:
         ids_fetch(&ids_ahead, id)
 
 cdef object job_object(const job_t *job)
-cdef Job job_take(object value)
+cdef Job job_take(object unique, bytes payload)
 cdef uint64_t key_hash(object name, object key) except? 0
 cdef object id_object(const uint8_t *data)
 cdef int id_read_other(object value, uint8_t *out) except -1

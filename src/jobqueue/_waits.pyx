@@ -4,7 +4,6 @@ A thread sleeps here, in _wait; others may begin and finish waits and sleep in t
 """
 
 cimport cython
-from cpython.bytes cimport PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.mem cimport PyMem_RawCalloc
 from cpython.object cimport PyObject
@@ -479,7 +478,7 @@ cdef class WaitingEngine(Engine):
         cdef status_t status
         cdef refusal_t why
         cdef int64_t now_ns
-        verb_change(self, PyBytes_GET_SIZE(<bytes> <PyObject *> taken.c.payload))
+        verb_change(self, taken.c.payload_size)
         now_ns = verb_fired_now(self) if wait_ms > 0 else verb_now(self)
         c.queue = queue_for(self, taken)
         if c.queue == NULL:

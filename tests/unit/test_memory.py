@@ -93,3 +93,48 @@ def test_a_list_that_add_many_was_given_is_as_it_was():
     del controller, before
     gc.collect()
     assert {sys.getrefcount(job) for job in jobs} == {3}
+
+
+def data_of(size: int, start: int) -> bytes:
+    return bytes((start + at) % 256 for at in range(size))
+
+
+def test_payloads_of_every_size_stay_what_they_are():
+    """Small ones stand behind their jobs: in slots that come and go, beside records at work."""
+    sizes = range(300)
+    with Controller() as controller:
+        for turn in range(3):
+            jobs = [Job("a", data_of(size, turn)) for size in sizes]
+            controller.add_many(jobs)
+            for job in controller.lease_many("a", 200, 0)[::2]:
+                controller.fail(job, b"no")
+            controller.delete_many(jobs[1::3])
+            del job, jobs[1::3]
+            others = [Job("b", data_of(size, 99)) for size in sizes for _ in range(2)]
+            for job in jobs:
+                assert job.payload == data_of(len(job.payload), turn)
+                assert type(job.payload) is bytes
+            assert [len(job.payload) for job in jobs] == [n for n in sizes if n % 3 != 1]
+            assert {job.payload for job in others} == {data_of(size, 99) for size in sizes}
+            controller.delete_many(jobs)
+            controller._check()
+
+
+def test_a_small_payload_is_copied_and_a_large_one_shared():
+    for size, shared in ((1, False), (100, False), (128, False), (129, True), (5000, True)):
+        payload = bytes(size)
+        before = sys.getrefcount(payload)
+        job = Job("a", payload)
+        assert sys.getrefcount(payload) == before + shared
+        assert (job.payload is payload) == shared
+        del job
+        assert sys.getrefcount(payload) == before
+
+
+def test_payloads_of_unique_jobs():
+    for size in (0, 1, 16, 128, 129, 1000):
+        job = Job("a", data_of(size, 1), unique=b"key")
+        assert (job.payload, job.unique) == (data_of(size, 1), b"key")
+        with Controller() as controller:
+            controller.add(job)
+            assert controller.lease("a", 0).payload == data_of(size, 1)

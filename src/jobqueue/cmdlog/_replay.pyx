@@ -261,13 +261,11 @@ cdef class Replay:
         key = PyBytes_FromStringAndSize(<char *> data + name_size, key_size) if key_size else None
         data += name_size + key_size
         payload = PyBytes_FromStringAndSize(<char *> data, payload_size) if payload_size else EMPTY
-        job = job_take(key)
+        job = job_take(key, payload)
         if key is not None:
             job_unique(&job.c).hash = key_hash(name, key)
         ref_take(<PyObject *> name)
         job.c.name = <PyObject *> name
-        ref_take(<PyObject *> payload)
-        job.c.payload = <PyObject *> payload
         memcpy(job.c.tie.id, p, ID_SIZE)
         job.c.tie.created_ns = <int64_t> get64(p + 16)
         job.c.time_ns = <int64_t> get64(p + 24)
