@@ -57,10 +57,9 @@ typedef struct jq_chunk {
 
 typedef struct {
     jq_chunk_t *open;  /* chunks with room */
-    size_t count;      /* chunks */
+    jq_chunk_t *spare; /* an empty one, kept so that a queue may go up and down at its edge */
+    size_t count;      /* chunks, but for the spare */
 } jq_slab_t;
-
-static jq_chunk_t *jq_spare; /* an empty one of this module, so that a queue may go up and down at its edge */
 
 static inline void *jq_chunk_map(void)
 {
@@ -134,8 +133,8 @@ static inline int jq_chunk_full(const jq_chunk_t *chunk, size_t size)
 
 static jq_chunk_t *jq_chunk_take(jq_slab_t *slab)
 {
-    jq_chunk_t *chunk = jq_spare;
-    jq_spare = NULL;
+    jq_chunk_t *chunk = slab->spare;
+    slab->spare = NULL;
     if (chunk == NULL) {
         chunk = (jq_chunk_t *)jq_chunk_map();
         if (chunk == NULL)
@@ -155,8 +154,8 @@ static void jq_chunk_give(jq_slab_t *slab, jq_chunk_t *chunk)
 {
     jq_chunk_shut(slab, chunk);
     slab->count--;
-    if (jq_spare == NULL)
-        jq_spare = chunk;
+    if (slab->spare == NULL)
+        slab->spare = chunk;
     else
         jq_chunk_unmap(chunk);
 }
