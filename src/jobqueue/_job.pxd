@@ -5,8 +5,8 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
 
-from jobqueue._types cimport ID_SIZE, RESULT_MAX_SIZE, TIMEOUT_MAX_MS, job_t, small_int
-from jobqueue._ids cimport ids_fetch, ids_t
+from jobqueue._types cimport HAS_GIL, ID_SIZE, RESULT_MAX_SIZE, TIMEOUT_MAX_MS, job_t, small_int
+from jobqueue._ids cimport ids_far, ids_fetch, ids_t
 from jobqueue._system cimport random_foresee
 
 cdef class ID:
@@ -15,7 +15,12 @@ cdef class ID:
 cdef class Job:
     cdef job_t c                  # first and only field: a job_t finds its Job (job_object)
 
-cdef ids_t ids_ahead              # of the engine that took the last job; a hint, with the GIL only
+cdef ids_t ids_ahead              # of the engine that took the last jobs; a hint, with the GIL only
+
+cdef inline void ids_expect(const ids_t *ids) noexcept:
+    """The Jobs that are built next will go to that engine, most likely."""
+    if HAS_GIL and (ids_far(ids) or ids_far(&ids_ahead)):
+        (&ids_ahead)[0] = ids[0]
 
 cdef inline void id_stamp(uint8_t *out) noexcept:
     """Make 16 random bytes a UUID of version 4."""

@@ -270,7 +270,6 @@ cdef uint8_t NAME_CHARS[256]
 for _c in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-":
     NAME_CHARS[<int> ord(_c)] = 1
 
-
 cdef enum:
     NAMES_KNOWN = 64              # a power of two
 
@@ -521,7 +520,7 @@ cdef void job_dealloc(PyObject *self) noexcept:
         ref_drop(job_unique(c).key)
         long_give(self)
     else:
-        pool_give(&job_pools[payload_room(c) // 16], self, record_room() + payload_room(c))
+        pool_give(&job_pools[payload_room(c) >> 4], self, record_room() + payload_room(c))
 
 
 cdef bytes unique_read(object value):
@@ -535,11 +534,12 @@ cdef bytes unique_read(object value):
 cdef inline Job job_take_plain(bytes payload):
     """A Job that is blank but for its payload."""
     cdef size_t size = PyBytes_GET_SIZE(payload)
-    cdef size_t room = (size + 15) & ~<size_t> 15 if size <= PAYLOAD_SMALL else 0
+    cdef bint copies = size <= PAYLOAD_SMALL and ids_far(&ids_ahead)
+    cdef size_t room = (size + 15) & ~<size_t> 15 if copies else 0
     cdef Job job = <Job> pool_take(&job_pools[room >> 4], Job, record_room() + room)
     struct_clear(&job.c, sizeof(job_t))
     job.c.payload_size = <uint32_t> size
-    if size <= PAYLOAD_SMALL:
+    if copies:
         memcpy(<char *> job_room(&job.c) + record_room(), PyBytes_AS_STRING(payload), size)
     else:
         ref_take(<PyObject *> payload)
@@ -664,7 +664,7 @@ max_fails=0, time=None, created=None, unique=None)
     One piece of work: the immutable half of a job's life.
 
     name: the queue it goes to, 1 to 255 of ``A-Z a-z 0-9 _ . -``.
-    payload: bytes, at most 1 048 576; other bytes-like input is copied, as are bytes up to 128.
+    payload: bytes, at most 1 048 576; other bytes-like input is copied.
     id: an id in any form; a fresh random one when None.
     priority: an int of 32 bits with sign, high first.
     ttr: time to run, ms or timedelta, 1 ms to 24 h: a lease not answered by then goes back.
@@ -695,7 +695,7 @@ max_fails=0, time=None, created=None, unique=None)
 
     @property
     def payload(self):
-        """Its bytes. Up to 128 of them are a new object each time."""
+        """Its bytes."""
         if self.c.payload != NULL:
             return <object> <PyObject *> self.c.payload
         return PyBytes_FromStringAndSize(payload_data(&self.c), self.c.payload_size)

@@ -12,7 +12,7 @@ cdef enum:
     PAYLOAD_MAX_SIZE = 1048576    # bytes in a payload
     RESULT_MAX_SIZE = 1048576     # bytes in a result
     UNIQUE_MAX_SIZE = 255         # bytes in the key of a unique job
-    PAYLOAD_SMALL = 128           # bytes of a payload that is copied, so that its job is all in one place
+    PAYLOAD_SMALL = 128           # bytes of a payload that a Job may copy, so that it is all in one place
     ATTEMPTS_MAX = 255            # a job's own limit of attempts
     FAILS_MAX = 255               # a job's own limit of failures
     HARD_ATTEMPTS_MAX = 255       # attempts after which any job fails

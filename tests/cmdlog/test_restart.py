@@ -47,6 +47,8 @@ def test_payloads_of_every_size_come_back(tmp_path, clock):
     sizes = [*range(200), 1000, 100_000]
     payloads = [bytes((size + at) % 256 for at in range(size)) for size in sizes]
     with open_log(tmp_path, clock) as c:
+        c.add_many([Job("many") for _ in range(15_000)])  # beside many, small ones are copied
+        c.add(Job("many"))
         for payload in payloads:
             c.add(Job("a", payload))
             c.add(Job("u", payload, unique=b"%d" % len(payload)))
