@@ -184,7 +184,6 @@ cdef class Engine(EngineBase):
         cdef refusal_t why
         cdef int64_t now_ns
         verb_change(self, (<Job> job).c.payload_size)
-        ids_expect(&self.e.ids)
         now_ns = verb_now(self)
         c.queue = queue_for(self, <Job> job)
         if c.queue == NULL:
@@ -197,6 +196,7 @@ cdef class Engine(EngineBase):
         else:
             why = self.e.refusal
         lock_release(&self.e.lock)
+        ids_expect(&self.e.ids)
         verb_leave(self, OK, NULL)
         if status != OK:
             raise_refused(status, <Job> job, &why)

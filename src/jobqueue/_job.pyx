@@ -587,8 +587,6 @@ cdef Job job_build(PyObject **slots):
     c.name = <PyObject *> name
     if slots[2] == NULL or <object> slots[2] is None:
         id_make(c.tie.id)
-        if ids_far(&ids_ahead):
-            id_foresee()
     else:
         id_read(<object> slots[2], c.tie.id)
         ids_fetch(&ids_ahead, c.tie.id)
