@@ -119,7 +119,8 @@ class Run:
                 if contender.missing() is None:
                     say(f"depth: {contender.name}, {order}")
                     options = {"engine": contender.name, "order": order, "depths": depths}
-                    figures = child.observe("depth/curve", **options, rounds=self.rounds(25))
+                    rounds = self.rounds(25)
+                    figures = child.observe_middle("depth/curve", "ratio", **options, rounds=rounds)
                     curves.append({**options, "title": contender.title, **figures})
         return curves
 
