@@ -67,7 +67,7 @@ freethreaded: $(FREETHREADED_VENV)/.built ## suite and races without a GIL: make
 # reports go to a file, since pytest keeps what goes to stderr; with one of them the exit status is not 0.
 tsan: $(TSAN_VENV)/.built ## races under ThreadSanitizer: make tsan PYTHON=/path/to/python3.13t
 	@rm -f build/tsan/report.*
-	TSAN_OPTIONS="suppressions=$(ROOT)/tests/stress/tsan.txt:second_deadlock_stack=1:log_path=$(ROOT)/build/tsan/report" \
+	TSAN_OPTIONS="suppressions=$(ROOT)/tests/stress/tsan.txt:second_deadlock_stack=1:history_size=7:log_path=$(ROOT)/build/tsan/report" \
 		$(TSAN_VENV)/bin/python $(STRICT) -m pytest -p no:cacheprovider tests/stress/test_races.py \
 		-k "built-in or pair or many" $(ARGS); \
 	status=$$?; cat build/tsan/report.* 2>/dev/null; exit $$status
