@@ -31,7 +31,7 @@ cdef inline Py_ssize_t entrants_size(entrant_t *entrants, Py_ssize_t count) noex
     cdef Py_ssize_t size = count * NOTE_SIZE
     cdef Py_ssize_t i
     for i in range(count):
-        size += PyBytes_GET_SIZE(<bytes> <PyObject *> entrants[i].record.job.payload)
+        size += entrants[i].record.job.payload_size
     return size
 
 cdef inline Py_ssize_t answers_size(answer_t *answers, Py_ssize_t count) noexcept:

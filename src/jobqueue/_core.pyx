@@ -8,10 +8,9 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from jobqueue._types cimport (
     HAS_GIL, JOB_UNIQUE, NEVER_NS, RESULT_MAX_SIZE, lock_acquire, lock_release, ref_drop, ref_take,
 )
-from jobqueue._ids cimport ids_far
 from jobqueue._skiplist cimport skiplist_len
 from jobqueue._job cimport (
-    ID, Job, id_object, id_read, ids_ahead, job_object, result_plain, result_read, timeout_read,
+    ID, Job, id_object, id_read, ids_expect, job_object, result_plain, result_read, timeout_read,
     ttr_read,
 )
 from jobqueue._state cimport (
@@ -184,9 +183,7 @@ cdef class Engine(EngineBase):
         cdef status_t status
         cdef refusal_t why
         cdef int64_t now_ns
-        verb_change(self, PyBytes_GET_SIZE(<bytes> <PyObject *> (<Job> job).c.payload))
-        if HAS_GIL and (ids_far(&self.e.ids) or ids_far(&ids_ahead)):
-            (&ids_ahead)[0] = self.e.ids  # Jobs that are built ask for where their ids will be looked for
+        verb_change(self, (<Job> job).c.payload_size)
         now_ns = verb_now(self)
         c.queue = queue_for(self, <Job> job)
         if c.queue == NULL:
@@ -199,6 +196,7 @@ cdef class Engine(EngineBase):
         else:
             why = self.e.refusal
         lock_release(&self.e.lock)
+        ids_expect(&self.e.ids)
         verb_leave(self, OK, NULL)
         if status != OK:
             raise_refused(status, <Job> job, &why)
@@ -261,6 +259,7 @@ cdef class Engine(EngineBase):
                 entrants[made].record = self.entrant_new(taken[made], made)
                 made += 1
             verb_change(self, entrants_size(entrants, count))
+            ids_expect(&self.e.ids)
             now_ns = verb_now(self)
             self.queues_make(entrants, count, now_ns)
             lock_acquire(&self.e.lock)

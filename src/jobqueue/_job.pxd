@@ -5,8 +5,8 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
 
-from jobqueue._types cimport ID_SIZE, RESULT_MAX_SIZE, TIMEOUT_MAX_MS, job_t, small_int
-from jobqueue._ids cimport ids_fetch, ids_t
+from jobqueue._types cimport HAS_GIL, ID_SIZE, RESULT_MAX_SIZE, TIMEOUT_MAX_MS, job_t, small_int
+from jobqueue._ids cimport ids_far, ids_fetch, ids_t
 from jobqueue._system cimport random_foresee
 
 cdef class ID:
@@ -15,22 +15,25 @@ cdef class ID:
 cdef class Job:
     cdef job_t c                  # first and only field: a job_t finds its Job (job_object)
 
-cdef ids_t ids_ahead              # of the engine that took the last job; a hint, with the GIL only
+cdef ids_t ids_ahead              # of the engine that took the last jobs; a hint, with the GIL only
 
 cdef inline void id_stamp(uint8_t *out) noexcept:
     """Make 16 random bytes a UUID of version 4."""
     out[6] = (out[6] & 0x0F) | 0x40
     out[8] = (out[8] & 0x3F) | 0x80
 
-cdef inline void id_foresee() noexcept:
-    """Ask for the memory where the id of the next Job will be looked for, a job's life from now."""
+cdef inline void ids_expect(const ids_t *ids) noexcept:
+    """The Jobs that are built next will go to that engine, most likely: ask for the memory where the
+    id of the first will be looked for, a job's life from now."""
     cdef uint8_t id[ID_SIZE]
-    if random_foresee(id, ID_SIZE):
-        id_stamp(id)
-        ids_fetch(&ids_ahead, id)
+    if HAS_GIL and (ids_far(ids) or ids_far(&ids_ahead)):
+        (&ids_ahead)[0] = ids[0]
+        if random_foresee(id, ID_SIZE):
+            id_stamp(id)
+            ids_fetch(ids, id)
 
 cdef object job_object(const job_t *job)
-cdef Job job_take(object value)
+cdef Job job_take(object unique, bytes payload)
 cdef uint64_t key_hash(object name, object key) except? 0
 cdef object id_object(const uint8_t *data)
 cdef int id_read_other(object value, uint8_t *out) except -1

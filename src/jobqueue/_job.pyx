@@ -14,13 +14,13 @@ from libc.string cimport memcmp, memcpy
 
 from jobqueue._types cimport (
     ATTEMPTS_MAX, FAILS_MAX, HAS_GIL, ID_SIZE, JOB_CREATED_GIVEN, JOB_UNIQUE, NAME_MAX_LEN,
-    NEVER_NS, NS_PER_MS, PAYLOAD_MAX_SIZE, RESULT_MAX_SIZE, TIMEOUT_MAX_MS, TTL_MAX_MS, TTR_MAX_MS,
-    UNIQUE_MAX_SIZE, id_hash, job_t, job_unique, long_give, long_take, pool_give, pool_take,
-    ref_drop, ref_take, slab_t, small_int, struct_clear, type_set, unique_t,
+    NEVER_NS, NS_PER_MS, PAYLOAD_MAX_SIZE, PAYLOAD_SMALL, RESULT_MAX_SIZE, TIMEOUT_MAX_MS, TTL_MAX_MS,
+    TTR_MAX_MS, UNIQUE_MAX_SIZE, id_hash, job_t, job_unique, long_give, long_take, pool_give,
+    pool_take, ref_drop, ref_take, slab_t, small_int, struct_clear, type_set, unique_t,
 )
 from jobqueue._ids cimport ids_far, ids_fetch
 from jobqueue._system cimport random_fill, stamp_next
-from jobqueue._state cimport OBJECT_HEAD, record_room
+from jobqueue._state cimport OBJECT_HEAD, job_room, payload_data, payload_room, record_room
 
 import sys
 from datetime import datetime, timedelta, timezone
@@ -30,20 +30,20 @@ from . import errors as _errors
 cdef extern from *:
     """
     static inline int jq_is_int(PyObject *o) { return PyLong_Check(o) && !PyBool_Check(o); }
+    static inline PyObject *const *jq_tuple_items(PyObject *t) { return ((PyTupleObject *)t)->ob_item; }
     static inline int jq_is_ascii(PyObject *o)
     {
         return PyUnicode_IS_COMPACT_ASCII(o);
     }
     static inline Py_ssize_t jq_ascii_size(PyObject *o) { return PyUnicode_GET_LENGTH(o); }
     static inline const uint8_t *jq_ascii(PyObject *o) { return (const uint8_t *)PyUnicode_DATA(o); }
-    #define JQ_OFFSET_OF_FIRST ((Py_ssize_t)sizeof(PyObject))
     """
     bint is_int "jq_is_int" (object o)
     bint is_ascii "jq_is_ascii" (object o)
     Py_ssize_t ascii_size "jq_ascii_size" (object o)
     const uint8_t *ascii_data "jq_ascii" (object o)
-    Py_ssize_t OBJECT_HEAD "JQ_OFFSET_OF_FIRST"
     PyObject *PyTuple_GET_ITEM_ "PyTuple_GET_ITEM" (PyObject *t, Py_ssize_t i)
+    PyObject *const *tuple_items "jq_tuple_items" (PyObject *t)
     Py_ssize_t PyTuple_GET_SIZE_ "PyTuple_GET_SIZE" (PyObject *t)
     Py_ssize_t PyVectorcall_NARGS(size_t nargsf)
     bint PyObject_CheckBuffer(object o)
@@ -78,7 +78,6 @@ cdef int64_t PRIORITY_MAX = 2147483647
 # Far enough from the ends of int64 that adding a TTL to a time cannot overflow.
 cdef int64_t TIME_MAX_NS = NEVER_NS - 2 * TTL_MAX_MS * NS_PER_MS
 cdef object EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-cdef object UTC = timezone.utc
 cdef str MS_WANTED = "an int of ms or a timedelta"
 
 # ---------------------------------------------------------------- ID
@@ -92,11 +91,8 @@ cdef char *HEX = b"0123456789abcdef"
 cdef int hex_value(uint8_t c) noexcept nogil:
     if c'0' <= c <= c'9':
         return c - c'0'
-    if c'a' <= c <= c'f':
-        return c - c'a' + 10
-    if c'A' <= c <= c'F':
-        return c - c'A' + 10
-    return -1
+    c |= 32                       # a capital's small letter
+    return c - c'a' + 10 if c'a' <= c <= c'f' else -1
 
 
 cdef bint id_parse_text(object text, uint8_t *out):
@@ -134,12 +130,6 @@ cdef str id_text(const uint8_t *data):
     return text[:36].decode("ascii")
 
 
-cdef int id_check(const uint8_t *data, object value) except -1:
-    if data[6] >> 4 != 4 or data[8] >> 6 != 2:
-        raise InvalidIDError(f"id must be a UUID of version 4, not {_errors.shown(value)}")
-    return 0
-
-
 cdef int id_read_slow(object value, uint8_t *out) except -1:
     uuid_module = sys.modules.get("uuid")  # whoever has a UUID has imported it
     if PyUnicode_Check(value):
@@ -156,7 +146,8 @@ cdef int id_read_slow(object value, uint8_t *out) except -1:
     else:
         _errors.raise_wrong_type(
             InvalidIDError, "id", "an ID, a UUID, its canonical str, 16 bytes or a Job", value)
-    id_check(out, value)
+    if out[6] >> 4 != 4 or out[8] >> 6 != 2:
+        raise InvalidIDError(f"id must be a UUID of version 4, not {_errors.shown(value)}")
     return 0
 
 
@@ -278,7 +269,6 @@ cdef bint order_holds(int order, int op) noexcept:
 cdef uint8_t NAME_CHARS[256]
 for _c in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-":
     NAME_CHARS[<int> ord(_c)] = 1
-
 
 cdef enum:
     NAMES_KNOWN = 64              # a power of two
@@ -447,34 +437,26 @@ def check_id(value):
     cdef uint8_t data[16]
     id_read(value, data)
 
-
 def check_name(value):
     name_read(value)
-
 
 def check_payload(value):
     payload_read(value)
 
-
 def check_result(value):
     result_read(value)
-
 
 def check_unique(value):
     unique_read(value)
 
-
 def check_ttr(value):
     ttr_read(value)
-
 
 def check_ttl(value):
     ttl_read(value, 1)
 
-
 def check_timeout(value):
     timeout_read(value, "timeout")
-
 
 def check_time(value):
     """Wall ns of a valid time."""
@@ -525,7 +507,7 @@ cdef inline int slot_fill(PyObject **slots, PyObject *key, PyObject *value) exce
 
 
 cdef bytes EMPTY = b""
-cdef slab_t job_pool
+cdef slab_t job_pools[(PAYLOAD_SMALL >> 4) + 1]  # by the room for the payload, in steps of 16 bytes
 
 
 cdef void job_dealloc(PyObject *self) noexcept:
@@ -538,7 +520,7 @@ cdef void job_dealloc(PyObject *self) noexcept:
         ref_drop(job_unique(c).key)
         long_give(self)
     else:
-        pool_give(&job_pool, self, record_room())
+        pool_give(&job_pools[payload_room(c) >> 4], self, record_room() + payload_room(c))
 
 
 cdef bytes unique_read(object value):
@@ -549,20 +531,37 @@ cdef bytes unique_read(object value):
     return key
 
 
-cdef Job job_take(object value):
-    """A blank Job, with its key if it has one."""
+cdef inline Job job_take_plain(bytes payload):
+    """A Job that is blank but for its payload."""
+    cdef size_t size = PyBytes_GET_SIZE(payload)
+    cdef bint copies = size <= PAYLOAD_SMALL and ids_far(&ids_ahead)
+    cdef size_t room = (size + 15) & ~<size_t> 15 if copies else 0
+    cdef Job job = <Job> pool_take(&job_pools[room >> 4], Job, record_room() + room)
+    struct_clear(&job.c, sizeof(job_t))
+    job.c.payload_size = <uint32_t> size
+    if copies:
+        memcpy(<char *> job_room(&job.c) + record_room(), PyBytes_AS_STRING(payload), size)
+    else:
+        ref_take(<PyObject *> payload)
+        job.c.payload = <PyObject *> payload
+    return job
+
+
+cdef Job job_take(object unique, bytes payload):
+    """A Job that is blank but for its payload, and its key if it has one."""
     cdef bytes key
     cdef Job job
-    if value is None:
-        job = <Job> pool_take(&job_pool, Job, record_room())
-        struct_clear(&job.c, sizeof(job_t))
-        return job
-    key = unique_read(value)
+    if unique is None:
+        return job_take_plain(payload)
+    key = unique_read(unique)
     job = <Job> long_take(Job, sizeof(unique_t))
     struct_clear(&job.c, sizeof(job_t))
     ref_take(<PyObject *> key)
     job_unique(&job.c).key = <PyObject *> key
     job.c.flags = JOB_UNIQUE
+    job.c.payload_size = <uint32_t> PyBytes_GET_SIZE(payload)
+    ref_take(<PyObject *> payload)
+    job.c.payload = <PyObject *> payload
     return job
 
 
@@ -576,21 +575,18 @@ cdef Job job_build(PyObject **slots):
     """Build a Job from its arguments; NULL stands for one that was not given."""
     cdef Job job
     cdef job_t *c
-    cdef object value
+    cdef str name
+    cdef bytes payload
     if slots[0] == NULL:
         raise TypeError("Job() missing 1 required positional argument: 'name'")
-    job = job_take(None if slots[10] == NULL else <object> slots[10])
+    name = name_read_known(<object> slots[0])
+    payload = EMPTY if slots[1] == NULL else payload_read(<object> slots[1])
+    job = job_take_plain(payload) if slots[10] == NULL else job_take(<object> slots[10], payload)
     c = &job.c
-    value = name_read_known(<object> slots[0])
-    ref_take(<PyObject *> value)
-    c.name = <PyObject *> value
-    value = EMPTY if slots[1] == NULL else payload_read(<object> slots[1])
-    ref_take(<PyObject *> value)
-    c.payload = <PyObject *> value
+    ref_take(<PyObject *> name)
+    c.name = <PyObject *> name
     if slots[2] == NULL or <object> slots[2] is None:
         id_make(c.tie.id)
-        if ids_far(&ids_ahead):
-            id_foresee()
     else:
         id_read(<object> slots[2], c.tie.id)
         ids_fetch(&ids_ahead, c.tie.id)
@@ -619,14 +615,19 @@ cdef Job job_build(PyObject **slots):
     return job
 
 
-cdef object job_vectorcall(PyObject *cls, PyObject *const *args, size_t nargsf, PyObject *kwnames):
-    cdef PyObject *slots[SLOTS]
-    cdef Py_ssize_t given = PyVectorcall_NARGS(nargsf)
+cdef inline int slots_begin(PyObject **slots, PyObject *const *args, Py_ssize_t given) except -1:
     cdef Py_ssize_t i
     if given > SLOTS_POSITIONAL:
         raise TypeError(f"Job() takes at most {SLOTS_POSITIONAL} positional arguments ({given} given)")
     for i in range(SLOTS):
         slots[i] = args[i] if i < given else NULL
+    return 0
+
+
+cdef object job_vectorcall(PyObject *cls, PyObject *const *args, size_t nargsf, PyObject *kwnames):
+    cdef PyObject *slots[SLOTS]
+    cdef Py_ssize_t i, given = PyVectorcall_NARGS(nargsf)
+    slots_begin(slots, args, given)
     if kwnames != NULL:
         for i in range(PyTuple_GET_SIZE_(kwnames)):
             slot_fill(slots, PyTuple_GET_ITEM_(kwnames, i), args[given + i])
@@ -636,12 +637,7 @@ cdef object job_vectorcall(PyObject *cls, PyObject *const *args, size_t nargsf, 
 cdef object job_new(PyObject *cls, PyObject *args, PyObject *kwargs):
     # Job.__new__(Job, ...): the same as Job(...), so that no half-built Job exists.
     cdef PyObject *slots[SLOTS]
-    cdef Py_ssize_t given = PyTuple_GET_SIZE_(args)
-    cdef Py_ssize_t i
-    if given > SLOTS_POSITIONAL:
-        raise TypeError(f"Job() takes at most {SLOTS_POSITIONAL} positional arguments ({given} given)")
-    for i in range(SLOTS):
-        slots[i] = PyTuple_GET_ITEM_(args, i) if i < given else NULL
+    slots_begin(slots, tuple_items(args), PyTuple_GET_SIZE_(args))
     if kwargs != NULL:
         for key, value in (<dict> kwargs).items():
             slot_fill(slots, <PyObject *> key, <PyObject *> value)
@@ -698,7 +694,9 @@ max_fails=0, time=None, created=None, unique=None)
     @property
     def payload(self):
         """Its bytes."""
-        return <object> <PyObject *> self.c.payload
+        if self.c.payload != NULL:
+            return <object> <PyObject *> self.c.payload
+        return PyBytes_FromStringAndSize(payload_data(&self.c), self.c.payload_size)
 
     @property
     def priority(self):

@@ -115,8 +115,9 @@ cdef inline void look_ahead(const engine_t *engine, const queue_t *queue) noexce
         prefetch(near.ttl.prev)
         prefetch(near.ttl.next)
     if next != NULL:  # for its delete
-        prefetch(next.job.payload)
-        prefetch(object_books(next.job.payload))
+        if next.job.payload != NULL:
+            prefetch(next.job.payload)
+            prefetch(object_books(next.job.payload))
         prefetch(slot_books(next.job))
         ids_fetch(&engine.ids, next.job.tie.id)
 

@@ -270,6 +270,7 @@ cdef leaf_t *path_to_key(const skiplist_t *list, const sortkey_t *key, path_t *p
         step.index = branch_find(step.branch, key)
         block = step.branch.child[step.index]
         if list.height > 1:                          # else all is in the cache, most likely
+            jq_prefetch(&step.branch.count[step.index])
             block_prefetch(block, level - 1, step.index > 0 and step.branch.a[step.index] == key.a)
     return <leaf_t *> block
 

@@ -15,8 +15,10 @@ cdef extern from *:
     """
     #define JQ_OBJECT_HEAD ((Py_ssize_t)sizeof(PyObject))
     #define JQ_BYTES_SIZE(o) ((Py_ssize_t)Py_SIZE((PyObject *)(o)))
+    #define JQ_BYTES_DATA(o) ((const char *)((PyBytesObject *)(o))->ob_sval)
     """
     Py_ssize_t bytes_size "JQ_BYTES_SIZE" (const void *data) nogil  # of exact bytes
+    const char *bytes_data "JQ_BYTES_DATA" (const void *data) nogil
     Py_ssize_t OBJECT_HEAD "JQ_OBJECT_HEAD"   # from an object to its first field
     const Py_ssize_t ROOM_ENDLESS "PY_SSIZE_T_MAX"
 
@@ -259,6 +261,14 @@ cdef inline void *job_room(const job_t *job) noexcept nogil:
     """Where the room for the record of a job begins."""
     return <char *> job - OBJECT_HEAD + ((<size_t> OBJECT_HEAD + sizeof(job_t) + 15) & ~<size_t> 15)
 
+cdef inline size_t payload_room(const job_t *job) noexcept nogil:
+    """Bytes behind that for its payload; 0: that is an object of its own, or empty."""
+    return (<size_t> job.payload_size + 15) & ~<size_t> 15 if job.payload == NULL else 0
+
+cdef inline const char *payload_data(const job_t *job) noexcept nogil:
+    """Its payload: ``job.payload_size`` bytes."""
+    return <char *> job_room(job) + record_room() if job.payload == NULL else bytes_data(job.payload)
+
 cdef inline void record_init(record_t *record) noexcept nogil:
     struct_clear(record, sizeof(record_t))
     record.ttl.kind = KIND_TTL
@@ -325,7 +335,7 @@ cdef void errand_post(engine_t *engine) noexcept nogil
 
 cdef inline int64_t job_bytes(const job_t *job) noexcept nogil:
     """What a job without a result counts."""
-    return JOB_COST + bytes_size(job.payload)
+    return JOB_COST + <int64_t> job.payload_size
 
 cdef inline int64_t record_bytes(const record_t *record) noexcept nogil:
     return job_bytes(record.job) + (bytes_size(record.result) if record.result != NULL else 0)

@@ -12,6 +12,7 @@ cdef enum:
     PAYLOAD_MAX_SIZE = 1048576    # bytes in a payload
     RESULT_MAX_SIZE = 1048576     # bytes in a result
     UNIQUE_MAX_SIZE = 255         # bytes in the key of a unique job
+    PAYLOAD_SMALL = 128           # bytes of a payload that a Job may copy, so that it is all in one place
     ATTEMPTS_MAX = 255            # a job's own limit of attempts
     FAILS_MAX = 255               # a job's own limit of failures
     HARD_ATTEMPTS_MAX = 255       # attempts after which any job fails
@@ -70,7 +71,7 @@ cdef struct job_t:                # the immutable half of a job; lives inside a 
     tie_t tie                     # created_ns and id
     int64_t time_ns               # scheduled time, wall; NEVER_NS: none
     void *name                    # exact str, owned
-    void *payload                 # exact bytes, owned
+    void *payload                 # exact bytes, owned; NULL: its bytes stand behind the job (_state.pxd)
     void *record                  # a record_t of it that is registered somewhere, borrowed; with the
                                   # GIL only, NULL: look it up
     uint32_t ttr_ms
@@ -81,6 +82,7 @@ cdef struct job_t:                # the immutable half of a job; lives inside a 
     uint8_t flags                 # of job_flag_t
     uint8_t held                  # queues and registries that hold it (hold, unhold); while > 0 its
                                   # stamp stays
+    uint32_t payload_size
 
 cdef struct unique_t:             # what only a job with a key has; stands behind its job_t
     void *key                     # exact bytes, owned

@@ -4,7 +4,6 @@ A thread sleeps here, in _wait; others may begin and finish waits and sleep in t
 """
 
 cimport cython
-from cpython.bytes cimport PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.mem cimport PyMem_RawCalloc
 from cpython.object cimport PyObject
@@ -15,7 +14,9 @@ from jobqueue._types cimport (
 )
 from jobqueue._skiplist cimport skiplist_at, skiplist_len, skiplist_t
 from jobqueue._wheel cimport wheel_arm
-from jobqueue._job cimport Job, id_object, id_read, job_object, name_read, time_object, timeout_read
+from jobqueue._job cimport (
+    Job, id_object, id_read, ids_expect, job_object, name_read, time_object, timeout_read,
+)
 from jobqueue._state cimport (
     DUPLICATE_KEY, NOT_FOUND, OK, OUTCOME_ADDED, OUTCOME_CLOSED, OUTCOME_GONE, OUTCOME_LEASED,
     OUTCOME_NONE, OUTCOME_PROCESSED, OUTCOME_REFUSED, OUTCOME_TIMEOUT, PLACE_NONE, QUEUE_FULL,
@@ -479,7 +480,8 @@ cdef class WaitingEngine(Engine):
         cdef status_t status
         cdef refusal_t why
         cdef int64_t now_ns
-        verb_change(self, PyBytes_GET_SIZE(<bytes> <PyObject *> taken.c.payload))
+        verb_change(self, taken.c.payload_size)
+        ids_expect(&self.e.ids)
         now_ns = verb_fired_now(self) if wait_ms > 0 else verb_now(self)
         c.queue = queue_for(self, taken)
         if c.queue == NULL:

@@ -43,6 +43,25 @@ def test_state_is_equal_after_replay_and_after_compaction(tmp_path, clock, seed,
     work.controller.close()
 
 
+def test_payloads_of_every_size_come_back(tmp_path, clock):
+    sizes = [*range(200), 1000, 100_000]
+    payloads = [bytes((size + at) % 256 for at in range(size)) for size in sizes]
+    with open_log(tmp_path, clock) as c:
+        c.add_many([Job("many") for _ in range(15_000)])  # beside many, small ones are copied
+        c.add(Job("many"))
+        for payload in payloads:
+            c.add(Job("a", payload))
+            c.add(Job("u", payload, unique=b"%d" % len(payload)))
+    for compacts in (False, True, False):
+        with open_log(tmp_path, clock) as c:
+            c._check()
+            if compacts:
+                c.compact()
+            assert [job.payload for job in c.jobs("a")] == payloads
+            assert [job.payload for job in c.jobs("u")] == payloads
+            assert [job.unique for job in c.jobs("u")] == [b"%d" % size for size in sizes]
+
+
 def test_a_lease_keeps_the_ttr_it_had_left(tmp_path, clock):
     with open_log(tmp_path, clock) as c:
         c.add(Job("a", ttr=1000))

@@ -15,7 +15,7 @@ from jobqueue._types cimport (
 )
 from jobqueue._ids cimport ids_at, ids_slots
 from jobqueue._state cimport (
-    PLACE_SCHEDULED, STATE_LEASED, dead_next, engine_t, record_processed, record_t,
+    PLACE_SCHEDULED, STATE_LEASED, dead_next, engine_t, payload_data, record_processed, record_t,
 )
 from jobqueue._records cimport Registry
 
@@ -37,7 +37,7 @@ def crc32c(data, bint portable=False):
 # ---------------------------------------------------------------- bodies
 
 cdef Py_ssize_t job_size(const job_t *job) noexcept nogil:
-    cdef Py_ssize_t size = JOB_FIXED + text_size(job.name) + data_size(job.payload)
+    cdef Py_ssize_t size = JOB_FIXED + text_size(job.name) + <Py_ssize_t> job.payload_size
     if job.flags & JOB_UNIQUE:
         size += data_size(job_unique(job).key)
     return size
@@ -53,7 +53,6 @@ cdef Py_ssize_t state_size(const record_t *record) noexcept nogil:
 
 cdef Py_ssize_t job_write(const job_t *job, uint8_t *p) noexcept nogil:
     cdef Py_ssize_t name_size = text_size(job.name)
-    cdef Py_ssize_t payload_size = data_size(job.payload)
     cdef Py_ssize_t key_size = 0
     if job.flags & JOB_UNIQUE:
         key_size = data_size(job_unique(job).key)
@@ -68,15 +67,15 @@ cdef Py_ssize_t job_write(const job_t *job, uint8_t *p) noexcept nogil:
     p[46] = job.flags & JOB_CREATED_GIVEN
     p[47] = <uint8_t> name_size
     p[48] = <uint8_t> key_size
-    put32(p + 49, <uint32_t> payload_size)
+    put32(p + 49, job.payload_size)
     p += JOB_FIXED
     memcpy(p, text_of(job.name), name_size)
     p += name_size
     if key_size:
         memcpy(p, data_of(job_unique(job).key), key_size)
         p += key_size
-    memcpy(p, data_of(job.payload), payload_size)
-    return JOB_FIXED + name_size + key_size + payload_size
+    memcpy(p, payload_data(job), job.payload_size)
+    return JOB_FIXED + name_size + key_size + job.payload_size
 
 
 cdef void state_write(const record_t *record, uint8_t *p) noexcept nogil:

@@ -16,7 +16,7 @@ from jobqueue._types cimport (
     TIMER_CANCELLED, TTL_MAX_MS, TTR_MAX_MS, job_unique, ref_drop, ref_take,
 )
 from jobqueue._wheel cimport wheel_arm
-from jobqueue._job cimport Job, job_take, key_hash, name_read
+from jobqueue._job cimport Job, ids_expect, job_take, key_hash, name_read
 from jobqueue._ids cimport ids_at, ids_slots
 from jobqueue._state cimport (
     EXTRA_DEAD, OK, STATE_COMPLETED, STATE_FAILED, STATE_LEASED, bytes_size, dead_enter, dead_leave,
@@ -261,13 +261,12 @@ cdef class Replay:
         key = PyBytes_FromStringAndSize(<char *> data + name_size, key_size) if key_size else None
         data += name_size + key_size
         payload = PyBytes_FromStringAndSize(<char *> data, payload_size) if payload_size else EMPTY
-        job = job_take(key)
+        ids_expect(&self.e.ids)
+        job = job_take(key, payload)
         if key is not None:
             job_unique(&job.c).hash = key_hash(name, key)
         ref_take(<PyObject *> name)
         job.c.name = <PyObject *> name
-        ref_take(<PyObject *> payload)
-        job.c.payload = <PyObject *> payload
         memcpy(job.c.tie.id, p, ID_SIZE)
         job.c.tie.created_ns = <int64_t> get64(p + 16)
         job.c.time_ns = <int64_t> get64(p + 24)
