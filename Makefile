@@ -63,11 +63,14 @@ freethreaded: $(FREETHREADED_VENV)/.built ## suite and races without a GIL: make
 	$(FREETHREADED_VENV)/bin/python $(STRICT) -m pytest -p no:cacheprovider $(ARGS)
 
 # PYTHON is a build without a GIL and with ThreadSanitizer (configure --disable-gil --with-thread-sanitizer), whose
-# flags the core is built with. What is meant: tests/stress/tsan.txt; what is left out: docs/reliability.md.
+# flags the core is built with. What is meant: tests/stress/tsan.txt; what is left out: docs/reliability.md. Its
+# reports go to a file, since pytest keeps what goes to stderr; with one of them the exit status is not 0.
 tsan: $(TSAN_VENV)/.built ## races under ThreadSanitizer: make tsan PYTHON=/path/to/python3.13t
-	TSAN_OPTIONS="suppressions=$(ROOT)/tests/stress/tsan.txt:second_deadlock_stack=1" \
+	@rm -f build/tsan/report.*
+	TSAN_OPTIONS="suppressions=$(ROOT)/tests/stress/tsan.txt:second_deadlock_stack=1:history_size=7:log_path=$(ROOT)/build/tsan/report" \
 		$(TSAN_VENV)/bin/python $(STRICT) -m pytest -p no:cacheprovider tests/stress/test_races.py \
-		-k "built-in or pair or many" $(ARGS)
+		-k "built-in or pair or many" $(ARGS); \
+	status=$$?; cat build/tsan/report.* 2>/dev/null; exit $$status
 
 wheel-test: $(WHEEL_VENV)/.built $(WHEEL_VENV)/.group-test ## the suite on the wheel as users get it
 	$(WHEEL_VENV)/bin/python $(STRICT) -m pytest -p no:cacheprovider $(ARGS)

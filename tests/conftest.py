@@ -7,11 +7,16 @@ import time
 from collections.abc import Generator, Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from jobqueue import _core, _records
 
 PATIENCE_S = 10.0
 """How long a thread that has been told to end may take."""
+
+# No test asserts a duration, nor does hypothesis: the machine may be busy.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

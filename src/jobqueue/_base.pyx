@@ -10,7 +10,7 @@ from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t, uint16_t, uint6
 
 from jobqueue._types cimport (
     HAS_GIL, NEVER_NS, NS_PER_MS, TIMER_ARMED, TIMER_CANCELLED, lock_acquire, lock_release,
-    ref_drop, ref_take,
+    lock_renew, ref_drop, ref_take,
 )
 from jobqueue._wheel cimport wheel_arm, wheel_cancel, wheel_init, wheel_next_deadline
 from jobqueue._system cimport random_fill
@@ -334,11 +334,11 @@ cdef class EngineBase:
         raise _errors.LeaseExpiredError(lease_text(id_object(id), fence, state, attempts))
 
     cdef int fire(self, int64_t now_ns) except -1:
-        """Do all that is due. Returns whether others were called, which takes time."""
+        """Do all that is due. Returns whether others were called, which takes time, or it is closed."""
         cdef bint hooked = False
         cdef record_t *record
         cdef kind_t kind = KIND_TTR
-        while True:
+        while self.shut != SHUT_CLOSED:
             lock_acquire(&self.e.lock)
             record = engine_fire(self.e, now_ns, &kind)
             lock_release(&self.e.lock)
@@ -346,21 +346,24 @@ cdef class EngineBase:
                 hooked = True  # observers are told
                 wake_all(self.e)
             if record == NULL:
-                return hooked
+                break
             hooked = True
             held = record_object(record)
             ref_drop(<PyObject *> held)
             self.call_hook(held, kind)
             now_ns = max(now_ns, verb_now(self))
+        return hooked or self.shut == SHUT_CLOSED
 
     cdef int call_hook(self, RunRecord record, kind_t kind) except -1:
-        hook = (self.expire_func() if kind == KIND_TTL else
-                self.timeout_attempt_func() if kind == KIND_TTR else
-                self._awake if kind == KIND_SCHEDULED else self._lapse_run)
+        hook = self
         try:
+            hook = (self.expire_func() if kind == KIND_TTL else
+                    self.timeout_attempt_func() if kind == KIND_TTR else
+                    self._awake if kind == KIND_SCHEDULED else self._lapse_run)
             hook(id_object(record.c.job.tie.id))
         except Exception as error:
-            report_unraisable(error, hook)
+            if self.shut != SHUT_CLOSED or not isinstance(error, _errors.ClosedError):
+                report_unraisable(error, hook)  # else it was closed meanwhile: no fault of the hook's
         return 0
 
     def _tick(self):
@@ -457,6 +460,7 @@ cdef class EngineBase:
         if self.shut == SHUT_CLOSED or self.shut == SHUT_UNBUILT:
             return
         self.shut = SHUT_FORKED
+        lock_renew(&self.own_queues.making)
         notes_cut(self.e, 0)  # the parent tells them
         self.thread_wake_ns = INT64_MIN if self.by_hand else NEVER_NS
         for queue in list(self.own_queues._by_name.values()):

@@ -130,6 +130,9 @@ static inline void jq_lock(jq_lock_t *lock) { (void)lock; }
 static inline void jq_unlock(jq_lock_t *lock) { (void)lock; }
 #endif
 
+/* In a forked child: neither its holder nor those who wait for it need be here. */
+static inline void jq_lock_renew(jq_lock_t *lock) { memset(lock, 0, sizeof(*lock)); }
+
 #ifdef Py_GIL_DISABLED
 #define JQ_HAS_GIL 0
 #else

@@ -12,9 +12,9 @@ from libc.string cimport memset
 
 from jobqueue._types cimport (
     HAS_GIL, HAS_SLABS, JOB_HOUSES, JOB_UNIQUE, NEVER_NS, NS_PER_MS, TIMER_ARMED, TIMER_CANCELLED,
-    TIMER_IDLE, clock_mono_ns, clock_wall_ns, count_by, job_t, lock_acquire, lock_release, lock_t,
-    object_begin, object_end, pool_give, pool_take_raw, ref_drop, ref_take, slab_t,
-    timer_t, type_set,
+    TIMER_IDLE, clock_mono_ns, clock_wall_ns, count_by, job_t, lock_acquire, lock_release,
+    lock_renew, lock_t, object_begin, object_end, pool_give, pool_take_raw, ref_drop, ref_take,
+    slab_t, timer_t, type_set,
 )
 from jobqueue._ids cimport ids_at, ids_slots
 from jobqueue._wheel cimport Timer
@@ -22,8 +22,8 @@ from jobqueue._system cimport random_fill
 from jobqueue._job cimport Job, id_read, job_object, result_read
 from jobqueue._state cimport (
     KIND_SCHEDULED, KIND_TTL, KIND_TTR, KIND_WAIT, OBJECT_HEAD, OUTCOME_ADDED, OUTCOME_NONE,
-    PLACE_SCHEDULED, STATE_COMPLETED, STATE_LEASED, engine_clear, engine_init, engine_t, job_room,
-    kind_t, object_of, queue_remove, queue_reschedule, record_init, record_processed, record_t,
+    PLACE_SCHEDULED, STATE_COMPLETED, STATE_LEASED, engine_clear, engine_init, engine_t, job_locks_renew,
+    job_room, kind_t, object_of, queue_remove, queue_reschedule, record_init, record_processed, record_t,
     registry_add_by_hand, registry_find, scheduled_end, timer_end, views_t, wait_forget, wait_t,
     woken_take,
 )
@@ -471,9 +471,15 @@ cdef bint in_main_thread() except -1:
 
 
 def _forked():
-    """In a forked child: the thread that forked handles its signals."""
+    """In a forked child: the thread that forked handles its signals, and no other holds a lock.
+
+    Before the fork the locks of all engines were taken. Whoever held one of these waited for such a
+    one, or was about to begin: nothing that they guard was half changed.
+    """
     global main_ident
     main_ident = 0
+    lock_renew(&homes_lock)
+    job_locks_renew()
 
 
 cdef int waiter_sleep(Waiter waiter, int64_t timeout_ms) except -1:

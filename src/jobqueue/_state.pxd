@@ -304,6 +304,7 @@ cdef bint engine_reserve_queues(engine_t *engine, Py_ssize_t queues) noexcept no
 # first time, holds the lock of the job, taken last. Free-threaded builds only.
 cdef void job_acquire(const job_t *job) noexcept nogil
 cdef void job_release_lock(const job_t *job) noexcept nogil
+cdef void job_locks_renew() noexcept nogil
 
 # registry
 cdef record_t *registry_find(const engine_t *engine, const uint8_t *id) noexcept nogil

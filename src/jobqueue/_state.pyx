@@ -14,7 +14,7 @@ from libc.string cimport memcpy, memset
 
 from jobqueue._types cimport (
     HAS_GIL, ID_SIZE, JOB_UNIQUE, NEVER_NS, NS_PER_MS, TIMER_CANCELLED, TIMER_IDLE, hold,
-    job_t, lock_acquire, lock_release, lock_t, ref_drop, ref_take, sortkey_t,
+    job_t, lock_acquire, lock_release, lock_renew, lock_t, ref_drop, ref_take, sortkey_t,
     tie_t, timer_t, unhold,
 )
 from jobqueue._ids cimport (
@@ -81,6 +81,13 @@ cdef void job_acquire(const job_t *job) noexcept nogil:
 
 cdef void job_release_lock(const job_t *job) noexcept nogil:
     lock_release(&job_locks[(<size_t> job >> 6) & (JOB_LOCKS - 1)])
+
+
+cdef void job_locks_renew() noexcept nogil:
+    """In a forked child."""
+    cdef int i
+    for i in range(JOB_LOCKS):
+        lock_renew(&job_locks[i])
 
 # ---------------------------------------------------------------- life of the structs
 

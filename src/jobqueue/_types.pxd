@@ -124,6 +124,7 @@ cdef extern from "_platform.h":
         pass
     void lock_acquire "jq_lock" (lock_t *lock) noexcept nogil
     void lock_release "jq_unlock" (lock_t *lock) noexcept nogil
+    void lock_renew "jq_lock_renew" (lock_t *lock) noexcept nogil
     void hold "jq_hold" (uint8_t *held) noexcept nogil
     void unhold "jq_unhold" (uint8_t *held) noexcept nogil
     int64_t clock_wall_ns "jq_wall_ns" () noexcept nogil

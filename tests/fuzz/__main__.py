@@ -18,6 +18,7 @@ from random import Random, SystemRandom
 from typing import Any
 
 REPORT_EVERY = 2000
+KEPT = Path("build")  # what atheris leaves behind
 
 
 def bytes_of(seed: int, number: int) -> bytes:
@@ -47,7 +48,9 @@ def guided(seconds: float) -> None:
     atheris: Any = importlib.import_module("atheris")
     with atheris.instrument_imports(include=["jobqueue", "tests"]):
         attack = importlib.import_module("tests.fuzz.attack").attack
-    atheris.Setup(["fuzz", f"-max_total_time={int(seconds)}", "-max_len=800"], attack)
+    KEPT.mkdir(exist_ok=True)
+    limits = [f"-max_total_time={int(seconds)}", "-max_len=800", f"-artifact_prefix={KEPT}/"]
+    atheris.Setup(["fuzz", *limits], attack)
     atheris.Fuzz()
 
 

@@ -14,7 +14,7 @@ from jobqueue.testing import ManualClock
 from tests.fuzz.attack import attack
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, suppress_health_check=list(HealthCheck))
 @given(st.binary(max_size=300))
 def test_attacks(data: bytes) -> None:
     attack(data)

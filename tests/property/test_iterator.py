@@ -178,9 +178,7 @@ class IteratorMachine(RuleBasedStateMachine):
             assert list(iterator) == self.order(scheduled)
 
 
-IteratorMachine.TestCase.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None
-)
+IteratorMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40)
 TestIterator = IteratorMachine.TestCase
 
 

@@ -130,4 +130,4 @@ class SkipListMachine(RuleBasedStateMachine):
 
 
 TestSkipList = SkipListMachine.TestCase
-TestSkipList.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
+TestSkipList.settings = settings(max_examples=60, stateful_step_count=50)

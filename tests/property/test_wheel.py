@@ -131,4 +131,4 @@ class WheelMachine(RuleBasedStateMachine):
 
 
 TestWheel = WheelMachine.TestCase
-TestWheel.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
+TestWheel.settings = settings(max_examples=100, stateful_step_count=50)

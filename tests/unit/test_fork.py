@@ -263,6 +263,49 @@ print(json.dumps([len(found), all(found)]))
     assert found == [40, True]
 
 
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("record.timers", "record.timers[0] is None"),
+        ("record.result", "record.write_result(b'', True)"),
+        ("registry.add(RunRecord(Job('a')))", "registry.add(RunRecord(Job('a')))"),
+        ("c.add(Job(next(names)))", "c.add(Job('by-the-child')) is None"),
+        ("c.pause(next(names))", "c.pause('by-the-child') is None"),
+    ],
+)
+def test_forks_while_another_thread_waits_for_the_engine(theirs: str, ours: str) -> None:
+    """Without a GIL a call may hold a lock of the process, or of the queues, while it waits for the
+    engine's, which whoever forks holds: in the child nobody lets go of that."""
+    found = run_script(
+        """
+import itertools
+names = (f"queue-{i}" for i in itertools.count())
+def meet():
+    global c, registry, record
+    c = Controller()
+    registry = c.registry
+    c.add(job := Job("a"))
+    record = registry.record(job)
+    going, stop = threading.Event(), threading.Event()
+    def churn():
+        going.set()
+        while not stop.is_set():
+            THEIRS
+    thread = threading.Thread(target=churn, daemon=True)
+    thread.start()
+    going.wait()
+    found = in_child(lambda: OURS)
+    stop.set()
+    thread.join(20)
+    c._check()
+    c.close()
+    return found
+print(json.dumps([meet() for _ in range(20)]))
+""".replace("THEIRS", "; ".join([theirs] * 8)).replace("OURS", ours)
+    )
+    assert found == [True] * 20
+
+
 def test_a_child_of_a_child() -> None:
     found = run_script("""
 c = Controller()

@@ -8,7 +8,7 @@ import uuid
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from jobqueue import ID, InvalidIDError, Job, ValidationError, _system
@@ -210,7 +210,6 @@ def test_any_16_bytes(data: bytes) -> None:
             ID(data)
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.text(max_size=40))
 def test_any_text(text: str) -> None:
     try:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from jobqueue import (
@@ -538,7 +538,6 @@ NAMES = [
 ]
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from(NAMES), ANYTHING))
 def test_either_a_whole_job_or_its_rule_s_error(fields: dict[str, Any]) -> None:
     try:

@@ -3,12 +3,15 @@
 import sys
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from jobqueue import Controller, Job, RunResult, State, WaitTimeoutError
+from jobqueue import ID, Controller, Job, RunResult, State, WaitTimeoutError
 from jobqueue._blocking import TimerThread
+from jobqueue.testing import ManualClock
+from tests.plain import Queues
 from tests.waiting import Call, wait_until
 
 MS = timedelta(milliseconds=1)
@@ -149,6 +152,60 @@ def test_a_hook_that_raises_does_not_end_the_thread(monkeypatch: pytest.MonkeyPa
         wait_until(lambda: len(caught) == 2)
         assert [type(error) for error in caught] == [RuntimeError] * 2
         wait_until(lambda: c.stats().evicted_jobs == 2)
+
+
+@pytest.mark.parametrize("foreign", [False, True])
+@pytest.mark.parametrize("early", [True, False], ids=["before the hook", "within the hook"])
+def test_a_close_that_comes_between_is_no_error_of_the_hook(
+    foreign: bool, early: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread has begun with a job that is due; when it comes to the hook, all is closed."""
+    caught: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda args: caught.append(args.exc_value))
+    begun = threading.Event()
+
+    class Met(Controller):
+        def meet(self) -> None:
+            begun.set()
+            wait_until(lambda: self.closed)
+
+        def expire_func(self) -> Callable[[ID], object]:
+            if early:
+                self.meet()
+            return super().expire_func()
+
+    c = Met(queues=Queues() if foreign else None)
+
+    def hook(id: ID) -> None:
+        c.meet()
+        c.expire(id)
+
+    c.handle_expire(hook)
+    c.add(Job("a", ttl=1))
+    assert begun.wait(20)
+    c.close()
+    assert timer_threads() == []
+    assert caught == []
+
+
+def test_a_hook_that_closes_is_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    caught: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda args: caught.append(args.exc_value))
+    clock = ManualClock()
+    c = Controller(clock=clock)
+    jobs = [Job("a", ttl=10), Job("a", ttl=10)]
+    told: list[ID] = []
+
+    def hook(id: ID) -> None:
+        told.append(id)
+        c.close()
+        c.expire(id)
+
+    c.handle_expire(hook)
+    c.add_many(jobs)
+    clock.advance(10)
+    assert len(told) == 1
+    assert caught == []
 
 
 def test_many_timers_all_fire() -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import jobqueue
@@ -192,7 +192,6 @@ ANYTHING = st.one_of(
 )  # fmt: skip
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(ANYTHING)
 def test_the_constructor_says_the_same(value: Any) -> None:
     for name, validate in {
@@ -208,7 +207,6 @@ def test_the_constructor_says_the_same(value: Any) -> None:
         assert outcome(lambda: validate_id(value)) == outcome(lambda: ID(value))
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(ANYTHING)
 def test_a_controller_says_the_same(value: Any) -> None:
     with jobqueue.Controller() as c:
