@@ -130,8 +130,7 @@ cdef void leaf_slide(leaf_t *leaf, Py_ssize_t begin) noexcept nogil:
 cdef Py_ssize_t leaf_find(const skiplist_t *list, const leaf_t *leaf, const sortkey_t *key) noexcept nogil:
     """Index of the first entry that does not precede the key, or ``end``."""
     cdef const entry_t *entries = leaf_entries(leaf)
-    cdef Py_ssize_t index = leaf.begin
-    cdef Py_ssize_t half, n = leaf_len(leaf)
+    cdef Py_ssize_t half, index = leaf.begin, n = leaf_len(leaf)
     while n > 1:
         half = n >> 1
         index += half & -<Py_ssize_t> entry_precedes(list, &entries[index + half - 1], key)
