@@ -267,7 +267,9 @@ cdef inline size_t payload_room(const job_t *job) noexcept nogil:
 
 cdef inline const char *payload_data(const job_t *job) noexcept nogil:
     """Its payload: ``job.payload_size`` bytes."""
-    return <char *> job_room(job) + record_room() if job.payload == NULL else bytes_data(job.payload)
+    if job.payload != NULL:
+        return bytes_data(job.payload)
+    return <const char *> job_room(job) + record_room()
 
 cdef inline void record_init(record_t *record) noexcept nogil:
     struct_clear(record, sizeof(record_t))

@@ -364,9 +364,9 @@ for job in sorted(rest, key=lambda job: job.created_ns):
     got = engine.lease("a", 0)
     assert got == job, "order"
 engine._check()
-report(interrupted=interrupted, total=len(mine | rest | leased) == added, unknown=len(leased - mine),
-       both=len(mine & rest), waiting=stats.waiting, counted=stats.leased == len(mine),
-       some=len(mine) > 50)
+report(interrupted=interrupted, total=len(mine | rest | leased) == added,
+       unknown=len(leased - mine), both=len(mine & rest), waiting=stats.waiting,
+       counted=stats.leased == len(mine), some=len(mine) > 50)
 """,
         ENGINE=clock,
     )
