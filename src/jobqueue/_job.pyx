@@ -20,7 +20,7 @@ from jobqueue._types cimport (
 )
 from jobqueue._ids cimport ids_far, ids_fetch
 from jobqueue._system cimport random_fill, stamp_next
-from jobqueue._state cimport OBJECT_HEAD, job_room, payload_data, payload_room, record_room
+from jobqueue._state cimport OBJECT_HEAD, payload_data, payload_room, record_room, whole_steps
 
 import sys
 from datetime import datetime, timedelta, timezone
@@ -535,12 +535,12 @@ cdef inline Job job_take_plain(bytes payload):
     """A Job that is blank but for its payload."""
     cdef size_t size = PyBytes_GET_SIZE(payload)
     cdef bint copies = size <= PAYLOAD_SMALL and ids_far(&ids_ahead)
-    cdef size_t room = (size + 15) & ~<size_t> 15 if copies else 0
+    cdef size_t room = whole_steps(size) if copies else 0
     cdef Job job = <Job> pool_take(&job_pools[room >> 4], Job, record_room() + room)
     struct_clear(&job.c, sizeof(job_t))
     job.c.payload_size = <uint32_t> size
     if copies:
-        memcpy(<char *> job_room(&job.c) + record_room(), PyBytes_AS_STRING(payload), size)
+        memcpy(<char *> payload_data(&job.c), PyBytes_AS_STRING(payload), size)
     else:
         ref_take(<PyObject *> payload)
         job.c.payload = <PyObject *> payload

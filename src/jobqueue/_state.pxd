@@ -252,18 +252,22 @@ cdef inline void *object_of(void *c) noexcept nogil:
     """The object whose first field is the struct."""
     return <char *> c - OBJECT_HEAD
 
+cdef inline size_t whole_steps(size_t size) noexcept nogil:
+    """Rounded up to the steps of 16 bytes in which the parts of a slot follow each other."""
+    return (size + 15) & ~<size_t> 15
+
 cdef inline size_t record_room() noexcept nogil:
     """Bytes behind a job_t for its record: a job and its record are used together, so that they
     should be found together. 0: there is none. A unique job has its key there instead."""
-    return (<size_t> OBJECT_HEAD + sizeof(record_t) + 15) & ~<size_t> 15 if HAS_SLABS else 0
+    return whole_steps(OBJECT_HEAD + sizeof(record_t)) if HAS_SLABS else 0
 
 cdef inline void *job_room(const job_t *job) noexcept nogil:
     """Where the room for the record of a job begins."""
-    return <char *> job - OBJECT_HEAD + ((<size_t> OBJECT_HEAD + sizeof(job_t) + 15) & ~<size_t> 15)
+    return <char *> job - OBJECT_HEAD + whole_steps(OBJECT_HEAD + sizeof(job_t))
 
 cdef inline size_t payload_room(const job_t *job) noexcept nogil:
     """Bytes behind that for its payload; 0: that is an object of its own, or empty."""
-    return (<size_t> job.payload_size + 15) & ~<size_t> 15 if job.payload == NULL else 0
+    return whole_steps(job.payload_size) if job.payload == NULL else 0
 
 cdef inline const char *payload_data(const job_t *job) noexcept nogil:
     """Its payload: ``job.payload_size`` bytes."""
