@@ -238,7 +238,7 @@ def history_line(figures: dict[str, Any]) -> str:
 
 def save(figures: dict[str, Any], results: Path) -> None:
     results.mkdir(parents=True, exist_ok=True)
-    (results / "last.json").write_text(json.dumps(figures) + "\n", encoding="utf-8")
+    (results / "last.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
 def write(figures: dict[str, Any], out: Path) -> None:
