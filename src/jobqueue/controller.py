@@ -233,6 +233,9 @@ class Controller(WaitingEngine):
                     return
         self._thread.poke()
 
+    def _fork_missed(self) -> None:
+        _blocking.fleet.forked()
+
     def _forked(self) -> None:
         self._thread = None
         if self._observers is not None:
