@@ -1,5 +1,9 @@
 """What comes from the operating system: see _system.pyx."""
 
+from types import ModuleType
+
+kept: dict[str, ModuleType]
+
 def wall_ns() -> int: ...
 def monotonic_ns() -> int: ...
 def forks() -> int: ...

@@ -14,6 +14,9 @@ from jobqueue._types cimport (
 
 import os
 
+kept = {}
+"""The modules of the package, by name, as the first import made them."""
+
 cdef extern from *:
     """
     #ifdef _WIN32 /* it has no fork; the GIL guards the list */

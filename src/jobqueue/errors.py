@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Final, NoReturn
 if TYPE_CHECKING:
     from ._job import ID
 
+if "JobQueueError" in globals():
+    raise ImportError("jobqueue.errors cannot be reloaded: native modules raise its classes")
+
 __all__ = [
     "AlreadyLeasedError",
     "AlreadyProcessedError",
