@@ -113,9 +113,9 @@ _system.kept.update(
 
 def _seen_by_freezers() -> None:
     """Never called: what native modules alone import, where freezers, which read Python, see it."""
-    import uuid  # noqa: F401
+    import uuid  # noqa: F401, PLC0415
 
-    from . import (  # noqa: F401
+    from . import (  # noqa: F401, PLC0415
         _base,
         _core,
         _green,

@@ -15,6 +15,7 @@ from jobqueue._queues cimport QueueController, WorkQueue
 
 cdef enum:
     NAMES_CACHED = 64             # a power of two
+    HISTORY_MAX = 65535           # transitions that a record keeps at most: they are counted in 16 bits
     STEP_NOTICED_MS = 1000        # a step of the wall clock reaches scheduled jobs within this time
 
 cdef enum shut_t:

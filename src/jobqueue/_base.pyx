@@ -131,8 +131,11 @@ cdef object at_index(object error, Py_ssize_t index):
 
 
 cdef Py_ssize_t count_read(object value, str what, Py_ssize_t low) except -1:
+    if value is ...:
+        raise TypeError(f"{what} is missing: an int")
     if type(value) is not int:
-        raise TypeError(f"{what} must be an int, not {_errors.shown(value)}")
+        raise TypeError(
+            f"{what} must be an int, not {_errors.shown(value)} of type {type(value).__name__}")
     if value < low:
         raise ValueError(f"{what} must be at least {low}, not {value}")
     return min(value, <Py_ssize_t> 0x7FFFFFFFFFFFFFFF)
@@ -204,10 +207,12 @@ cdef class EngineBase:
             shadow_detach(registry)
         cdef int64_t result_ttl_ns = NEVER_NS
         if result_ttl is not None:
-            result_ttl_ns = ttl_read(result_ttl, 0) * NS_PER_MS
+            result_ttl_ns = ttl_read(result_ttl, 0, "result_ttl") * NS_PER_MS
         cdef int64_t jobs_max = bound_read(max_jobs, "max_jobs")
         cdef int64_t bytes_max = bound_read(max_bytes, "max_bytes")
         cdef Py_ssize_t kept = count_read(history, "history", 0)
+        if kept > HISTORY_MAX:
+            raise ValueError(f"history must be 0 to {HISTORY_MAX} transitions of each job, not {kept}")
         self.registry = registry
         self.e = &registry.e
         clock_change(registry, clock)
@@ -229,7 +234,7 @@ cdef class EngineBase:
             self.shadow_attach()
         notes_clear(self.e)
         registry.teller = None
-        self.e.history_max = <uint16_t> min(kept, 65535)
+        self.e.history_max = <uint16_t> kept
         self.e.watched = WATCH_HISTORY if kept else 0
         self.e.load.jobs_max = jobs_max
         self.e.load.bytes_max = bytes_max

@@ -5,9 +5,11 @@ its wait rings a bell, from any thread. What must be a real thread stays one, al
 were replaced (``monkey.patch_all``, ``monkey_patch``).
 """
 
+import os
 import sys
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from typing import Any, Final, Protocol
 
 __all__ = ["Bell", "RealThread", "bell", "real", "replaced"]
@@ -101,9 +103,8 @@ class GeventBell:
     """An async watcher of the hub's loop: the one of its watchers that any thread may ring."""
 
     def __init__(self, hub: Any) -> None:
-        event = sys.modules["gevent.event"] if "gevent.event" in sys.modules else _import_event()
         self._ringing: Final = real("allocate_lock")()
-        self._event: Final = event.Event()
+        self._event: Final = import_module("gevent.event").Event()
         self._watcher: Any = hub.loop.async_()
         self._watcher.start(self._event.set)
 
@@ -123,27 +124,18 @@ class GeventBell:
             watcher.close()
 
 
-def _import_event() -> Any:
-    import gevent.event
-
-    return gevent.event
-
-
 class EventletBell:
     """A pipe: eventlet's hub knows no other way to be woken from another thread."""
 
     def __init__(self, hub: Any) -> None:
-        import posix  # eventlet replaces functions of os
-
-        self._os: Final = posix
         self._hub: Final = hub
         self._ringing: Final = real("allocate_lock")()
-        self._reader, self._writer = posix.pipe()
+        self._reader, self._writer = os.pipe()
 
     def ring(self, _: object = None, /) -> None:
         with self._ringing:
             if self._writer >= 0:
-                self._os.write(self._writer, b"!")
+                os.write(self._writer, b"!")
 
     def wait(self, seconds: float | None) -> None:
         hubs = sys.modules["eventlet.hubs"]
@@ -157,8 +149,8 @@ class EventletBell:
             reader, writer = self._reader, self._writer
             self._reader = self._writer = -1
         if writer >= 0:
-            self._os.close(reader)
-            self._os.close(writer)
+            os.close(reader)
+            os.close(writer)
 
 
 class _Over(Exception):  # noqa: N818 - it never leaves this module

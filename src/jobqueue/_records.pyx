@@ -703,6 +703,9 @@ cdef class Registry:
         random_fill(<uint8_t *> self.e.ids.seed, 16)
         self.e.empty = <PyObject *> EMPTY
 
+    def __init__(self):
+        pass  # it takes no arguments
+
     def __dealloc__(self):
         notes_clear(&self.e)
         homes_acquire()

@@ -437,7 +437,9 @@ def host_forks(work):  # as in_child, with nobody told
 
 def test_a_fork_without_hooks_is_noticed_by_every_verb() -> None:
     """Whatever verb comes first in the child: it does not meet what belongs to the parent."""
-    found = run_script(NO_HOOKS + """
+    found = run_script(
+        NO_HOOKS
+        + """
 c = Controller(max_jobs=9)
 c.add_many([first := Job("a"), second := Job("a")])
 c.lease("a", 0)
@@ -481,12 +483,15 @@ assert c.stats().waiting == 1
 c.add(last := Job("line"))
 line.join(20)
 print(json.dumps([len(found), [i for i, it in enumerate(found) if it != [0, True, True]]]))
-""")
+"""
+    )
     assert found == [30, []]
 
 
 def test_a_fork_without_hooks_does_not_share_a_command_log(tmp_path: Path) -> None:
-    found = run_script(NO_HOOKS + f"""
+    found = run_script(
+        NO_HOOKS
+        + f"""
 from jobqueue.cmdlog import DurableController
 path = {str(tmp_path / "log")!r}
 c = DurableController(path)
@@ -506,14 +511,19 @@ c.add(Job("c"))
 c.close()
 with DurableController(path) as c:
     print(json.dumps([child == hooked, child, sorted(c.names())]))
-""")
-    assert found[0] and "done" not in found[1], found
+"""
+    )
+    assert found[0], found
+    assert "done" not in found[1]
     assert found[2] == ["a", "c"]
 
 
 def test_the_count_of_forks() -> None:
-    found = run_script(NO_HOOKS + """
+    found = run_script(
+        NO_HOOKS
+        + """
 from jobqueue import _system
 print(json.dumps([_system.forks(), in_child(_system.forks), host_forks(_system.forks)]))
-""")
+"""
+    )
     assert found == [0, 1, 1]

@@ -16,10 +16,14 @@ import jobqueue
 
 PACKAGE = Path(jobqueue.__file__).parent
 SOURCES = Path(__file__).parents[2] / "src" / "jobqueue"
-NATIVE = {
-    ".".join(("jobqueue", *path.relative_to(SOURCES).with_suffix("").parts)): path
-    for path in SOURCES.rglob("*.pyx")
-} if SOURCES.is_dir() else {}
+NATIVE = (
+    {
+        ".".join(("jobqueue", *path.relative_to(SOURCES).with_suffix("").parts)): path
+        for path in SOURCES.rglob("*.pyx")
+    }
+    if SOURCES.is_dir()
+    else {}
+)
 FOR_TESTS = {"jobqueue._skiplist_object"}
 """Nothing of the package imports it."""
 PROGRAM = """
@@ -74,8 +78,10 @@ def test_every_native_module_is_named_in_python_code(wing: str, tmp_path: Path) 
 @pytest.mark.skipif(not NATIVE, reason="the sources are not here")
 def test_what_native_code_imports_is_named_in_python_code(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)
-    seen = {name.partition(".")[0] if "jobqueue" not in name else name for name in seen_in(
-        tmp_path / "program.py")}
+    seen = {
+        name.partition(".")[0] if "jobqueue" not in name else name
+        for name in seen_in(tmp_path / "program.py")
+    }
     found = set()
     for name, path in NATIVE.items():
         if name in FOR_TESTS:

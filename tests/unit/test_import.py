@@ -1,4 +1,4 @@
-"""Importing the package again, in part, or in another interpreter: it works, or one error says why."""
+"""Importing it again, in part, or in another interpreter: it works, or one error says why."""
 
 import subprocess
 import sys
@@ -38,7 +38,7 @@ old.complete(held)
 assert old.result(held, 0) == (True, b"")
 import pickle
 assert pickle.loads(pickle.dumps(held)) == held
-try: pickle.loads(pickle.dumps(first.NotFoundError("x"))) 
+try: pickle.loads(pickle.dumps(first.NotFoundError("x")))
 except jobqueue.NotFoundError: pass
 import os
 if hasattr(os, "fork"):
@@ -73,7 +73,9 @@ def run_script(body: str) -> str:
 
 
 WAYS = {
-    "all forgotten": 'for name in [*sys.modules]:\n    if name[:8] == "jobqueue": del sys.modules[name]',
+    "all forgotten": """
+for name in [*sys.modules]:
+    if name[:8] == "jobqueue": del sys.modules[name]""",
     "the package forgotten": 'del sys.modules["jobqueue"]',
     "the python half forgotten": """
 for name in [*sys.modules]:

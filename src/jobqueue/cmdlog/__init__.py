@@ -27,4 +27,4 @@ __all__ = [
 
 def _seen_by_freezers() -> None:
     """Never called: see jobqueue/__init__.py."""
-    from . import _format, _journal, _replay  # noqa: F401
+    from . import _format, _journal, _replay  # noqa: F401, PLC0415
