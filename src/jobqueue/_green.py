@@ -129,13 +129,14 @@ class EventletBell:
 
     def __init__(self, hub: Any) -> None:
         self._hub: Final = hub
+        self._os: Final = import_module(os.name)  # eventlet replaces functions of os
         self._ringing: Final = real("allocate_lock")()
-        self._reader, self._writer = os.pipe()
+        self._reader, self._writer = self._os.pipe()
 
     def ring(self, _: object = None, /) -> None:
         with self._ringing:
             if self._writer >= 0:
-                os.write(self._writer, b"!")
+                self._os.write(self._writer, b"!")
 
     def wait(self, seconds: float | None) -> None:
         hubs = sys.modules["eventlet.hubs"]
@@ -149,8 +150,8 @@ class EventletBell:
             reader, writer = self._reader, self._writer
             self._reader = self._writer = -1
         if writer >= 0:
-            os.close(reader)
-            os.close(writer)
+            self._os.close(reader)
+            self._os.close(writer)
 
 
 class _Over(Exception):  # noqa: N818 - it never leaves this module

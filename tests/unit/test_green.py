@@ -286,7 +286,8 @@ def test_no_descriptor_is_left_behind(library: str) -> None:
 import os
 def descriptors(): return len(os.listdir("/proc/self/fd"))
 if os.path.exists("/proc/self/fd"):
-    in_thread(lambda: Task(lambda: c.lease("mail", 1)).wait)
+    in_thread(lambda: None)
+    Task(lambda: c.lease("mail", 1)).wait()
     before = descriptors()
     tasks = [Task(lambda: c.lease("mail", 20_000)) for _ in range(50)]
     until(lambda: c.stats().waiting == 50)
