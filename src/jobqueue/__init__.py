@@ -8,6 +8,15 @@
 RunResult(success=True, result=b'hello world')
 """
 
+import sys
+
+from . import _system
+
+# Native modules are loaded once a process, whatever sys.modules forgets, and hold the errors and
+# the classes of the first import. So a second one finds these, instead of making others.
+sys.modules.update(_system.kept)
+globals().update({name.rpartition(".")[2]: module for name, module in _system.kept.items()})
+
 from ._clock import Clock, SystemClock
 from ._job import (
     ID,
@@ -97,6 +106,31 @@ from .validation import (
 )
 
 __version__ = "0.1.0"
+_system.kept.update(
+    {name: module for name, module in sys.modules.items() if name.startswith("jobqueue.")}
+)
+
+
+def _seen_by_freezers() -> None:
+    """Never called: what native modules alone import, where freezers, which read Python, see it."""
+    import uuid  # noqa: F401, PLC0415
+
+    from . import (  # noqa: F401, PLC0415
+        _base,
+        _core,
+        _green,
+        _ids,
+        _invariants,
+        _life,
+        _skiplist,
+        _state,
+        _system,
+        _unique,
+        _waits,
+        _watch,
+    )
+
+
 __all__ = [
     "ID",
     "MAX_ATTEMPTS",

@@ -4,6 +4,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from jobqueue._types cimport HAS_GIL, clock_mono_ns, lock_acquire, lock_release, ref_drop
+from jobqueue._system cimport fork_link_t
 from jobqueue._job cimport Job, job_object
 from jobqueue._state cimport (
     OK, engine_t, engine_wake_ns, kind_t, object_of, queue_t, record_t, refusal_t, registry_find,
@@ -14,6 +15,7 @@ from jobqueue._queues cimport QueueController, WorkQueue
 
 cdef enum:
     NAMES_CACHED = 64             # a power of two
+    HISTORY_MAX = 65535           # transitions that a record keeps at most: they are counted in 16 bits
     STEP_NOTICED_MS = 1000        # a step of the wall clock reaches scheduled jobs within this time
 
 cdef enum shut_t:
@@ -21,6 +23,7 @@ cdef enum shut_t:
     SHUT_OPEN = 1
     SHUT_CLOSED = 2
     SHUT_FORKED = 3               # in a child, before its first call
+    SHUT_CHILD = 4                # in a child that nobody has told of the fork yet
 
 cdef struct name_slot_t:          # a name, by the address of its str, whose queue is known
     void *name                    # owned
@@ -40,6 +43,7 @@ cdef class EngineBase:
     cdef object expire_hook       # None: the engine's own
     cdef object timeout_hook
     cdef uint8_t shut             # shut_t
+    cdef fork_link_t fork_link    # turns SHUT_OPEN into SHUT_CHILD in a child
     cdef object __weakref__
     cdef readonly bint by_hand    # time moves only when somebody advances the clock
     cdef int shadow_attach(self) except -1

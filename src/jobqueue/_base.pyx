@@ -13,7 +13,7 @@ from jobqueue._types cimport (
     lock_renew, ref_drop, ref_take,
 )
 from jobqueue._wheel cimport wheel_arm, wheel_cancel, wheel_init, wheel_next_deadline
-from jobqueue._system cimport random_fill
+from jobqueue._system cimport fork_unwatch, fork_watch, random_fill
 from jobqueue._job cimport ID, Job, id_object, name_read, ttl_read
 from jobqueue._state cimport (
     ANY_ATTEMPT, BOUND_JOBS, BOUND_LINE, DUPLICATE_JOB, DUPLICATE_KEY, EXPIRED, KIND_SCHEDULED,
@@ -131,8 +131,11 @@ cdef object at_index(object error, Py_ssize_t index):
 
 
 cdef Py_ssize_t count_read(object value, str what, Py_ssize_t low) except -1:
+    if value is ...:
+        raise TypeError(f"{what} is missing: an int")
     if type(value) is not int:
-        raise TypeError(f"{what} must be an int, not {_errors.shown(value)}")
+        raise TypeError(
+            f"{what} must be an int, not {_errors.shown(value)} of type {type(value).__name__}")
     if value < low:
         raise ValueError(f"{what} must be at least {low}, not {value}")
     return min(value, <Py_ssize_t> 0x7FFFFFFFFFFFFFFF)
@@ -204,10 +207,12 @@ cdef class EngineBase:
             shadow_detach(registry)
         cdef int64_t result_ttl_ns = NEVER_NS
         if result_ttl is not None:
-            result_ttl_ns = ttl_read(result_ttl, 0) * NS_PER_MS
+            result_ttl_ns = ttl_read(result_ttl, 0, "result_ttl") * NS_PER_MS
         cdef int64_t jobs_max = bound_read(max_jobs, "max_jobs")
         cdef int64_t bytes_max = bound_read(max_bytes, "max_bytes")
         cdef Py_ssize_t kept = count_read(history, "history", 0)
+        if kept > HISTORY_MAX:
+            raise ValueError(f"history must be 0 to {HISTORY_MAX} transitions of each job, not {kept}")
         self.registry = registry
         self.e = &registry.e
         clock_change(registry, clock)
@@ -229,12 +234,16 @@ cdef class EngineBase:
             self.shadow_attach()
         notes_clear(self.e)
         registry.teller = None
-        self.e.history_max = <uint16_t> min(kept, 65535)
+        self.e.history_max = <uint16_t> kept
         self.e.watched = WATCH_HISTORY if kept else 0
         self.e.load.jobs_max = jobs_max
         self.e.load.bytes_max = bytes_max
         self.recount()
+        self.fork_link.mark = &self.shut
+        self.fork_link.whole = SHUT_OPEN
+        self.fork_link.forked = SHUT_CHILD
         self.shut = SHUT_OPEN
+        fork_watch(&self.fork_link)
 
     cdef int recount(self) except -1:
         """Apply the bounds of the engine and its queues."""
@@ -251,6 +260,8 @@ cdef class EngineBase:
 
     def __dealloc__(self):
         cdef int i
+        if self.fork_link.mark != NULL:
+            fork_unwatch(&self.fork_link)
         for i in range(NAMES_CACHED):
             if self.cache[i].name != NULL:
                 ref_drop(self.cache[i].name)
@@ -284,6 +295,8 @@ cdef class EngineBase:
             raise _errors.ClosedError("the controller is closed")
         if self.shut == SHUT_UNBUILT:
             raise TypeError("Controller.__init__ was not called")
+        if self.shut == SHUT_CHILD:
+            self._fork_missed()
         self.shut = SHUT_OPEN
         if self.e.wheel.count or self.e.due_count:
             self._poke()
@@ -398,6 +411,7 @@ cdef class EngineBase:
     def fire_due(self):
         """Do all that is due now. What a manual clock calls."""
         if self.shut != SHUT_CLOSED and self.shut != SHUT_UNBUILT:
+            verb_enter(self)  # a forked child looks round first
             self.fire(verb_now(self))
 
     def _enter(self):
@@ -453,13 +467,19 @@ cdef class EngineBase:
         """After a fork, on both sides."""
         lock_release(&self.e.lock)
 
+    def _fork_missed(self):
+        """In a child of a host that forks without Python's hooks, before the first verb."""
+        self._forked()
+
     def _forked(self):
         """In a forked child: forget the waits of threads that are not here."""
         cdef WorkQueue queue
         cdef RunRecord record
-        if self.shut == SHUT_CLOSED or self.shut == SHUT_UNBUILT:
+        if self.shut == SHUT_UNBUILT:
             return
-        self.shut = SHUT_FORKED
+        lock_renew(&self.e.lock)
+        if self.shut == SHUT_CLOSED:
+            return
         lock_renew(&self.own_queues.making)
         notes_cut(self.e, 0)  # the parent tells them
         self.thread_wake_ns = INT64_MIN if self.by_hand else NEVER_NS
@@ -475,6 +495,7 @@ cdef class EngineBase:
                 job_delete(self.e, &record.c)
         while self.e.woken_first != NULL:
             self.forget_woken()
+        self.shut = SHUT_FORKED  # last: until then its other threads wait in _fork_missed
 
     cdef int forget_woken(self) except -1:
         """A hand-off to a thread that is not here is undone."""

@@ -9,11 +9,11 @@ Locking: nothing here holds a lock while it calls into the engine, except to sta
 import os
 import sys
 import weakref
-from _thread import TIMEOUT_MAX, RLock, allocate_lock, get_ident
+from _thread import TIMEOUT_MAX
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from . import _records
+from . import _green, _records, _system
 from ._records import report_error
 
 if TYPE_CHECKING:
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from ._waits import WaitingEngine
 
 __all__ = ["TimerThread", "fleet", "tell"]
+
+# Of the platform: what is shared with real threads must not be shared by greenlets alone.
+RLock: Final[Any] = _green.real("RLock")
+allocate_lock: Final[Any] = _green.real("allocate_lock")
+get_ident: Final[Any] = _green.real("get_ident")
 
 LOOK_NOW: Final = -(2**63)
 """Wake time of a timer thread that has been told to look."""
@@ -57,13 +62,14 @@ class TimerThread:
     def __init__(self, engine: Ticking) -> None:
         import threading  # a program without timers need not wait for it
 
-        signal = allocate_lock()
+        signal = _green.real("allocate_lock")()
         signal.acquire()
         self._signal: Final = signal
         self._starting: Final = RLock()  # a handler of a signal may join
         # Bound: at the end of the interpreter the names of a module go before controllers do.
         ref = weakref.ref(engine, partial(_release, signal))
-        self._thread: Final = threading.Thread(
+        thread = _green.RealThread if _green.replaced() else threading.Thread
+        self._thread: Final = thread(
             target=_run, args=(ref, signal), name="jobqueue-timers", daemon=True
         )
 
@@ -120,9 +126,11 @@ class Fleet:
         self.changing = RLock()  # a handler of a signal may fork
         """Held while controllers join, while their observers come and go, and round a fork."""
         self._forking: list[WaitingEngine] = []
+        self._forks_seen = _system.forks()
+        self._looking: dict[int, Any] = {}  # a child's lock, by how many forks lie before it
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(
-                before=self._fork_begin, after_in_parent=self._fork_end, after_in_child=self._forked
+                before=self._fork_begin, after_in_parent=self._fork_end, after_in_child=self.forked
             )
 
     def join(self, engine: "WaitingEngine") -> None:
@@ -140,12 +148,22 @@ class Fleet:
         self._forking = []
         self.changing.release()
 
-    def _forked(self) -> None:
-        _records._forked()
-        self._fork_end()
-        self.starting = allocate_lock()  # its holder may not be here
-        for engine in list(self._members):
-            engine._forked()
+    def forked(self) -> None:
+        """In a child, once: by Python's hook, or by the first verb where the host did not run it.
+
+        Locks are made anew: their holders need not be here.
+        """
+        forks = _system.forks()
+        with self._looking.setdefault(forks, RLock()):  # one of the child's threads looks
+            if self._forks_seen == forks:
+                return
+            _records._forked()
+            self.starting = allocate_lock()
+            self.changing = RLock()
+            self._forking = []
+            for engine in list(self._members):
+                engine._forked()
+            self._forks_seen = forks
 
 
 fleet: Final = Fleet()

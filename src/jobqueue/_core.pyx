@@ -43,7 +43,9 @@ cdef inline uint64_t attempt_read(object value) except? 12345:
 cdef uint64_t attempt_read_other(object value) except? 12345:
     """The number of an attempt to fence by. No attempt has a number below 1."""
     if type(value) is not int:
-        raise TypeError(f"attempt must be an int or None, not {_errors.shown(value)}")
+        raise TypeError(
+            f"attempt must be an int or None, not {_errors.shown(value)} of type {type(value).__name__}"
+            "; Attempt.number is one")
     if not 0 < value < 0xFFFFFFFFFFFFFFFF:
         return <uint64_t> 0xFFFFFFFFFFFFFFFF
     return value
@@ -51,8 +53,22 @@ cdef uint64_t attempt_read_other(object value) except? 12345:
 
 cdef inline int job_check(object value) except -1:
     if type(value) is not Job:
-        raise TypeError(f"a Job is wanted, not {_errors.shown(value)}")
+        raise TypeError(_errors.no_job_text(value))
     return 0
+
+
+cdef list batch_read(object values, str what, str wanted):
+    """What a batch call was given, as a list of its own."""
+    if not isinstance(values, (str, bytes)):
+        try:
+            values = iter(values)
+        except TypeError:
+            pass
+        else:
+            return list(values)
+    raise TypeError(
+        f"{what} must be an iterable of {wanted}, not {_errors.shown(values)}"
+        f" of type {type(values).__name__}{_errors.hint('', '', values)}")
 
 
 cdef Job job_read(object value):
@@ -83,7 +99,10 @@ cdef bytes pair_read_other(object pair, answer_t *answer, Py_ssize_t index):
     """Read any pair; the caller keeps the bytes that are returned."""
     cdef bytes result
     try:
-        first, second = pair
+        try:
+            first, second = pair
+        except (TypeError, ValueError):
+            raise TypeError(f"a pair (id, result) is wanted, not {_errors.shown(pair)}") from None
         id_read(first, answer.id)
         result = result_read(second)
     except (_errors.ValidationError, TypeError, ValueError) as error:
@@ -242,7 +261,7 @@ cdef class Engine(EngineBase):
         O(k log n).
         """
         # With the GIL nobody can change the list of somebody else while it is read.
-        cdef list taken = <list> jobs if HAS_GIL and type(jobs) is list else list(jobs)
+        cdef list taken = <list> jobs if HAS_GIL and type(jobs) is list else batch_read(jobs, "jobs", "Jobs")
         cdef Py_ssize_t count = len(taken)
         cdef Py_ssize_t made = 0
         cdef Py_ssize_t at = 0
@@ -281,7 +300,7 @@ cdef class Engine(EngineBase):
         """The record, with a reference to it, of a job in a batch."""
         cdef record_t *record
         if type(job) is not Job:
-            raise at_index(TypeError(f"a Job is wanted, not {_errors.shown(job)}"), index)
+            raise at_index(TypeError(_errors.no_job_text(job)), index)
         record = record_make(<PyObject *> job)
         record.queue = queue_for(self, <Job> job)
         return record
@@ -367,7 +386,7 @@ cdef class Engine(EngineBase):
         return <Py_ssize_t> (
             ((self.random_state * <uint64_t> 0x2545F4914F6CDD1D) >> 32) * <uint64_t> n >> 32)
 
-    def lease(self, names, timeout):
+    def lease(self, names, timeout=...):
         """Take a job of one of ``names`` (a str, or a sequence): LEASED, one attempt more, TTR runs.
 
         timeout: ms or timedelta to wait for one, up to 24 h; 0 only looks. Names that have work are
@@ -450,7 +469,7 @@ cdef class Engine(EngineBase):
         """Lease once nothing is there at once; the subclass in _waits has it."""
         raise NotImplementedError
 
-    def lease_many(self, names, n, timeout):
+    def lease_many(self, names, n=..., timeout=...):
         """Lease up to ``n`` jobs in one pass; waits, up to ``timeout``, only for the first.
 
         Returns a list of 1 to n Jobs. Raises as lease. O(n log m).
@@ -622,7 +641,7 @@ cdef class Engine(EngineBase):
 
         Raises as complete, the error naming the index (``error.index``). O(k log n).
         """
-        cdef list taken = list(pairs)
+        cdef list taken = batch_read(pairs, "pairs", "(id, result) pairs")
         cdef Py_ssize_t count = len(taken)
         cdef list kept = None     # results that the pairs do not hold as they are
         cdef answer_t *answers = <answer_t *> PyMem_RawMalloc(
@@ -714,7 +733,7 @@ cdef class Engine(EngineBase):
         cdef record_t *record
         cdef Py_ssize_t i, deleted = 0
         read = []
-        for i, id in enumerate(ids):
+        for i, id in enumerate(batch_read(ids, "ids", "ids")):
             try:
                 id_read(id, data)
             except _errors.ValidationError as error:

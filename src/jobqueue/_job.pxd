@@ -42,7 +42,7 @@ cdef str name_read(object value)
 cdef bytes result_read_other(object value)
 cdef int64_t timeout_read_other(object value, str what) except -1
 cdef int64_t ttr_read(object value) except -1
-cdef int64_t ttl_read(object value, int64_t low) except -2
+cdef int64_t ttl_read(object value, int64_t low, str what) except -2
 cdef object time_object(int64_t ns)
 
 # The usual forms of arguments, read without leaving the caller's module.

@@ -134,10 +134,12 @@ cdef int id_read_slow(object value, uint8_t *out) except -1:
     uuid_module = sys.modules.get("uuid")  # whoever has a UUID has imported it
     if PyUnicode_Check(value):
         if not id_parse_text(value if type(value) is str else str.__str__(value), out):
-            raise InvalidIDError(
-                f"id must be a UUID in canonical form, not {_errors.shown(value)}")
+            _errors.raise_not_canonical(str.__str__(value))
     elif uuid_module is not None and isinstance(value, uuid_module.UUID):
-        return id_read_slow(value.bytes, out)
+        data = value.bytes
+        if type(data) is not bytes or PyBytes_GET_SIZE(data) != ID_SIZE:
+            raise InvalidIDError(f"id must be 16 bytes, not {_errors.shown(data)} of {_errors.shown(value)}")
+        memcpy(out, PyBytes_AS_STRING(data), ID_SIZE)
     elif isinstance(value, bytes):
         if PyBytes_GET_SIZE(value) != ID_SIZE:
             raise InvalidIDError(
@@ -147,7 +149,9 @@ cdef int id_read_slow(object value, uint8_t *out) except -1:
         _errors.raise_wrong_type(
             InvalidIDError, "id", "an ID, a UUID, its canonical str, 16 bytes or a Job", value)
     if out[6] >> 4 != 4 or out[8] >> 6 != 2:
-        raise InvalidIDError(f"id must be a UUID of version 4, not {_errors.shown(value)}")
+        raise InvalidIDError(
+            f"id must be a UUID of version 4, not {id_text(out)}; ID.new() makes one, and a key of your"
+            " own goes into unique")
     return 0
 
 
@@ -401,8 +405,8 @@ cdef int64_t ttr_read(object value) except -1:
     return ms_read(value, 1, TTR_MAX_MS, InvalidTTRError, "ttr")
 
 
-cdef int64_t ttl_read(object value, int64_t low) except -2:
-    return ms_read(value, low, TTL_MAX_MS, InvalidTTLError, "ttl")
+cdef int64_t ttl_read(object value, int64_t low, str what) except -2:
+    return ms_read(value, low, TTL_MAX_MS, InvalidTTLError, what)
 
 
 cdef int64_t time_read(object value, str what) except? -1:
@@ -413,7 +417,7 @@ cdef int64_t time_read(object value, str what) except? -1:
             InvalidTimeError, what, "an aware datetime", value)
     if value.utcoffset() is None:
         raise InvalidTimeError(
-            f"{what} must have a timezone, but {_errors.shown(value)} is naive")
+            f"{what} must have a timezone, but {_errors.shown(value)} is naive; datetime.now(UTC) has one")
     delta = value - EPOCH
     seconds = <int64_t> delta.days * 86400 + <int64_t> delta.seconds
     if not -9214000000 < seconds < TIME_MAX_NS // 1000000000:
@@ -453,7 +457,7 @@ def check_ttr(value):
     ttr_read(value)
 
 def check_ttl(value):
-    ttl_read(value, 1)
+    ttl_read(value, 1, "ttl")
 
 def check_timeout(value):
     timeout_read(value, "timeout")
@@ -495,7 +499,7 @@ cdef int slot_of_other(PyObject *key) except -1:
     for i in range(SLOTS):
         if <str> job_args[i] == <object> key:
             return i
-    raise TypeError(f"Job() got an unexpected keyword argument {<object> key!r}")
+    raise TypeError(_errors.job_keyword_text(<object> key, JOB_ARGS))
 
 
 cdef inline int slot_fill(PyObject **slots, PyObject *key, PyObject *value) except -1:
@@ -578,7 +582,7 @@ cdef Job job_build(PyObject **slots):
     cdef str name
     cdef bytes payload
     if slots[0] == NULL:
-        raise TypeError("Job() missing 1 required positional argument: 'name'")
+        raise TypeError("Job() missing 1 required positional argument: 'name', that of its queue")
     name = name_read_known(<object> slots[0])
     payload = EMPTY if slots[1] == NULL else payload_read(<object> slots[1])
     job = job_take_plain(payload) if slots[10] == NULL else job_take(<object> slots[10], payload)
@@ -595,7 +599,7 @@ cdef Job job_build(PyObject **slots):
         c.priority = <int32_t> int_read(
             <object> slots[3], PRIORITY_MIN, PRIORITY_MAX, InvalidPriorityError, "priority")
     c.ttr_ms = <uint32_t> (60000 if slots[4] == NULL else ttr_read(<object> slots[4]))
-    c.ttl_ms = <uint32_t> (86400000 if slots[5] == NULL else ttl_read(<object> slots[5], 1))
+    c.ttl_ms = <uint32_t> (86400000 if slots[5] == NULL else ttl_read(<object> slots[5], 1, "ttl"))
     if slots[6] != NULL:
         c.max_attempts = <uint8_t> int_read(
             <object> slots[6], 0, ATTEMPTS_MAX, InvalidMaxAttemptsError, "max_attempts")
@@ -618,7 +622,9 @@ cdef Job job_build(PyObject **slots):
 cdef inline int slots_begin(PyObject **slots, PyObject *const *args, Py_ssize_t given) except -1:
     cdef Py_ssize_t i
     if given > SLOTS_POSITIONAL:
-        raise TypeError(f"Job() takes at most {SLOTS_POSITIONAL} positional arguments ({given} given)")
+        raise TypeError(
+            f"Job() takes at most {SLOTS_POSITIONAL} positional arguments, name and payload ({given} given);"
+            f" by keyword: {', '.join(JOB_ARGS[SLOTS_POSITIONAL:])}")
     for i in range(SLOTS):
         slots[i] = args[i] if i < given else NULL
     return 0

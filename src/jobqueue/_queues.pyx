@@ -109,6 +109,9 @@ cdef class WorkQueue:
         queue_init(&self.c)
         self.lock = &self.own_lock
 
+    def __init__(self):
+        pass  # it takes no arguments
+
     def __dealloc__(self):
         lock_acquire(self.lock)
         queue_clear(&self.c)  # its engine is alive: self.registry is cleared after this
@@ -344,6 +347,9 @@ cdef class QueueController:
 
     def __cinit__(self):
         self._by_name = {}
+
+    def __init__(self):
+        pass  # it takes no arguments
 
     def queue(self, name):
         """The WorkQueue of a name, made on first use. O(1). Raises InvalidNameError."""

@@ -456,6 +456,7 @@ cdef Waiter waiter_new(Registry registry, object wake, bint detailed):
     return made
 
 
+cdef dict loaded = sys.modules
 cdef unsigned long main_ident = 0    # of the thread that handles signals; 0: not known
 
 
@@ -489,6 +490,15 @@ cdef int waiter_sleep(Waiter waiter, int64_t timeout_ms) except -1:
     sleeps in short turns: a signal may strike just before a sleep begins, or (Windows,
     _thread.interrupt_main) without waking who sleeps on a lock.
     """
+    if "greenlet" in loaded:
+        from ._green import bell as green_bell
+        bell = green_bell()
+        if bell is not None:
+            try:
+                if waiter_listens(waiter, bell.ring):
+                    return waiter_sleep_green(waiter, bell, timeout_ms)
+            finally:
+                bell.close()
     cdef PY_TIMEOUT_T turn_us = MAIN_TURN_US if in_main_thread() else -1
     cdef PY_TIMEOUT_T left_us = timeout_ms * 1000 if timeout_ms >= 0 else -1
     cdef PY_TIMEOUT_T sleep_us
@@ -509,6 +519,38 @@ cdef int waiter_sleep(Waiter waiter, int64_t timeout_ms) except -1:
             left_us = (until_ns - clock_mono_ns()) // 1000
             if left_us <= 0:
                 return 0
+
+
+cdef bint waiter_listens(Waiter waiter, object ring) except -1:
+    """Let a bell ring, instead of a lock be released, when a wait ends; False if it has ended."""
+    cdef void *signal = NULL
+    cdef bint pending
+    cdef engine_t *engine = &waiter.registry.e
+    wake_all(engine)  # what another greenlet of this thread was about to wake
+    lock_acquire(&engine.lock)
+    pending = waiter.c.outcome == OUTCOME_NONE
+    if pending:
+        _before = waiter.wake  # dropped without the lock
+        waiter.wake = ring
+        signal = waiter.signal
+        waiter.signal = NULL
+    lock_release(&engine.lock)
+    if signal != NULL:
+        signal_give(signal)
+    return pending or waiter.signal == NULL
+
+
+cdef int waiter_sleep_green(Waiter waiter, object bell, int64_t timeout_ms) except -1:
+    """waiter_sleep, of a greenlet: the others of its thread run meanwhile."""
+    cdef int64_t until_ns = clock_mono_ns() + timeout_ms * NS_PER_MS
+    cdef int64_t left_ns = 0
+    while waiter.c.outcome == OUTCOME_NONE:
+        if timeout_ms >= 0:
+            left_ns = until_ns - clock_mono_ns()
+            if left_ns <= 0:
+                return 0
+        bell.wait(left_ns / 1e9 if timeout_ms >= 0 else None)
+    return 1
 
 
 cdef int wake_all(engine_t *engine) except -1:
@@ -660,6 +702,9 @@ cdef class Registry:
         engine_init(&self.e, clock_mono_ns())
         random_fill(<uint8_t *> self.e.ids.seed, 16)
         self.e.empty = <PyObject *> EMPTY
+
+    def __init__(self):
+        pass  # it takes no arguments
 
     def __dealloc__(self):
         notes_clear(&self.e)

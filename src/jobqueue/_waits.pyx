@@ -323,6 +323,15 @@ cdef class WaitingEngine(Engine):
         verb_leave(self, OK if found is not None else NOT_FOUND, data)
         return found
 
+    def _names_waited_for(self, Py_ssize_t most):
+        """Names, ``most`` of them at most, for which leasers are in line now. O(queues)."""
+        cdef WorkQueue queue
+        cdef list found = []
+        for name, queue in list(self.by_name.items()):
+            if queue.c.first_link != NULL and len(found) < most:
+                found.append(name)
+        return sorted(found)
+
     def _lease_deadline_ns(self, Job job not None):
         """Monotonic ns at which the lease of a job ends, or None if it is not leased."""
         cdef record_t *record

@@ -7,7 +7,7 @@ native code once, with nothing in between. Here stands what is built on the verb
 from collections.abc import Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Never, Self
 
 from . import _blocking
 from ._clock import Clock, SystemClock
@@ -77,12 +77,20 @@ class Controller(WaitingEngine):
         max_bytes: int | None = None,
         history: int = 0,
     ) -> None:
+        if registry is not None and type(registry) is not Registry:
+            raise TypeError(_no_registry_text(registry))
+        if clock is not None and (isinstance(clock, type) or not isinstance(clock, Clock)):
+            raise TypeError(
+                f"clock must be a Clock, with now_ns() and monotonic_ns(), not {shown(clock)}"
+            )
         if queues is not None and type(queues) is not QueueController:
             if not isinstance(queues, QueueControllerInterface):
                 raise TypeError(f"queues must have QueueControllerInterface, not {shown(queues)}")
             from ._general import become_general
 
             become_general(self, rng)
+        if rng is not None and not hasattr(rng, "randrange"):
+            raise TypeError(f"rng must be a random.Random, not {shown(rng)}")
         native = clock is None or type(clock) is SystemClock
         attach = getattr(clock, "attach", None)
         super().__init__(
@@ -174,7 +182,7 @@ class Controller(WaitingEngine):
         return Observation(self._observers, callback)
 
     def explain(self, id: IDLike) -> "Explanation":
-        """Why a job does, or does not, run: see jobqueue.observing.Explanation. O(log n).
+        """Why a job does, or does not, run: see jobqueue.observing.Explanation. O(queues).
 
         Raises NotFoundError.
 
@@ -209,6 +217,19 @@ class Controller(WaitingEngine):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    async def __aenter__(self) -> Never:
+        raise TypeError("it is entered by `with`; for asyncio there is jobqueue.aio.Controller")
+
+    async def __aexit__(self, *_: object) -> None:
+        raise NotImplementedError  # nobody has entered
+
+    def __reduce__(self) -> Never:
+        raise TypeError(
+            f"a {type(self).__name__} cannot be copied or pickled: it lives in one process."
+            " Threads share it as it is; give other processes what they are to work on"
+            " (jobs can be pickled), as jobqueue.worker does for process=True"
+        )
+
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"{len(self.registry)} records"
         return f"<{type(self).__name__} {state}>"
@@ -232,6 +253,9 @@ class Controller(WaitingEngine):
                         raise
                     return
         self._thread.poke()
+
+    def _fork_missed(self) -> None:
+        _blocking.fleet.forked()
 
     def _forked(self) -> None:
         self._thread = None
@@ -328,10 +352,33 @@ class Attempt:
         except JobQueueError:
             pass  # the lease was over; what matters to the caller is the exception in flight
 
+    async def __aenter__(self) -> Self:
+        raise TypeError(
+            "it is entered by `with`; jobqueue.aio.Controller makes one for `async with`"
+        )
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        raise NotImplementedError  # nobody has entered
+
+    def __reduce__(self) -> Never:
+        raise TypeError("an Attempt cannot be copied or pickled: its lease is of this process")
+
     def __repr__(self) -> str:
         if not hasattr(self, "number"):
             return f"<Attempt at {self._names!r}, not entered>"
         return f"<Attempt {self.number} at {self.job!r}>"
+
+
+def _no_registry_text(value: object) -> str:
+    said = f"registry must be a Registry, not {shown(value)} of type {type(value).__name__}"
+    if isinstance(value, str) or hasattr(type(value), "__fspath__"):
+        return f"{said}; jobqueue.cmdlog.DurableController keeps its jobs in a directory"
+    return said
 
 
 def _text_of(error: Exception) -> bytes:

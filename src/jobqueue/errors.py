@@ -7,7 +7,12 @@ both that rule's error and a ``TypeError`` (``InvalidTTRTypeError`` for ``Invali
 from typing import TYPE_CHECKING, Final, NoReturn
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ._job import ID
+
+if "JobQueueError" in globals():
+    raise ImportError("jobqueue.errors cannot be reloaded: native modules raise its classes")
 
 __all__ = [
     "AlreadyLeasedError",
@@ -42,6 +47,8 @@ __all__ = [
 
 SHOWN_MAX: Final = 80
 """Characters of a value's repr that a message shows."""
+SECONDS_SHOWN: Final = 1e9
+"""A float below is told in ms."""
 
 
 class JobQueueError(Exception):
@@ -192,12 +199,124 @@ def raise_wrong_type(
     error: type[ValidationError], what: str, wanted: str, value: object
 ) -> NoReturn:
     """Raise for a value of the wrong type."""
-    hint = ""
-    if "ms" in wanted and isinstance(value, float):
-        hint = "; a float is taken for seconds too easily"
+    if value is ... and what == "timeout":
+        raise _TYPE_ERRORS[error](f"{what} is missing: {wanted}{_hint_ms(what, None)}")
     raise _TYPE_ERRORS[error](
-        f"{what} must be {wanted}, not {shown(value)} of type {type(value).__name__}{hint}"
+        f"{what} must be {wanted}, not {shown(value)} of type {type(value).__name__}"
+        f"{hint(what, wanted, value)}"
     )
+
+
+def hint(what: str, wanted: str, value: object) -> str:
+    """What whoever gave such a value most likely meant, as the end of a message; or nothing."""
+    try:
+        return _hint(what, wanted, value)
+    except Exception:  # noqa: BLE001 - a message must not fail on a hostile value
+        return ""
+
+
+def _hint(what: str, wanted: str, value: object) -> str:  # noqa: PLR0911 - a table
+    if hasattr(type(value), "cr_await"):
+        return "; it has not been awaited"
+    if " ms " in wanted:
+        return _hint_ms(what, value)
+    if "bytes-like" in wanted:
+        return _hint_bytes(what, value)
+    if "datetime" in wanted:
+        return _hint_time(value)
+    if wanted == "an int" and value is None:
+        return "; leave it out for its default"
+    kind = type(value).__name__
+    if what in ("name", "names"):
+        if isinstance(value, (bytes, bytearray)):
+            return "; decode it: .decode()"
+        return "; its name is meant: .name" if kind == "Job" else ""
+    if what == "id" and kind in ("Attempt", "RunRecord"):
+        return "; its job is meant: .job"
+    return ""
+
+
+def _hint_ms(what: str, value: object) -> str:
+    if value is None:
+        if what in ("timeout", "wait"):
+            return "; nothing waits for ever: 0 only looks, MAX_TIMEOUT is a day"
+        return "; leave it out for its default"
+    if isinstance(value, float) and abs(value) < SECONDS_SHOWN:
+        return (
+            f"; a float is taken for seconds too easily, and {value:g} s are {value * 1000:.0f} ms"
+        )
+    if isinstance(value, str) and value[:20].isdecimal():
+        return "; int() makes one of it"
+    return ""
+
+
+def _hint_bytes(what: str, value: object) -> str:
+    if isinstance(value, str):
+        return "; encode it: .encode()"
+    if value is None:
+        return "; b'' is nothing"
+    if what == "unique" or isinstance(value, BaseException):
+        return "; str(…).encode() makes them of it"
+    return "; json.dumps(…).encode() makes them of much"
+
+
+def _hint_time(value: object) -> str:
+    if isinstance(value, str):
+        return "; datetime.fromisoformat() reads one"
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return "; datetime.fromtimestamp(…, UTC) makes one of seconds since 1970"
+    if hasattr(value, "total_seconds"):
+        return "; datetime.now(UTC) + it is one"
+    return ""
+
+
+def no_job_text(value: object) -> str:
+    """What to say of a value where a Job is wanted."""
+    said = f"a Job is wanted, not {shown(value)} of type {type(value).__name__}"
+    if isinstance(value, (list, tuple)):
+        return f"{said}; add_many() takes several"
+    if type(value).__name__ in ("Attempt", "RunRecord"):
+        return f"{said}; its job is meant: .job"
+    return said + (hint("", "", value) or "; Job(name, payload) makes one")
+
+
+def raise_not_canonical(text: str) -> NoReturn:
+    """Raise for a str that is no id."""
+    import uuid  # noqa: PLC0415 - few need it
+
+    said = f"id must be a UUID in canonical form, not {shown(text)}"
+    try:
+        uuid.UUID(text)
+    except Exception:  # noqa: BLE001 - whatever it is, it is no UUID
+        key = text[:40].encode(errors="replace")
+        raise InvalidIDError(f"{said}; a key of your own goes into unique={key!r}") from None
+    raise InvalidIDError(f"{said}; str(uuid.UUID(…)) is that form")
+
+
+_JOB_WORDS: Final = {
+    "time, a datetime, and schedule() in place of add()": (
+        *("delay", "countdown", "eta", "at", "run_at", "when", "defer_by", "schedule"),
+    ),
+    "payload": ("data", "body", "message", "args", "kwargs", "value", "content"),
+    "name": ("queue", "topic", "channel", "type", "task", "func"),
+    "unique": ("key", "job_id", "task_id", "uniqueness", "dedup", "lock"),
+    "ttr, in ms": ("timeout", "visibility_timeout", "time_limit", "limit", "job_timeout"),
+    "ttl, in ms": ("expires", "expire", "expiration", "age_limit"),
+    "max_fails": ("retries", "max_retries", "retry", "tries", "max_tries"),
+}
+"""What Job calls that which others call otherwise."""
+
+
+def job_keyword_text(word: object, words: "Sequence[str]") -> str:
+    """What to say of a keyword that Job does not have."""
+    said = f"Job() got an unexpected keyword argument {shown(word)}"
+    for ours, theirs in _JOB_WORDS.items():
+        if word in theirs:
+            return f"{said}; here it is {ours}"
+    import difflib  # noqa: PLC0415 - few need it
+
+    near = difflib.get_close_matches(str(word), words, 1)
+    return f"{said}; {near[0]!r}?" if near else f"{said}; it has {', '.join(words)}"
 
 
 def raise_out_of_range(

@@ -25,6 +25,7 @@ __all__ = ["Event", "EventKind", "Explanation", "Observation"]
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 HARD_ATTEMPTS: Final = 255
+NAMES_SHOWN: Final = 8
 
 
 class EventKind(StrEnum):
@@ -198,6 +199,8 @@ class Explanation(NamedTuple):
     """When its TTL is over, UTC; None: it does not run, or not yet."""
     history: tuple[Event, ...]
     """Its last transitions, oldest first; kept if the controller has ``history``."""
+    waited_for: tuple[str, ...] = ()
+    """Names that workers wait for while it lies in ready: none for its own. Eight at most."""
 
     @property
     def reason(self) -> bytes | None:
@@ -226,7 +229,12 @@ class Explanation(NamedTuple):
         if self.due is not None:
             return f"it waits for its time, {self.due:%Y-%m-%d %H:%M:%S} UTC"
         where = "it is in no queue" if self.ahead is None else f"{self.ahead} jobs are before it"
-        return where + (", and its queue is paused" if self.paused else "")
+        if self.paused:
+            return f"{where}, and its queue is paused"
+        if self.waited_for:
+            names = ", ".join(map(repr, self.waited_for))
+            return f"{where}, and no worker waits for {self.job.name!r} while some wait for {names}"
+        return where
 
 
 def explain(controller: "Controller", id: object) -> Explanation:
@@ -234,11 +242,13 @@ def explain(controller: "Controller", id: object) -> Explanation:
     job, state, ahead, attempt, attempts, fails, deadline, due, expires, notes = (
         controller._explain(id)  # type: ignore[arg-type]
     )
+    paused = controller.queue_stats(job.name).paused
+    ready = ahead is not None and due is None and not paused
     return Explanation(
         job=job,
         state=State(state),
         ahead=ahead,
-        paused=controller.queue_stats(job.name).paused,
+        paused=paused,
         attempt=attempt,
         attempts_left=max(0, (job.max_attempts or HARD_ATTEMPTS) - attempts),
         fails_left=max(0, job.max_fails - 1 - fails),
@@ -246,4 +256,5 @@ def explain(controller: "Controller", id: object) -> Explanation:
         deadline=None if deadline is None else _time(deadline),
         expires=None if expires is None else _time(expires),
         history=tuple(map(_event, notes)),
+        waited_for=tuple(controller._names_waited_for(NAMES_SHOWN)) if ready else (),
     )

@@ -106,7 +106,7 @@ def validate_run_job(job: object) -> None:
 
 def _job_of(value: object) -> Job:
     if type(value) is not Job:
-        raise TypeError(f"a Job is wanted, not {errors.shown(value)}")
+        raise TypeError(errors.no_job_text(value))
     return value
 
 

@@ -146,6 +146,8 @@ class Watching:
             queue = self.queues.queues().get(job.name, Queue())
             line = queue.scheduled_jobs() if job in queue.due else queue.ready_jobs()
             attempts = record.attempts - record.attempts_before
+            ready = job in line and job not in queue.due and job.name not in self._paused
+            waited_for = {name for leaser in self._leasers for name in leaser.names if ready}
             return Explanation(
                 job=job,
                 state=record.state,
@@ -158,6 +160,7 @@ class Watching:
                 deadline=self._end_of(record, "ttr"),
                 expires=self._end_of(record, "ttl"),
                 history=tuple(record.history),
+                waited_for=tuple(sorted(waited_for)),
             )
 
     def _end_of(self: Any, record: Record, kind: str) -> datetime | None:

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 ROOT = Path(__file__).parents[2]
 HEAD = """
-import faulthandler, json, os, signal, sys, threading, time, warnings
+import ctypes, faulthandler, json, os, signal, sys, threading, time, warnings
 warnings.simplefilter("ignore")
 from jobqueue import *
 from datetime import datetime, timedelta, UTC
@@ -67,6 +67,17 @@ def run_script(body: str) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.fixture(params=["os.fork()", "ctypes.PyDLL(None).fork()"], ids=["hooks", "no hooks"])
+def fork(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How to fork: as Python does, or as a host in C that runs none of its hooks (uWSGI)."""
+    monkeypatch.setitem(globals(), "HEAD", HEAD.replace("os.fork()", request.param))
+    return str(request.param)
+
+
+either_way = pytest.mark.usefixtures("fork")
+
+
+@either_way
 def test_ids_differ() -> None:
     found = run_script("""
 ID.new()
@@ -80,6 +91,7 @@ print(json.dumps([len(everything), len(set(everything))]))
     assert found == [2450, 2450]
 
 
+@either_way
 def test_the_child_works_and_the_parent_is_untouched() -> None:
     found = run_script("""
 c = Controller()
@@ -151,6 +163,7 @@ print(json.dumps([armed_before, child, parent]))
     assert found == [2, [1, True, True, True, "s", 1], True]
 
 
+@either_way
 def test_blocked_threads_of_the_parent_do_not_exist_in_the_child() -> None:
     """Jobs that the child adds go to its own leasers, not to ghosts."""
     found = run_script("""
@@ -198,6 +211,7 @@ print(json.dumps([child, waiting, sorted(map(str, got))]))
     assert found == [[0, True, ["b"], []], 3, ["True", "True", "a", "a", "a"]]
 
 
+@either_way
 def test_close_in_the_child_and_in_the_parent() -> None:
     found = run_script("""
 c = Controller()
@@ -306,6 +320,7 @@ print(json.dumps([meet() for _ in range(20)]))
     assert found == [True] * 20
 
 
+@either_way
 def test_a_child_of_a_child() -> None:
     found = run_script("""
 c = Controller()
@@ -362,6 +377,7 @@ if __name__ == "__main__":
     assert done.returncode == 0, done.stderr
 
 
+@either_way
 def test_the_child_forgets_who_waited_for_room() -> None:
     found = run_script("""
 c = Controller(max_jobs=1)
@@ -384,6 +400,7 @@ c.close()
     assert found == [[0, 0], 1, 0]
 
 
+@either_way
 def test_a_child_tells_its_observers_though_its_parent_was_telling() -> None:
     assert run_script("""
 c = Controller()
@@ -404,3 +421,109 @@ go.set()
 thread.join()
 print(json.dumps(told))
 """) == ["b"]
+
+
+NO_HOOKS = """
+def host_forks(work):  # as in_child, with nobody told
+    global in_child
+    fork = os.fork
+    os.fork = ctypes.PyDLL(None).fork
+    try:
+        return in_child(work)
+    finally:
+        os.fork = fork
+"""
+
+
+def test_a_fork_without_hooks_is_noticed_by_every_verb() -> None:
+    """Whatever verb comes first in the child: it does not meet what belongs to the parent."""
+    found = run_script(
+        NO_HOOKS
+        + """
+c = Controller(max_jobs=9)
+c.add_many([first := Job("a"), second := Job("a")])
+c.lease("a", 0)
+done = Job("a")
+c.add(done)
+c.fail(c.lease("a", 0), b"no")
+line = threading.Thread(target=lambda: c.lease("line", 20_000), daemon=True)
+line.start()
+assert soon(lambda: c.stats().waiting == 1)
+other = Controller()
+other.add(Job("a", ttr=10**6))  # its timers are armed too
+other.lease("a", 0)
+verbs = [
+    lambda: c.add(Job("line")), lambda: c.add_many([Job("line")]), lambda: c.peek("line"),
+    lambda: c.schedule(Job("line", time=datetime.now(UTC))), lambda: c.stats(),
+    lambda: c.lease("a", 0), lambda: c.lease_many("a", 2, 0), lambda: c.delete(first),
+    lambda: c.complete(first), lambda: c.fail(first), lambda: c.touch(first),
+    lambda: c.release(first), lambda: c.expire(first), lambda: c.timeout_attempt(first),
+    lambda: c.complete_many([(first, b"")]), lambda: c.delete_many([first]),
+    lambda: c.kick(first), lambda: c.pause("line"), lambda: c.resume("line"), lambda: c.names(),
+    lambda: c.limit("line"), lambda: c.jobs("a"), lambda: c.explain(first), lambda: c.dead("a"),
+    lambda: c.result(first, 0), lambda: c.queue_stats("line"), lambda: c.fire_due(),
+    lambda: c.run(Job("line"), 0), lambda: c.observe(print).stop(), lambda: c.__enter__(),
+]
+def child(verb):
+    def work():
+        try:
+            verb()
+        except JobQueueError:
+            pass
+        c.add(Job("line"))
+        waiting = c.stats().waiting, c.peek("line") is not None  # not handed to a thread elsewhere
+        c._check()
+        other.add(Job("b", ttl=5))  # the child's timers run, in the other controllers too
+        fired = threading.Event()
+        other.handle_expire(lambda id: fired.set())
+        return [*waiting, fired.wait(20)]
+    return work
+found = [host_forks(child(verb)) for verb in verbs]
+assert c.stats().waiting == 1
+c.add(last := Job("line"))
+line.join(20)
+print(json.dumps([len(found), [i for i, it in enumerate(found) if it != [0, True, True]]]))
+"""
+    )
+    assert found == [30, []]
+
+
+def test_a_fork_without_hooks_does_not_share_a_command_log(tmp_path: Path) -> None:
+    found = run_script(
+        NO_HOOKS
+        + f"""
+from jobqueue.cmdlog import DurableController
+path = {str(tmp_path / "log")!r}
+c = DurableController(path)
+c.add(Job("a"))
+def work():
+    said = []
+    for verb in (lambda: c.add(Job("b")), lambda: c.lease("a", 0)):
+        try:
+            verb()
+            said.append("done")
+        except JobQueueError as error:
+            said.append(type(error).__name__)
+    return said
+child = host_forks(work)
+hooked = in_child(work)
+c.add(Job("c"))
+c.close()
+with DurableController(path) as c:
+    print(json.dumps([child == hooked, child, sorted(c.names())]))
+"""
+    )
+    assert found[0], found
+    assert "done" not in found[1]
+    assert found[2] == ["a", "c"]
+
+
+def test_the_count_of_forks() -> None:
+    found = run_script(
+        NO_HOOKS
+        + """
+from jobqueue import _system
+print(json.dumps([_system.forks(), in_child(_system.forks), host_forks(_system.forks)]))
+"""
+    )
+    assert found == [0, 1, 1]

@@ -13,6 +13,7 @@ from .. import controller as _threads
 from .._clock import Clock
 from .._job import Job
 from .._records import Registry, report_error
+from ..errors import shown
 from ..interfaces import Duration, IDLike, QueueControllerInterface, RunResult
 from ._sleep import sleep_begin, waited
 from ._verbs import Verbs
@@ -67,6 +68,8 @@ class Controller(Verbs):
     ) -> None:
         if controller is not None and options:
             raise TypeError("options are for the controller that is made when none is given")
+        if controller is not None and not isinstance(controller, _threads.Controller):
+            raise TypeError(_no_controller_text(controller))
         self._owner = controller is None
         super().__init__(_threads.Controller(**options) if controller is None else controller)
         self._lease_now = self._engine._lease_now
@@ -239,6 +242,15 @@ class Attempt(_threads.Attempt):
         trace: TracebackType | None,
     ) -> None:
         self.__exit__(kind, error, trace)
+
+
+def _no_controller_text(value: object) -> str:
+    said = f"controller must be a jobqueue.Controller, not {shown(value)}"
+    if isinstance(value, Controller):
+        return f"{said}; its engine is meant: .controller"
+    if isinstance(value, str) or hasattr(type(value), "__fspath__"):
+        return f"{said}; jobqueue.cmdlog.DurableController keeps its jobs in a directory"
+    return said
 
 
 def _ms(timeout: Duration) -> int:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from .. import _job
-from ..errors import shown
+from ..errors import hint, shown
 
 __all__ = ["ManualClock"]
 
@@ -120,7 +120,11 @@ def _duration_ns(duration: object, *, signed: bool = False) -> int:
     elif isinstance(duration, int) and not isinstance(duration, bool):
         ns = duration * 10**6
     else:
-        raise TypeError(f"duration must be an int of ms or a timedelta, not {shown(duration)}")
+        wanted = "an int of ms or a timedelta"
+        raise TypeError(
+            f"duration must be {wanted}, not {shown(duration)} of type {type(duration).__name__}"
+            f"{hint('duration', wanted, duration)}"
+        )
     if ns < 0 and not signed:
         raise ValueError(f"time moves on by 0 ms or more, not by {shown(duration)}")
     return ns
