@@ -46,10 +46,14 @@ H = TypeVar("H", bound=Handler)
 class Slot:
     """A task of a worker."""
 
-    __slots__ = ("attempt", "own", "running", "task")
+    __slots__ = ("attempt", "lost", "own", "running", "task")
 
-    def __init__(self, task: "asyncio.Task[Any]") -> None:
+    def __init__(
+        self, task: "asyncio.Task[Any]", lost: "Callable[[Slot, Attempt], object]"
+    ) -> None:
         self.task: Final = task
+        self.lost: Final = partial(lost, self)
+        """What an attempt calls when its lease is lost."""
         self.attempt: Attempt | None = None
         """What it works on."""
         self.running = False
@@ -249,17 +253,20 @@ class Worker:
     # ------------------------------------------------------------ a task's work
 
     def _slot_of(self, task: "asyncio.Task[Any]") -> Slot:
-        return self._slots.setdefault(task, Slot(task))
+        return self._slots.setdefault(task, Slot(task, self._lost))
 
     async def _work(self, names: str | list[str]) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - it is one of ours
         slot = self._slot_of(task)
-        leased = None
+        lease_now = self._policy.engine._lease_now
+        leased: tuple[Job, int, int] | None = None
         handled = failures = 0
         while not self._stopping:
             try:
-                leased = await self._leaser._lease_attempt(names, MAX_TIMEOUT)
+                leased = lease_now(names, MAX_TIMEOUT, True)
+                if leased is None:
+                    leased = await self._leaser._lease_attempt(names, MAX_TIMEOUT)
                 if failures:
                     failures = 0
                     self._policy.recovered()
@@ -283,6 +290,7 @@ class Worker:
             except BaseException as error:
                 if from_signal(error):
                     self._pass_on(error)
+                    await asyncio.sleep(0)
                 else:
                     failures += 1
                     self._policy.trouble(leased, error)
@@ -302,8 +310,15 @@ class Worker:
         try:
             try:
                 if rule.is_async:
-                    attempt.on_lost = partial(self._lost, slot, attempt)
-                    value = await _run_in(slot, context, rule.handler(attempt))
+                    attempt.on_lost = slot.lost
+                    handler = rule.handler(attempt)
+                    try:
+                        waits_for = context.run(handler.send, None)
+                    except StopIteration as stop:  # it has not waited for anything
+                        value = stop.value
+                        slot.own = slot.task.cancelling()
+                    else:
+                        value = await _run_on(slot, context, handler, waits_for)
                 elif rule.process:
                     value = await self._in_process(attempt, context)
                 else:
@@ -329,7 +344,7 @@ class Worker:
         finally:
             self._renewals.end(attempt)
             slot.attempt = None
-        if slot.task.cancelling():
+        if slot.task.cancelling() or getattr(slot.task, "_must_cancel", False):
             await self._settle(slot)
 
     def _for_us(self, slot: Slot, error: BaseException) -> bool:
@@ -375,8 +390,9 @@ class Worker:
         if error is not None:
             raise error
         if inspect.isawaitable(value):
-            attempt.on_lost = partial(self._lost, slot, attempt)
-            value = await _run_in(slot, context, _awaiting(value))
+            attempt.on_lost = slot.lost
+            handler = _awaiting(value)
+            value = await _run_on(slot, context, handler, context.run(handler.send, None))
         return value
 
     def _lost(self, slot: Slot, attempt: Attempt) -> None:
@@ -442,21 +458,26 @@ class Worker:
 
 
 @coroutine
-def _run_in(
-    slot: Slot, context: contextvars.Context, handler: "Coroutine[Any, Any, Any]"
+def _run_on(
+    slot: Slot, context: contextvars.Context, handler: "Coroutine[Any, Any, Any]", waits_for: Any
 ) -> "Generator[Any, Any, Any]":
-    """Drive a handler's coroutine within the slot's task, in a context of its own.
+    """Drive a handler's coroutine from its first wait on, in the slot's task and its own context.
 
     What cancels the task while the handler itself runs, and not while it waits, is its own doing.
     """
     cancelling = slot.task.cancelling
-    run = context.run
-    step: Callable[[Any], Any] = handler.send
-    given: Any = None
+    slot.own = cancelling()
     while True:
+        given: Any = None
+        step: Callable[[Any], Any] = handler.send
+        try:
+            given = yield waits_for
+        except BaseException as error:  # noqa: BLE001 - it is the handler's
+            given = error
+            step = handler.throw
         before = cancelling()
         try:
-            awaited = run(step, given)
+            waits_for = context.run(step, given)
         except StopIteration as stop:
             return stop.value
         finally:
@@ -464,12 +485,6 @@ def _run_in(
             after = cancelling()
             if after != before:
                 slot.own = max(slot.own + after - before, 0)
-        try:
-            given = yield awaited
-            step = handler.send
-        except BaseException as error:  # noqa: BLE001 - it is the handler's
-            given = error
-            step = handler.throw
 
 
 def _raise(error: BaseException) -> None:

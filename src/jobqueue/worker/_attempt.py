@@ -57,8 +57,8 @@ class Attempt(_controller.Attempt):
     """When the lease is to be renewed or looked at, monotonic."""
     lost: bool
     """Whether the lease is lost, so that no answer counts."""
-    on_lost: Callable[[], object] | None
-    """Called when the lease is lost."""
+    on_lost: "Callable[[Attempt], object] | None"
+    """Called with the attempt when the lease is lost."""
     rule: Rule
     told: bool
     """Whether the log knows that the engine does not store what is said about it."""
@@ -130,7 +130,7 @@ class Attempt(_controller.Attempt):
         self.due_ns = NEVER_NS
         on_lost, self.on_lost = self.on_lost, None
         if on_lost is not None:
-            on_lost()
+            on_lost(self)
 
     def __repr__(self) -> str:
         return f"<Attempt {self.number} at {job_text(self.job)}>"
@@ -177,7 +177,7 @@ class Renewals:
 
     def end(self, attempt: Attempt) -> None:
         self.running.discard(attempt)
-        attempt.on_lost = None  # it knows the attempt, which would wait for the collector
+        attempt.on_lost = None  # it may know the attempt, which would wait for the collector
 
     def pause(self, failures: int, wake: Callable[[], object]) -> Pause:
         """Let a slot wait. A clock that is moved by hand ends it; else the shell's own timer."""

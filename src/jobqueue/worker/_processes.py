@@ -174,7 +174,7 @@ class Running:
         if attempt.lost:  # the lease was lost before anybody could be told
             self.kill()
 
-    def kill(self) -> None:
+    def kill(self, _: object = None) -> None:
         """End the process at once, if it still works on this attempt."""
         with self.lock:
             self.killed = True
