@@ -112,8 +112,9 @@ class Tracked(Exception):
 
 @every_shell
 @pytest.mark.parametrize("process", [False, True])
-def test_an_idle_slot_keeps_nothing_of_its_last_job(controller, kind, process):
+def test_an_idle_slot_keeps_nothing_of_its_last_job(controller, kind, process, monkeypatch):
     """Neither the job nor its attempt nor what its handler raised; without the collector."""
+    monkeypatch.setattr(logging.getLogger("jobqueue.worker"), "propagate", False)  # to pytest
     refs = []
 
     def handler(attempt):

@@ -12,7 +12,7 @@ from contextvars import Context
 from queue import SimpleQueue
 from typing import Any, Final, TypeAlias
 
-__all__ = ["Hands"]
+__all__ = ["Hands", "Outcome"]
 
 Outcome: TypeAlias = tuple[Any, BaseException | None]
 """What a call returned, and what it raised."""
@@ -75,6 +75,7 @@ class Hands:
             future.get_loop().call_soon_threadsafe(_end, future, outcome)
         except RuntimeError:
             pass  # the loop is closed: nobody awaits it
+        del call, future, outcome  # an exception knows this frame, which would know it
         return not self._closed
 
 

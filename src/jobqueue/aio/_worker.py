@@ -24,7 +24,7 @@ from ..worker._living import Started
 from ..worker._outcomes import from_signal
 from ..worker._policy import Answer, Attempt, Handler, Policy, Renewals, Retry, duration_ms
 from ._controller import Controller
-from ._hands import Hands
+from ._hands import Hands, Outcome
 from ._signals import Signals
 
 if TYPE_CHECKING:
@@ -379,16 +379,11 @@ class Worker:
 
     async def _in_process(self, attempt: Attempt, context: contextvars.Context) -> Any:
         assert self._processes is not None  # noqa: S101 - made at the start, for rules like this
-        value, error = await self._hands.call(context, self._processes.call, attempt)
-        if error is not None:
-            raise error
-        return value
+        return _value(await self._hands.call(context, self._processes.call, attempt))
 
     async def _in_thread(self, slot: Slot, attempt: Attempt, context: contextvars.Context) -> Any:
         """A plain function; what it returns may be awaitable all the same."""
-        value, error = await self._hands.call(context, attempt.rule.handler, attempt)
-        if error is not None:
-            raise error
+        value = _value(await self._hands.call(context, attempt.rule.handler, attempt))
         if inspect.isawaitable(value):
             attempt.on_lost = slot.lost
             handler = _awaiting(value)
@@ -485,6 +480,17 @@ def _run_on(
             after = cancelling()
             if after != before:
                 slot.own = max(slot.own + after - before, 0)
+
+
+def _value(outcome: Outcome) -> Any:
+    """What a call in a thread has returned. Raises what it has raised."""
+    value, error = outcome
+    if error is None:
+        return value
+    try:
+        raise error
+    finally:
+        del error, outcome  # it knows this frame, which would know it
 
 
 def _raise(error: BaseException) -> None:

@@ -11,6 +11,7 @@ import os
 import pickle
 import signal
 import threading
+import time
 from collections.abc import Mapping
 from multiprocessing import connection
 from typing import TYPE_CHECKING, Any, Final
@@ -33,6 +34,8 @@ RETURNED: Final = b"+"
 """Before a result."""
 RAISED: Final = b"-"
 """Before a reason."""
+
+LOOK_S: Final = 0.1
 
 QUIET: Final = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)
@@ -96,7 +99,9 @@ def _settle_in(pipe: "Connection") -> None:
             awaited.append(os.pidfd_open(parent.pid))
         except OSError:
             pass  # an older kernel
-    watch = threading.Thread(target=_end_with, args=(awaited,), name="jobqueue-parent", daemon=True)
+    watch = threading.Thread(
+        target=_end_with, args=(awaited, parent.pid), name="jobqueue-parent", daemon=True
+    )
     watch.start()
 
 
@@ -104,9 +109,14 @@ def _do_nothing(*_: object) -> None:
     pass
 
 
-def _end_with(parent: list[Any]) -> None:
+def _end_with(signs: list[Any], parent: int | None) -> None:
     """End, and what was started here, when the parent has ended."""
-    connection.wait(parent)
+    try:
+        connection.wait(signs)
+    except OSError:
+        pass
+    while os.name != "nt" and os.getppid() == parent:  # a handler has closed the descriptors
+        time.sleep(LOOK_S)
     if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
         os.killpg(os.getpid(), signal.SIGKILL)
     os._exit(1)

@@ -37,6 +37,8 @@ __all__ = ["Outcome", "Processes"]
 
 TRIES: Final = 3
 """Processes that are started for one job before it is given back."""
+REAPING_S: Final = 0.2
+"""How long a thread may take from reaping a process to telling its exit code."""
 PATIENCE_S: Final = 2.0
 """How long a process that is no longer needed may take to end by itself."""
 
@@ -107,7 +109,8 @@ class Child:
                     signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def alive(self) -> bool:
-        return self._process.exitcode is None
+        """Whether it lives. The program may reap its children itself: an exit code is not all."""
+        return self._process.exitcode is None and not connection.wait([self._death_sign()], 0)
 
     def receive(self) -> bytes | None:
         """The next message; None if it is dead or was killed."""
@@ -135,9 +138,21 @@ class Child:
                 pass  # it has no group yet, or none is left
         try:
             self._process.kill()
-            self._wake.send_bytes(b"")
         except (OSError, ValueError):
             pass  # it has been seen to its end
+        self.wake()
+
+    def wake(self) -> None:
+        """Let who waits for it go."""
+        try:
+            self._wake.send_bytes(b"")
+        except OSError:
+            pass  # it has been seen to its end
+
+    def calm(self) -> None:
+        """Undo wake."""
+        while self._woken.poll():
+            self._woken.recv_bytes()
 
     def end(self, patience_s: float = 0.0) -> int | None:
         """See it to its end; how it ended: an exit code, or a signal as a negative number."""
@@ -147,7 +162,7 @@ class Child:
         self.kill()
         connection.wait([self._death_sign()], PATIENCE_S)
         code = self._process.exitcode
-        until = time.monotonic() + PATIENCE_S
+        until = time.monotonic() + REAPING_S
         while code is None and time.monotonic() < until:  # another thread is about to reap it
             time.sleep(0.001)
             code = self._process.exitcode
@@ -169,6 +184,7 @@ class Running:
         self.lock: Final = threading.Lock()
         self.attempt: Final = attempt
         self.child: Child | None = None
+        self.has_job = False
         self.killed = False
         attempt.on_lost = self.kill
         if attempt.lost:  # the lease was lost before anybody could be told
@@ -178,13 +194,15 @@ class Running:
         """End the process at once, if it still works on this attempt."""
         with self.lock:
             self.killed = True
-            if self.child is not None:
+            if self.child is not None and self.has_job:
                 self.child.kill()
+            elif self.child is not None:  # it is still starting, and of use for the next job
+                self.child.wake()
 
-    def work_on(self, child: Child | None) -> bool:
-        """A process has the job, or has it no more; false if it may not have it."""
+    def work_on(self, child: Child | None, *, has_job: bool) -> bool:
+        """A process is to have the job, has it, or has it no more; false if it may not."""
         with self.lock:
-            self.child = child
+            self.child, self.has_job = child, has_job
             return not self.killed
 
 
@@ -222,7 +240,11 @@ class Processes:
         child = self._idle() or Child(self._context, self._handlers)
         begun, answer = False, None
         try:
-            if running.work_on(child):
+            if not self._ready(child, running):
+                child.calm()
+                self._give_back(child)
+                return Outcome(told="its lease ended before a process was ready")
+            if running.work_on(child, has_job=True):
                 begun, answer = self._ask(child, attempt)
         except NotBegunError:
             code = child.end()
@@ -231,7 +253,7 @@ class Processes:
             child.kill()
             child.end()
             raise
-        if not running.work_on(None) or answer is None:
+        if not running.work_on(None, has_job=False) or answer is None:
             code = child.end()
             if running.killed:
                 return Outcome(told="its process was killed")
@@ -241,11 +263,16 @@ class Processes:
             return Outcome(returned=answer[1:])
         return Outcome(reason=answer[1:], told=f"failed: {answer[1:].decode()}")
 
+    def _ready(self, child: Child, running: Running) -> bool:
+        """Wait until a process can take a job; false if the lease is lost before."""
+        if running.work_on(child, has_job=False) and not child.used:
+            child.used = child.receive() == READY
+            if not child.used and not running.killed:
+                raise NotBegunError
+        return running.work_on(None, has_job=False)
+
     def _ask(self, child: Child, attempt: Attempt) -> tuple[bool, bytes | None]:
         """Whether the process has begun the job, and its answer."""
-        if not child.used and child.receive() != READY:
-            raise NotBegunError
-        child.used = True
         try:
             child.pipe.send_bytes(pickle.dumps(attempt.job, pickle.HIGHEST_PROTOCOL))
         except OSError:
