@@ -1,20 +1,31 @@
 """Worker: handlers in tasks of one event loop. What it decides is in worker/_policy.
 
-Invariant: a task that is cancelled releases its job: at the end of a drain, or when the loop ends.
+Invariant: a task that is cancelled from outside releases its job: at the end of a drain, or when
+the loop ends. What a handler does to the task that it runs in ends with the handler.
+Invariant: nothing that a handler, the log or the engine does ends a task before the worker stops,
+the controller is closed, or the loop ends.
 """
 
 import asyncio
+import contextvars
 import inspect
 import random
-import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Generator, Mapping
+from functools import partial
+from types import coroutine
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from .._job import MAX_TIMEOUT, Job
 from ..errors import ClosedError, WaitTimeoutError
 from ..interfaces import Duration
-from ..worker._policy import Attempt, Handler, Policy, Renewals, Retry, duration_ms
+from ..worker._attempt import pause_ns
+from ..worker._handlers import check_spawned
+from ..worker._living import Started
+from ..worker._outcomes import from_signal
+from ..worker._policy import Answer, Attempt, Handler, Policy, Renewals, Retry, duration_ms
 from ._controller import Controller
+from ._hands import Hands, Outcome
+from ._signals import Signals
 
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
@@ -26,13 +37,41 @@ __all__ = ["Worker"]
 TURN: Final = 16
 """Jobs that a task may handle in a row, if its handler never waits."""
 
+GRACE_S = 5.0
+"""How long a handler that is cancelled may take to end, before its job is released all the same."""
+
 H = TypeVar("H", bound=Handler)
+
+
+class Slot:
+    """A task of a worker."""
+
+    __slots__ = ("attempt", "lost", "own", "running", "task")
+
+    def __init__(
+        self, task: "asyncio.Task[Any]", lost: "Callable[[Slot, Attempt], object]"
+    ) -> None:
+        self.task: Final = task
+        self.lost: Final = partial(lost, self)
+        """What an attempt calls when its lease is lost."""
+        self.attempt: Attempt | None = None
+        """What it works on."""
+        self.running = False
+        """Whether its handler runs, and not yet the answer to it."""
+        self.own = 0
+        """How often the task was cancelled by its own handler, or because the lease was lost."""
+
+    def cancelled(self) -> bool:
+        """Whether somebody else wants the task to end."""
+        return self.task.cancelling() > self.own
 
 
 class Worker:
     """Tasks that lease jobs, call the handler of each job's name, and answer for it.
 
-    As jobqueue.worker.Worker; handlers are coroutine functions, or plain ones that do not block.
+    As jobqueue.worker.Worker; handlers are coroutine functions, or plain ones, which are called in
+    a thread. A handler whose lease is lost is cancelled. Each runs in a copy of the context
+    (``contextvars``) that `start` was called in.
 
     >>> import asyncio
     >>> from jobqueue import aio
@@ -61,74 +100,95 @@ class Worker:
         if concurrency < 1:
             raise ValueError(f"concurrency must be at least 1, not {concurrency}")
         self._leaser: Final = controller
-        self._policy: Final = Policy(controller.controller, handlers, retry or Retry(), rng)
+        self._policy: Final = Policy(
+            controller.controller, handlers, retry, rng, mp_context, awaits=True
+        )
         self._concurrency: Final = concurrency
         self._renewals: Final = Renewals(controller.controller, self._poke)
         self._renewer: asyncio.TimerHandle | None = None
         self._processes: Processes | None = None
-        self._mp_context: Final = mp_context
-        self._tasks: dict[asyncio.Task[None], bool] = {}  # and whether it has a job
-        self._stopping = False
+        self._hands: Final = Hands()
+        self._started: Final = Started()
+        self._context = contextvars.Context()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._slots: Final[dict[asyncio.Task[Any], Slot]] = {}
+        self._stopping = self._ended = False
         self._manual: Final = self._renewals.attach_to(controller.clock)
 
     def handler(
         self, name: str, *, retry: Retry | None = None, touch: bool = True, process: bool = False
     ) -> Callable[[H], H]:
         """Decorate the handler of a name; see jobqueue.worker.Worker.handler."""
-        if self._tasks:
+        if self._loop is not None:
             raise RuntimeError("the worker has been started: its handlers are fixed")
         return self._policy.decorator(name, retry=retry, touch=touch, process=process)
 
     # ------------------------------------------------------------ beginning and ending
 
     def start(self) -> None:
-        """Start the tasks, in the running loop. A worker is started once."""
-        if self._tasks:
-            raise RuntimeError("a worker is started once")
+        """Start the tasks, in the running loop. A worker is started once.
+
+        Raises RuntimeError as jobqueue.worker.Worker.start.
+        """
+        check_spawned()
         names = self._policy.names()
-        self._processes = self._policy.processes(self._mp_context)
+        processes = self._policy.processes()
         loop = asyncio.get_running_loop()
-        self._tasks = {
-            loop.create_task(self._work(names), name=f"jobqueue-worker-{number}"): False
-            for number in range(self._concurrency)
-        }
+        self._started.begin()
+        self._loop, self._processes = loop, processes
+        self._context = contextvars.copy_context()
+        try:
+            for number in range(self._concurrency):
+                # An eager task runs before this returns: it makes its slot itself, if need be.
+                task = loop.create_task(self._work(names), name=f"jobqueue-worker-{number}")
+                self._slot_of(task)
+        except BaseException:
+            self._stop_begin()
+            raise
 
     async def stop(self, drain: Duration = 30_000) -> bool:
         """Take no more jobs, and wait up to ``drain`` (ms or timedelta) for those that are running.
 
         Their attempts are told at once (``attempt.cancelled``). What is not finished in time is
         cancelled, and its job released, so that another worker may have it. Returns whether all was
-        finished in time. In a handler it only tells the worker to stop.
+        finished in time, and every answer stored. In a handler it only tells the worker to stop.
         """
-        drain_s = duration_ms(drain) / 1000
+        drain_s = duration_ms(drain, "drain") / 1000
+        if self._started.elsewhere():
+            return True  # a fork: nothing of it is here
         self._stop_begin()
-        if asyncio.current_task() in self._tasks:
+        if asyncio.current_task() in self._slots:
             return False
-        left = [task for task in self._tasks if not task.done()]
-        if left:
-            left = list((await asyncio.wait(left, timeout=drain_s))[1])
+        left = self._left()
+        try:
+            if left:
+                left = list((await asyncio.wait(left, timeout=drain_s))[1])
+        except BaseException:  # who drains is cancelled: what is still running goes back
+            for task in left:
+                task.cancel()
+            raise
         return await self._stop_end(left)
 
     async def run(self, drain: Duration = 30_000) -> bool:
         """Start, and stop on SIGTERM or SIGINT, as a main program does; a second ends the drain.
 
         Returns as ``stop`` when all is stopped: also by ``stop``, or when the controller is closed.
+        The handlers that the program had for these signals are put back then.
         """
-        drain_s = duration_ms(drain) / 1000
-        loop = asyncio.get_running_loop()
-        signals: asyncio.Queue[int] = asyncio.Queue()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, signals.put_nowait, number)
-        try:
+        drain_s = duration_ms(drain, "drain") / 1000
+        with Signals() as signals:
             self.start()
-            left = await self._until_signal(signals, None)
-            self._stop_begin()
-            if left:
-                left = await self._until_signal(signals, drain_s)
-            return await self._stop_end(left)
-        finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(number)
+            try:
+                left = await self._until_signal(signals.struck, None)
+                self._stop_begin()
+                if left:
+                    left = await self._until_signal(signals.struck, drain_s)
+                return await self._stop_end(left)
+            except BaseException:
+                self._stop_begin()
+                for task in self._left():
+                    task.cancel()
+                raise
 
     async def __aenter__(self) -> Self:
         self.start()
@@ -137,12 +197,20 @@ class Worker:
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
+    def __repr__(self) -> str:
+        names = ", ".join(list(self._policy.rules)[:3])
+        return f"<aio.Worker of {names}, {len(self._left())} tasks>"
+
+    def _left(self) -> "list[asyncio.Task[Any]]":
+        """The tasks that have not ended."""
+        return [task for task in self._slots if not task.done()]
+
     async def _until_signal(
         self, signals: "asyncio.Queue[int]", timeout_s: float | None
-    ) -> list[asyncio.Task[None]]:
+    ) -> "list[asyncio.Task[Any]]":
         """The tasks that are left at a signal, or when the time is over."""
         struck = asyncio.ensure_future(signals.get())
-        left = [task for task in self._tasks if not task.done()]
+        left = self._left()
         try:
             while left and not struck.done():
                 done, _ = await asyncio.wait(
@@ -157,81 +225,214 @@ class Worker:
 
     def _stop_begin(self) -> None:
         self._stopping = True
-        for task, busy in self._tasks.items():
-            if not busy:
-                task.cancel()
+        for slot in list(self._slots.values()):
+            if slot.attempt is None:
+                slot.task.cancel()
         for attempt in list(self._renewals.running):
             attempt.cancelled = True
 
-    async def _stop_end(self, left: list[asyncio.Task[None]]) -> bool:
+    async def _stop_end(self, left: "list[asyncio.Task[Any]]") -> bool:
         """Cancel what is still running; whether nothing was."""
+        self._ended = True
         for task in left:
             task.cancel()
         if left:
-            await asyncio.wait(left)
+            await asyncio.wait(left, timeout=GRACE_S)
+        for attempt in list(self._renewals.running):  # its handler does not heed the cancellation
+            self._policy.released(attempt)
+            attempt.lose()
         self._renewals.ended = True
         if self._renewer is not None:
             self._renewer.cancel()
         if self._processes is not None:
-            self._processes.close()
-        return not left
+            processes = self._processes
+            await self._hands.call(self._context.copy(), lambda _: processes.close(), None)
+        self._hands.close()
+        return not left and not self._policy.unanswered
 
     # ------------------------------------------------------------ a task's work
+
+    def _slot_of(self, task: "asyncio.Task[Any]") -> Slot:
+        return self._slots.setdefault(task, Slot(task, self._lost))
 
     async def _work(self, names: str | list[str]) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - it is one of ours
-        handled = 0
-        try:
-            while not self._stopping:
-                try:
+        slot = self._slot_of(task)
+        lease_now = self._policy.engine._lease_now
+        leased: tuple[Job, int, int] | None = None
+        handled = failures = 0
+        while not self._stopping:
+            try:
+                leased = lease_now(names, MAX_TIMEOUT, True)
+                if leased is None:
                     leased = await self._leaser._lease_attempt(names, MAX_TIMEOUT)
-                except WaitTimeoutError:
-                    continue
-                self._tasks[task] = True
-                await self._handle(leased, task)
-                self._tasks[task] = False
+                if failures:
+                    failures = 0
+                    self._policy.recovered()
+                    self._renewals.wake_all()
+                await self._handle(leased, slot)
                 handled += 1
+                leased = None  # an idle task keeps nothing of the last job
                 if handled % TURN == 0:  # however many jobs there are, others have their turn
                     await asyncio.sleep(0)
-        except ClosedError:
-            pass
-
-    async def _handle(self, leased: tuple[Job, int, int], task: "asyncio.Task[None]") -> None:
-        attempt = self._policy.begin(leased)
-        self._renewals.begin(attempt)
-        attempt.cancelled = self._stopping
-        try:
-            if attempt.rule.process:
-                await self._handle_in_process(attempt)
-                return
-            value = attempt.rule.handler(attempt)
-            if inspect.isawaitable(value):
-                value = await value
-        except asyncio.CancelledError as error:
-            if task.cancelling():
-                self._policy.released(attempt)
+                continue
+            except WaitTimeoutError:
+                continue
+            except ClosedError:
+                break
+            except GeneratorExit:
                 raise
-            self._policy.failed(attempt, error)  # of something that the handler waited for
-        except Exception as error:  # noqa: BLE001 - whatever it raises is its job's failure
-            self._policy.failed(attempt, error)
-        except BaseException:
-            self._policy.released(attempt)
-            raise
-        else:
-            self._policy.succeeded(attempt, value)
+            except asyncio.CancelledError:
+                if task.cancelling() or self._stopping:
+                    raise
+                # Else it is what is left of a cancellation that its handler undid.
+            except BaseException as error:
+                if from_signal(error):
+                    self._pass_on(error)
+                    await asyncio.sleep(0)
+                else:
+                    failures += 1
+                    self._policy.trouble(leased, error)
+            leased = None
+            if failures:
+                await self._pause(failures)
+
+    async def _handle(self, leased: tuple[Job, int, int], slot: Slot) -> None:
+        attempt = self._policy.begin(leased)
+        slot.attempt = attempt
+        self._renewals.begin(attempt)
+        if self._stopping:
+            attempt.cancelled = True
+        rule = attempt.rule
+        context = self._context.copy()
+        slot.running = True
+        try:
+            try:
+                if rule.is_async:
+                    attempt.on_lost = slot.lost
+                    handler = rule.handler(attempt)
+                    try:
+                        waits_for = context.run(handler.send, None)
+                    except StopIteration as stop:  # it has not waited for anything
+                        value = stop.value
+                        slot.own = slot.task.cancelling()
+                    else:
+                        value = await _run_on(slot, context, handler, waits_for)
+                elif rule.process:
+                    value = await self._in_process(attempt, context)
+                else:
+                    value = await self._in_thread(slot, attempt, context)
+            except BaseException as error:
+                slot.running = False
+                if self._for_us(slot, error):
+                    self._policy.released(attempt)
+                    attempt.lose()
+                    raise
+                if rule.process:
+                    raise
+                answer = None if attempt.lost else self._policy.failed(attempt, error)
+            else:
+                slot.running = False
+                attempt.on_lost = None
+                if rule.process:
+                    answer = self._policy.came_to(attempt, value)
+                else:
+                    answer = self._policy.succeeded(attempt, value)
+            if answer is not None:
+                await self._insist(attempt, answer)
         finally:
             self._renewals.end(attempt)
+            slot.attempt = None
+        if slot.task.cancelling() or getattr(slot.task, "_must_cancel", False):
+            await self._settle(slot)
 
-    async def _handle_in_process(self, attempt: Attempt) -> None:
-        assert self._processes is not None  # noqa: S101 - made at the start, for rules like this
-        slot, future = self._processes.begin(attempt)
-        awaited = asyncio.wrap_future(future)
-        awaited.add_done_callback(_retrieve)
+    def _for_us(self, slot: Slot, error: BaseException) -> bool:
+        """Whether an exception that came out of a handler is meant for its task, or the program."""
+        if isinstance(error, asyncio.CancelledError):
+            return slot.cancelled()
+        if isinstance(error, GeneratorExit):  # unless the handler raised it
+            try:
+                return asyncio.current_task() is not slot.task
+            except RuntimeError:
+                return True
+        return from_signal(error)
+
+    def _pass_on(self, error: BaseException) -> None:
+        """Let what a signal has raised end the loop's run, as if it had struck the loop itself."""
+        if not isinstance(error, KeyboardInterrupt | SystemExit):
+            raise error
+        asyncio.get_running_loop().call_soon(_raise, error)
+
+    async def _settle(self, slot: Slot) -> None:
+        """Undo what the handler did to its task; go on with what others did."""
+        own, slot.own = min(slot.own, slot.task.cancelling()), 0
+        for _ in range(own):
+            slot.task.uncancel()
+        if slot.task.cancelling():
+            raise asyncio.CancelledError  # its handler went on after it was cancelled
         try:
-            await asyncio.wait([awaited])
+            await asyncio.sleep(0)  # before 3.13 a cancellation that was undone may still strike
+        except asyncio.CancelledError:
+            if slot.task.cancelling():
+                raise
+
+    async def _in_process(self, attempt: Attempt, context: contextvars.Context) -> Any:
+        assert self._processes is not None  # noqa: S101 - made at the start, for rules like this
+        return _value(await self._hands.call(context, self._processes.call, attempt))
+
+    async def _in_thread(self, slot: Slot, attempt: Attempt, context: contextvars.Context) -> Any:
+        """A plain function; what it returns may be awaitable all the same."""
+        value = _value(await self._hands.call(context, attempt.rule.handler, attempt))
+        if inspect.isawaitable(value):
+            attempt.on_lost = slot.lost
+            handler = _awaiting(value)
+            value = await _run_on(slot, context, handler, context.run(handler.send, None))
+        return value
+
+    def _lost(self, slot: Slot, attempt: Attempt) -> None:
+        """The lease is over: cancel the handler. From any thread."""
+        assert self._loop is not None  # noqa: S101 - it runs
+        if asyncio._get_running_loop() is self._loop:
+            self._cancel(slot, attempt)
+            return
+        try:
+            self._loop.call_soon_threadsafe(self._cancel, slot, attempt)
+        except RuntimeError:
+            pass  # the loop is closed
+
+    def _cancel(self, slot: Slot, attempt: Attempt) -> None:
+        if slot.running and slot.attempt is attempt and not self._ended:
+            slot.own += 1
+            slot.task.cancel()
+
+    # ------------------------------------------------------------ trouble with the engine
+
+    async def _insist(self, attempt: Attempt, answer: Answer) -> None:
+        """Try to store an answer, until it is stored or its lease is over."""
+        tries = 0
+        again: Answer | None = answer
+        try:
+            while again is not None:
+                tries += 1
+                await self._pause(tries)
+                again = self._policy.again(attempt, again)
+        except asyncio.CancelledError:
+            self._policy.released(attempt)
+            raise
+
+    async def _pause(self, failures: int) -> None:
+        """Wait before the engine is asked again. A clock that is moved by hand ends it by itself."""
+        loop = asyncio.get_running_loop()
+        over = loop.create_future()
+        pause = self._renewals.pause(failures, partial(loop.call_soon_threadsafe, _end, over))
+        timer = None if self._manual else loop.call_later(pause_ns(failures) / 1e9, _end, over)
+        try:
+            await over
         finally:
-            self._processes.end(attempt, slot, future)
+            self._renewals.pauses.discard(pause)
+            if timer is not None:
+                timer.cancel()
 
     def _poke(self) -> None:
         """A lease is to be renewed earlier than was known."""
@@ -239,16 +440,67 @@ class Worker:
             asyncio.get_running_loop().call_soon(self._renew)
 
     def _renew(self) -> None:
-        wait_ns = self._renewals._tick()
-        if self._renewer is not None:
-            self._renewer.cancel()
-            self._renewer = None
-        if wait_ns is not None and wait_ns >= 0:
-            loop = asyncio.get_running_loop()
-            self._renewer = loop.call_later(wait_ns / 1e9, self._renew)
+        wait_ns: int | None = pause_ns(16)
+        try:
+            wait_ns = self._renewals._tick()
+        finally:  # whatever it raises, renewals go on
+            if self._renewer is not None:
+                self._renewer.cancel()
+                self._renewer = None
+            if wait_ns is not None and wait_ns >= 0:
+                loop = asyncio.get_running_loop()
+                self._renewer = loop.call_later(wait_ns / 1e9, self._renew)
 
 
-def _retrieve(future: "asyncio.Future[Any]") -> None:
-    """Its exception is seen to where the job is answered."""
-    if not future.cancelled():
-        future.exception()
+@coroutine
+def _run_on(
+    slot: Slot, context: contextvars.Context, handler: "Coroutine[Any, Any, Any]", waits_for: Any
+) -> "Generator[Any, Any, Any]":
+    """Drive a handler's coroutine from its first wait on, in the slot's task and its own context.
+
+    What cancels the task while the handler itself runs, and not while it waits, is its own doing.
+    """
+    cancelling = slot.task.cancelling
+    slot.own = cancelling()
+    while True:
+        given: Any = None
+        step: Callable[[Any], Any] = handler.send
+        try:
+            given = yield waits_for
+        except BaseException as error:  # noqa: BLE001 - it is the handler's
+            given = error
+            step = handler.throw
+        before = cancelling()
+        try:
+            waits_for = context.run(step, given)
+        except StopIteration as stop:
+            return stop.value
+        finally:
+            given = None  # it may be an exception, whose traceback knows this frame
+            after = cancelling()
+            if after != before:
+                slot.own = max(slot.own + after - before, 0)
+
+
+def _value(outcome: Outcome) -> Any:
+    """What a call in a thread has returned. Raises what it has raised."""
+    value, error = outcome
+    if error is None:
+        return value
+    try:
+        raise error
+    finally:
+        del error, outcome  # it knows this frame, which would know it
+
+
+def _raise(error: BaseException) -> None:
+    raise error
+
+
+async def _awaiting(value: Any) -> Any:
+    return await value
+
+
+def _end(over: "asyncio.Future[None]") -> None:
+    if not over.done():
+        over.set_result(None)

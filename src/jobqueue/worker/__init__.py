@@ -8,7 +8,9 @@
 RunResult(success=True, result=b'hello world')
 """
 
-from ._policy import Attempt, Handler, Retry
+from ._attempt import Attempt
+from ._handlers import Handler
+from ._retry import Retry
 from ._threads import Worker
 
 __all__ = ["Attempt", "Handler", "Retry", "Worker"]

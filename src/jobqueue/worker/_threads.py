@@ -1,18 +1,16 @@
 """Worker: handlers in threads.
 
+Invariant: nothing that a handler, the log or the engine does ends a thread before the worker stops
+or the controller is closed.
 Locking: none, except to start a thread. Each thread sleeps in the engine until a job comes, and
 `stop` wakes it there; one more thread renews leases, and is started when one first has to be.
 """
 
+import contextvars
 import random
-import select
-import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import wait as wait_futures
-from types import FrameType
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from .. import controller as _controller
@@ -21,7 +19,11 @@ from .._job import MAX_TIMEOUT, Job
 from .._records import Waiter
 from ..errors import ClosedError, WaitTimeoutError
 from ..interfaces import Duration
-from ._policy import Attempt, Handler, Policy, Renewals, Retry, duration_ms
+from ._attempt import pause_ns
+from ._bell import Bell
+from ._handlers import check_spawned
+from ._living import Started, started, stopped
+from ._policy import Answer, Attempt, Handler, Policy, Renewals, Retry, duration_ms
 
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
@@ -42,6 +44,13 @@ class Worker:
     Retry. rng: for its jitter. mp_context: of handlers that run in processes; "spawn" when None.
 
     While a handler runs, its lease is renewed. Nothing here polls, and no thread waits for a retry.
+    Each handler runs in a copy of the context (``contextvars``) that `start` was called in.
+
+    The threads are daemons. A worker that nobody stops is stopped when the program ends: that
+    waits up to ten seconds for what is running.
+
+    Raises TypeError for a handler that cannot work: it is async, it takes no argument, or is to
+    run in a process that could not import it.
 
     >>> with Controller() as c:
     ...     worker = Worker(c, concurrency=2)
@@ -66,18 +75,19 @@ class Worker:
         if concurrency < 1:
             raise ValueError(f"concurrency must be at least 1, not {concurrency}")
         self._engine: Final = controller
-        self._policy: Final = Policy(controller, handlers, retry or Retry(), rng)
+        self._policy: Final = Policy(controller, handlers, retry, rng, mp_context, awaits=False)
         self._concurrency: Final = concurrency
         self._renewals: Final = Renewals(controller, self._poke)
         self._renewer: TimerThread | None = None
         self._starting: Final = threading.Lock()  # held while the renewer is started
         self._processes: Processes | None = None
-        self._mp_context: Final = mp_context
+        self._started: Final = Started()
+        self._context = contextvars.Context()
         self._threads: list[threading.Thread] = []
         self._waiters: Final[dict[int, Waiter]] = {}  # of idle threads, by number
         self._stopping = self._ended = False
         self._at_work: Final = set(range(concurrency))  # numbers of threads that have not ended
-        self._bell: _Bell | None = None
+        self._bell: Bell | None = None
         self._manual: Final = self._renewals.attach_to(controller.clock)
 
     def handler(
@@ -88,6 +98,8 @@ class Worker:
         retry: its own; touch: whether its lease is renewed while it runs. process: run it in
         a process of its own, which is killed when the TTR is over (so its lease is not renewed);
         the handler is then an importable function that takes the Job.
+
+        Raises TypeError for a function that cannot be one.
         """
         if self._threads:
             raise RuntimeError("the worker has been started: its handlers are fixed")
@@ -96,11 +108,17 @@ class Worker:
     # ------------------------------------------------------------ beginning and ending
 
     def start(self) -> None:
-        """Start the threads. A worker is started once."""
-        if self._threads:
-            raise RuntimeError("a worker is started once")
+        """Start the threads. A worker is started once, and in the process that uses it.
+
+        Raises RuntimeError: it was started already, perhaps before a fork; or a process that was
+        spawned imports the main module, which starts a worker.
+        """
+        check_spawned()
         names = self._policy.names()
-        self._processes = self._policy.processes(self._mp_context)
+        processes = self._policy.processes()
+        self._started.begin()
+        self._processes = processes
+        self._context = contextvars.copy_context()
         self._threads = [
             threading.Thread(
                 target=self._work,
@@ -110,38 +128,57 @@ class Worker:
             )
             for number in range(self._concurrency)
         ]
-        for thread in self._threads:
-            thread.start()
+        started(self)
+        try:
+            for thread in self._threads:
+                thread.start()
+        except BaseException:  # no more threads: those that run are of no use alone
+            self._threads = [thread for thread in self._threads if thread.ident is not None]
+            self._at_work.intersection_update(range(len(self._threads)))
+            self.stop(0)
+            raise
 
     def stop(self, drain: Duration = 30_000) -> bool:
         """Take no more jobs, and wait up to ``drain`` (ms or timedelta) for those that are running.
 
         Their attempts are told at once (``attempt.cancelled``). What is not finished in time is
         released, so that another worker may have it: a thread cannot be stopped, but what it
-        answers then is refused; a process is killed. Returns whether all was finished in time.
-        In a handler it only tells the worker to stop.
+        answers then is refused; a process is killed. Returns whether all was finished in time, and
+        every answer stored. In a handler it only tells the worker to stop.
         """
-        end = time.monotonic() + duration_ms(drain) / 1000
+        end = time.monotonic() + duration_ms(drain, "drain") / 1000
+        if self._started.elsewhere():
+            return True  # a fork: nothing of it is here
         self._stop_begin()
         if threading.current_thread() in self._threads:
             return False
-        for thread in self._threads:
-            thread.join(max(0.0, end - time.monotonic()))
+        try:
+            for thread in self._threads:
+                thread.join(max(0.0, end - time.monotonic()))
+        except BaseException:  # Ctrl-C: what is still running goes back
+            self._stop_end()
+            raise
         return self._stop_end()
 
     def run(self, drain: Duration = 30_000) -> bool:
         """Start, and stop on SIGTERM or SIGINT, as a main program does; a second ends the drain.
 
         Returns as ``stop`` when all is stopped: also by ``stop``, or when the controller is closed.
-        Call it from the main thread.
+        The handlers that the program had for these signals are put back then. Call it from the main
+        thread.
         """
-        drain_s = duration_ms(drain) / 1000
-        with _Bell() as bell:
+        drain_s = duration_ms(drain, "drain") / 1000
+        with Bell() as bell:
             self._bell = bell
             self.start()
-            self._sleep(bell, 1, None)
-            self._stop_begin()
-            self._sleep(bell, 2, time.monotonic() + drain_s)
+            try:
+                self._sleep(bell, 1, None)
+                self._stop_begin()
+                self._sleep(bell, 2, time.monotonic() + drain_s)
+            except BaseException:
+                self._stop_begin()
+                self._stop_end()
+                raise
             return self._stop_end()
 
     def __enter__(self) -> Self:
@@ -151,7 +188,11 @@ class Worker:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _sleep(self, bell: "_Bell", signals: int, end: float | None) -> None:
+    def __repr__(self) -> str:
+        names = ", ".join(list(self._policy.rules)[:3])
+        return f"<Worker of {names}, {len(self._at_work) if self._threads else 0} threads>"
+
+    def _sleep(self, bell: Bell, signals: int, end: float | None) -> None:
         """Until so many signals or a stop, until all threads have ended, or time is over."""
         while self._at_work and not self._ended and bell.signals < signals:
             if not bell.wait(end):
@@ -163,6 +204,7 @@ class Worker:
             self._engine._lapse(waiter)
         for attempt in list(self._renewals.running):
             attempt.cancelled = True
+        self._renewals.wake_all()
 
     def _stop_end(self) -> bool:
         """Let go of what is still running; whether nothing was."""
@@ -170,15 +212,17 @@ class Worker:
         for attempt in left:
             self._policy.released(attempt)
             attempt.lose()
+        self._ended = True
+        self._renewals.wake_all()
         self._renewals.ended = True
         if self._renewer is not None:
             self._renewer.poke()
             self._renewer.join()
         if self._processes is not None:
             self._processes.close()
-        self._ended = True
+        stopped(self)
         self._ring()
-        return not left
+        return not left and not self._policy.unanswered
 
     def _ring(self) -> None:
         if self._bell is not None:
@@ -187,13 +231,26 @@ class Worker:
     # ------------------------------------------------------------ a thread's work
 
     def _work(self, number: int, names: str | list[str]) -> None:
+        leased = None
+        failures = 0
         try:
             while not self._stopping:
-                leased = self._take(number, names)
-                if leased is not None:
-                    self._handle(leased)
-        except ClosedError:
-            pass
+                try:
+                    leased = self._take(number, names)
+                    if failures:
+                        failures = 0
+                        self._policy.recovered()
+                        self._renewals.wake_all()
+                    if leased is not None:
+                        self._handle(leased)
+                except ClosedError:
+                    break
+                except BaseException as error:  # noqa: BLE001 - it may pass; the slot lives on
+                    failures += 1
+                    self._policy.trouble(leased, error)
+                leased = None  # an idle thread keeps nothing of the last job
+                if failures:
+                    self._pause(failures, lambda: self._stopping)
         finally:
             self._at_work.discard(number)
             self._ring()
@@ -205,9 +262,9 @@ class Worker:
             return leased
         waiter = self._engine._lease_begin(names, MAX_TIMEOUT, None, True)
         self._waiters[number] = waiter
-        if self._stopping:
-            self._engine._lapse(waiter)
         try:
+            if self._stopping:
+                self._engine._lapse(waiter)
             leased = self._engine._wait(waiter, names, MAX_TIMEOUT)
         except WaitTimeoutError:
             return None
@@ -218,24 +275,47 @@ class Worker:
     def _handle(self, leased: tuple[Job, int, int]) -> None:
         attempt = self._policy.begin(leased)
         self._renewals.begin(attempt)
-        attempt.cancelled = self._stopping
+        if self._stopping:
+            attempt.cancelled = True
         try:
             if attempt.rule.process:
-                self._handle_in_process(attempt)
-                return
-            value = attempt.rule.handler(attempt)
-        except BaseException as error:  # noqa: BLE001 - whatever it raises is its job's failure
-            self._policy.failed(attempt, error)
-        else:
-            self._policy.succeeded(attempt, value)
+                answer = self._handle_in_process(attempt)
+            else:
+                try:
+                    value = self._context.copy().run(attempt.rule.handler, attempt)
+                except BaseException as error:  # noqa: BLE001 - whatever it raises is its job's
+                    answer = self._policy.failed(attempt, error)
+                else:
+                    answer = self._policy.succeeded(attempt, value)
+            if answer is not None:
+                self._insist(attempt, answer)
         finally:
             self._renewals.end(attempt)
 
-    def _handle_in_process(self, attempt: Attempt) -> None:
+    def _handle_in_process(self, attempt: Attempt) -> Answer | None:
         assert self._processes is not None  # noqa: S101 - made at the start, for rules like this
-        slot, future = self._processes.begin(attempt)
-        wait_futures([future])
-        self._processes.end(attempt, slot, future)
+        return self._policy.came_to(attempt, self._processes.call(attempt))
+
+    # ------------------------------------------------------------ trouble with the engine
+
+    def _insist(self, attempt: Attempt, answer: Answer) -> None:
+        """Try to store an answer, until it is stored or its lease is over."""
+        tries = 0
+        again: Answer | None = answer
+        while again is not None:
+            tries += 1
+            self._pause(tries, lambda: self._ended)
+            again = self._policy.again(attempt, again)
+
+    def _pause(self, failures: int, ended: Callable[[], bool]) -> None:
+        """Wait before the engine is asked again. A clock that is moved by hand ends it by itself."""
+        over = threading.Event()
+        pause = self._renewals.pause(failures, over.set)
+        try:
+            if not ended():
+                over.wait(None if self._manual else pause_ns(failures) / 1e9)
+        finally:
+            self._renewals.pauses.discard(pause)
 
     def _poke(self) -> None:
         """A lease is to be renewed earlier than was known."""
@@ -243,53 +323,8 @@ class Worker:
             return
         with self._starting:
             if self._renewer is None:
-                self._renewer = TimerThread(self._renewals)
-                self._renewer.start()
+                renewer = TimerThread(self._renewals)
+                renewer.start()
+                self._renewer = renewer
                 return
         self._renewer.poke()
-
-
-class _Bell:
-    """What wakes a main program: SIGTERM and SIGINT, and `ring` from any thread.
-
-    A signal may strike another thread, or just before this one falls asleep; only the descriptor
-    that Python writes to at once, wherever it strikes, wakes a sleeper in any case.
-    """
-
-    def __init__(self) -> None:
-        self.signals = 0
-
-    def __enter__(self) -> Self:
-        self._near, self._far = socket.socketpair()
-        self._near.setblocking(False)
-        self._far.setblocking(False)
-        self._fd = signal.set_wakeup_fd(self._far.fileno(), warn_on_full_buffer=False)
-        self._kept = {
-            number: signal.signal(number, self._struck)
-            for number in (signal.SIGTERM, signal.SIGINT)
-        }
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._kept.items():
-            signal.signal(number, handler)
-        signal.set_wakeup_fd(self._fd)
-        self._near.close()
-        self._far.close()
-
-    def _struck(self, _number: int, _frame: FrameType | None) -> None:
-        self.signals += 1
-
-    def ring(self) -> None:
-        try:
-            self._far.send(b"\0")
-        except OSError:
-            pass  # it is full, so somebody is about to wake; or closed, and nobody sleeps
-
-    def wait(self, end: float | None) -> bool:
-        """Sleep until it rings; False when the time is over first."""
-        timeout = None if end is None else max(0.0, end - time.monotonic())
-        if not select.select([self._near], [], [], timeout)[0]:
-            return False
-        self._near.recv(4096)
-        return True
