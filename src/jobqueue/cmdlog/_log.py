@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import weakref
+from _thread import start_new_thread
 from collections import deque
 from functools import partial
 from pathlib import Path
@@ -83,6 +84,7 @@ class Log:
         self._waiters: Final[deque[SimpleQueue[BaseException | None]]] = deque()
         self._resting = True  # its thread does not look by itself
         self._looked = -1  # the sequence at its last look
+        self._told = 0  # segments whose beginning was logged
         self.compactions = 0
 
     # ------------------------------------------------------------ beginning and end
@@ -94,7 +96,8 @@ class Log:
         self.journal.attach(controller, sequence, live_bytes, self._mode == "always")
         self.segments.begin(number)
         self.journal.begin()
-        logger.debug("%s: begins with segment %d", self._directory, number)
+        self._told = number - 1
+        self._tell()
         if self._mode == "interval":
             self._call_keeper()
 
@@ -162,16 +165,11 @@ class Log:
 
     def _call_keeper(self) -> None:
         """Let the log's own thread look, and live if it does not."""
-        self._resting = False
         if not self.segments.is_kept and not self.segments.shut:
             ref = weakref.ref(self, partial(_put, self._wake))
-            keeper = threading.Thread(
-                target=_keep, args=(ref, self._wake), name="jobqueue-cmdlog", daemon=True
-            )
             try:
-                keeper.start()
+                start_new_thread(_start, (ref, self._wake))  # one native call
             except RuntimeError as error:  # no more threads: the next call tries again
-                self._resting = True
                 report_error(error, self._call_keeper)
         self._wake.put(None)
 
@@ -181,23 +179,32 @@ class Log:
             return self._interval
         return None if self._resting else LOOK_S
 
-    def _keep(self) -> None:
-        """Sync at intervals, and what is full; compact when it is worth it."""
+    def _keep(self, *, called: bool) -> None:
+        """Sync at intervals, and what is full; compact when it is worth it.
+
+        called: by somebody who is about to change something; else it is time for a look.
+        """
+        self._resting = not called and self._looked == self.journal.sequence
         try:
+            self._tell()
             if self.journal.is_behind() and (self._mode == "interval" or self.segments.full):
                 self.journal.settle(self._sync)
             asked = len(self._waiters)
             if asked or self.segments.is_due(SNAPSHOT_AT):
                 self._serve(asked)
-            if self._looked == self.journal.sequence:
-                self._resting = True  # before the next change is made to look
-            self.segments.look()
             self._looked = self.journal.sequence
+            self.segments.look(self._resting)
         except JobQueueError as error:
             if not self._is_over():
                 report_error(error, self._keep)
         except Exception as error:  # noqa: BLE001 - the keeper lives on, the next look may do better
             report_error(error, self._keep)
+
+    def _tell(self) -> None:
+        while self._told < self.segments.number:
+            self._told += 1
+            path = self._directory / f"{self._told:09}.cmdlog"
+            logger.debug("%s: begun", path)
 
     def _is_over(self) -> bool:
         return self.segments.shut or self.segments.why is not None
@@ -272,6 +279,7 @@ class Log:
 
     def _compact(self) -> None:
         number, sequence = self.segments.compaction_begin()
+        self._tell()
         name = self._directory / f"{number:09}.snapshot"
         draft = name.with_suffix(".snapshot.tmp")
         try:
@@ -330,21 +338,33 @@ def _put(wake: "SimpleQueue[None]", _: object) -> None:
     wake.put(None)
 
 
+def _start(ref: weakref.ref[Log], wake: "SimpleQueue[None]") -> None:
+    """Start the log's own thread, in a thread where no signal strikes amid that."""
+    try:
+        threading.Thread(
+            target=_keep, args=(ref, wake), name="jobqueue-cmdlog", daemon=True
+        ).start()
+    except RuntimeError as error:  # no more threads: who needs it asks again
+        report_error(error, _start)
+
+
 def _keep(ref: weakref.ref[Log], wake: "SimpleQueue[None]") -> None:
     """The log's own thread. It holds no reference to its log while it sleeps, and ends with it."""
     log = ref()
     if log is None or not log.segments.claim():
         return
     segments = log.segments
+    called = True
     try:
         while log is not None and not log._is_over():  # noqa: SLF001 - of this module
-            log._keep()  # noqa: SLF001
+            log._keep(called=called)  # noqa: SLF001
             pause_s = log._pause_s()  # noqa: SLF001
             del log
             try:
                 wake.get(timeout=pause_s)
+                called = True
             except Empty:
-                pass
+                called = False
             log = ref()
     finally:
         if log is None:

@@ -525,14 +525,14 @@ cdef class Segments:
                 return
             PyErr_CheckSignals()
 
-    def look(self):
-        """See whether the directory is still this log's, and that the next change looks, too."""
+    def look(self, bint rest):
+        """See whether the directory is still this log's. rest: the next change is to see it, too."""
         if self.why is None and not self.shut:
             why = self.held.lost()
             if why is not None:
                 self.fail(why)
-                return
-            self.journal.rest()
+            elif rest:
+                self.journal.rest()
 
     def compaction_begin(self):
         """Begin a segment, behind what a snapshot is to replace. (its number, its first sequence)."""
