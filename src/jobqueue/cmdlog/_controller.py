@@ -1,6 +1,5 @@
 """DurableController: a Controller whose jobs outlive its process."""
 
-import gc
 import os
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +12,7 @@ from ..errors import shown
 from ..interfaces import Duration
 from ._errors import CommandLogError
 from ._files import Files, Lock
-from ._log import Log, logger
+from ._log import Log, close_dropped, logger
 from ._recover import Recovery, recover
 from ._replay import Replay
 
@@ -307,7 +306,7 @@ def _hold(files: Files, directory: Path) -> Lock:
         try:
             return files.lock(directory / "lock")
         except BlockingIOError:
-            gc.collect()  # somebody may have dropped a controller without closing it
+            close_dropped(directory)
             return files.lock(directory / "lock")
     except (BlockingIOError, PermissionError) as error:
         if isinstance(error, PermissionError) and os.name != "nt":

@@ -103,27 +103,34 @@ static inline void jq_bus_start(void)
     jq_bus_ready = sigaction(SIGBUS, &action, &jq_bus_before) == 0;
 }
 
-/* ---------------------------------------------------------------- a spare descriptor */
+/* ---------------------------------------------------------------- spare descriptors */
 
-/* Kept open, so that a log can still begin a file when the process may open no more. */
-static int jq_spare = -1;
+/* Kept open, so that a log can still begin a file, and sync its directory, when the process may open
+   no more. */
+#define JQ_SPARES 2
+static int jq_spares[JQ_SPARES] = {-1, -1};
 
-static inline void jq_spare_keep(void)
+static inline void jq_spares_keep(void)
 {
-    if (jq_spare < 0)
-        jq_spare = open("/", O_RDONLY | O_CLOEXEC);
+    for (int i = 0; i < JQ_SPARES; i++)
+        if (jq_spares[i] < 0)
+            jq_spares[i] = open("/", O_RDONLY | O_CLOEXEC);
 }
 
-static inline int jq_open_new(const char *path, int flags)
+static inline int jq_open(const char *path, int flags)
 {
-    int fd = open(path, flags | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0 && (errno == EMFILE || errno == ENFILE) && jq_spare >= 0) {
-        close(jq_spare);
-        jq_spare = -1;
-        fd = open(path, flags | O_CREAT | O_CLOEXEC, 0600);
+    int fd = open(path, flags | O_CLOEXEC, 0600);
+    for (int i = 0; i < JQ_SPARES && fd < 0 && (errno == EMFILE || errno == ENFILE); i++) {
+        if (jq_spares[i] < 0)
+            continue;
+        close(jq_spares[i]);
+        jq_spares[i] = -1;
+        fd = open(path, flags | O_CLOEXEC, 0600);
     }
     return fd;
 }
+
+static inline int jq_open_new(const char *path, int flags) { return jq_open(path, flags | O_CREAT); }
 
 static inline int jq_create(const char *path) { return jq_open_new(path, O_WRONLY | O_TRUNC); }
 
@@ -242,7 +249,7 @@ static inline int jq_close(int fd)
 {
     int status = close(fd) != 0 && errno != EINTR ? -1 : 0;
     int error = errno;
-    jq_spare_keep();
+    jq_spares_keep();
     errno = error;
     return status;
 }
@@ -302,7 +309,7 @@ static inline int jq_lock_take(jq_held_t *held, const char *path, const char *lo
         if (jq_same(held->file, lock) && jq_same(held->directory, path)) {
             held->next = jq_held_first;
             jq_held_first = held;
-            jq_spare_keep();
+            jq_spares_keep();
             return 0;
         }
         jq_lock_close(held); /* removed between opening and locking */
@@ -337,12 +344,7 @@ static inline int jq_sync_directory(const char *path)
 {
     int status;
     int error;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 && (errno == EMFILE || errno == ENFILE) && jq_spare >= 0) {
-        close(jq_spare);
-        jq_spare = -1;
-        fd = open(path, O_RDONLY | O_CLOEXEC);
-    }
+    int fd = jq_open(path, O_RDONLY);
     if (fd < 0)
         return -1;
     do

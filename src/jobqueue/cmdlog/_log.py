@@ -5,6 +5,7 @@ thread, where no signal strikes. A caller that waits for that thread holds nothi
 a handler of a signal calls then finds the log whole.
 """
 
+import gc
 import logging
 import sys
 import threading
@@ -28,7 +29,7 @@ from ._segments import Segments
 if TYPE_CHECKING:
     from ..controller import Controller
 
-__all__ = ["Log", "logger"]
+__all__ = ["Log", "close_dropped", "logger"]
 
 logger: Final = logging.getLogger("jobqueue.cmdlog")
 logger.addHandler(logging.NullHandler())  # quiet, unless the program wants to hear
@@ -86,6 +87,7 @@ class Log:
         self._looked = -1  # the sequence at its last look
         self._told = 0  # segments whose beginning was logged
         self.compactions = 0
+        _logs.add(self)
 
     # ------------------------------------------------------------ beginning and end
 
@@ -334,6 +336,18 @@ class Log:
         return size
 
 
+_logs: Final[weakref.WeakSet[Log]] = weakref.WeakSet()
+"""All there are: one whose controller is gone may still be open."""
+
+
+def close_dropped(directory: Path) -> None:
+    """Close a log that nobody can close any more: its controller was dropped."""
+    gc.collect()
+    for log in list(_logs):
+        if log._directory == directory and log._controller() is None:  # noqa: SLF001 - of this module
+            log.close()
+
+
 def _put(wake: "SimpleQueue[None]", _: object) -> None:
     wake.put(None)
 
@@ -353,7 +367,6 @@ def _keep(ref: weakref.ref[Log], wake: "SimpleQueue[None]") -> None:
     log = ref()
     if log is None or not log.segments.claim():
         return
-    segments = log.segments
     called = True
     try:
         while log is not None and not log._is_over():  # noqa: SLF001 - of this module
@@ -367,9 +380,7 @@ def _keep(ref: weakref.ref[Log], wake: "SimpleQueue[None]") -> None:
                 called = False
             log = ref()
     finally:
-        if log is None:
-            segments.leave()
-        else:
+        if log is not None:
             log._leave()  # noqa: SLF001
 
 

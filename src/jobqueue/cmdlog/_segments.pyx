@@ -11,6 +11,7 @@ from libc.stdint cimport uint64_t
 from jobqueue._types cimport lock_acquire, lock_release, lock_t
 from jobqueue.cmdlog._format cimport HEADER, MARGIN
 
+import errno
 import os
 
 from ..errors import ClosedError
@@ -33,6 +34,8 @@ cdef extern from "pythread.h":
 
 cdef extern from "Python.h":
     int PyErr_CheckSignals() except -1
+
+cdef tuple NO_MORE_FILES = (errno.EMFILE, errno.ENFILE)
 
 cdef enum:
     GROWTH = 262144               # bytes of disk space that a segment reserves at once, at most
@@ -243,7 +246,15 @@ cdef class Segments:
         try:
             self.check()
             self.grows = size >= DRAIN_MOST
-            found = self.make_room(size if size >= 0 else -size, patient)
+            if size < 0:
+                size = -size
+            try:
+                found = self.make_room(size, patient)
+            except OSError as error:
+                if error.errno not in NO_MORE_FILES or not self.full:
+                    raise
+                self.journal.settle(self.sync)  # which closes some
+                found = self.make_room(size, patient)
         except OSError as error:
             raise CommandLogError(f"no room in the command log: {error}") from error
         finally:
@@ -515,7 +526,7 @@ cdef class Segments:
     def join(self):
         """Wait for the end of the log's own thread; a signal's handler may end the wait."""
         cdef PyLockStatus status
-        if self.is_keeper:
+        if self.is_keeper or self.journal.forked:
             return
         while True:
             with nogil:
