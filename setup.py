@@ -53,6 +53,8 @@ MODULES = (
     "_waits",
     "cmdlog._format",
     "cmdlog._journal",
+    "cmdlog._disk",
+    "cmdlog._segments",
     "cmdlog._replay",
 )
 

@@ -425,7 +425,10 @@ cdef class EngineBase:
         lock_release(&self.e.lock)
 
     def _note_reserve(self, Py_ssize_t size):
-        """Make room for what is to be noted, or raise; whoever keeps a journal has it."""
+        """Make room for what is to be noted, or raise; whoever keeps a journal has it.
+
+        Below 0: so much, of a verb that takes or ends jobs.
+        """
 
     def _note_settle(self):
         """See that what was noted lasts, or raise; whoever keeps a journal has it."""

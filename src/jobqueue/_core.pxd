@@ -2,14 +2,15 @@
 
 from cpython.bytes cimport PyBytes_GET_SIZE
 from cpython.object cimport PyObject
+from cpython.unicode cimport PyUnicode_GET_LENGTH
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
-from jobqueue._types cimport ID_SIZE, job_t
+from jobqueue._types cimport ID_SIZE, JOB_UNIQUE, job_t, job_unique
 from jobqueue._job cimport Job
 from jobqueue._state cimport queue_t, record_t
 from jobqueue._life cimport entrant_t
 from jobqueue._records cimport RunRecord
-from jobqueue._base cimport EngineBase
+from jobqueue._base cimport EngineBase, verb_enter
 
 cdef struct taken_t:              # a lease that has just been made
     uint64_t attempt              # its number
@@ -23,24 +24,37 @@ cdef struct answer_t:             # one pair of complete_many
     uint8_t id[ID_SIZE]
 
 cdef enum:
-    NOTE_SIZE = 1024              # bytes that the note of one record takes, beside payload and result
+    ADD_NOTED = 256               # bytes to be noted of a job, beside its payload and, if they are long, name and key
+    CHANGE_NOTED = 96             # bytes to be noted of a change, beside a result
     LEASES_NOTED = 4096           # leases of one call for whose notes room is made beforehand
+    RESULTS_FEW = 256             # answers whose results take less than this make the log hardly larger
 
 cdef inline Py_ssize_t entrants_size(entrant_t *entrants, Py_ssize_t count) noexcept:
     """Bytes to be noted of jobs in a batch."""
-    cdef Py_ssize_t size = count * NOTE_SIZE
+    cdef Py_ssize_t size = count * ADD_NOTED
+    cdef const job_t *job
     cdef Py_ssize_t i
     for i in range(count):
-        size += entrants[i].record.job.payload_size
+        job = entrants[i].record.job
+        size += job.payload_size + PyUnicode_GET_LENGTH(<str> job.name)
+        if job.flags & JOB_UNIQUE:
+            size += PyBytes_GET_SIZE(<bytes> job_unique(job).key)
     return size
 
 cdef inline Py_ssize_t answers_size(answer_t *answers, Py_ssize_t count) noexcept:
-    """Bytes to be noted of answers in a batch."""
-    cdef Py_ssize_t size = count * NOTE_SIZE
+    """Bytes of the results in a batch."""
+    cdef Py_ssize_t size = 0
     cdef Py_ssize_t i
     for i in range(count):
         size += PyBytes_GET_SIZE(<bytes> answers[i].result)
     return size
+
+cdef inline int verb_drain(EngineBase self, Py_ssize_t size) except -1:
+    """verb_change, of a verb that takes or ends jobs: a log that is nearly full has room kept for it."""
+    verb_enter(self)
+    if self.e.room < size:
+        self._note_reserve(-size)
+    return 0
 
 cdef class Engine(EngineBase):
     cdef queue_t *queue_make(
@@ -50,6 +64,7 @@ cdef class Engine(EngineBase):
     cdef record_t *entrant_new(self, object job, Py_ssize_t index) except NULL
     cdef int queues_make(self, entrant_t *entrants, Py_ssize_t count, int64_t now_ns) except -1
     cdef object lease_leave(self, RunRecord record, const taken_t *taken, bint detailed)
+    cdef Py_ssize_t leases_size(self, list names, Py_ssize_t most) except -1
     cdef Py_ssize_t take_many(
             self, list names, Py_ssize_t most, list leased, Py_ssize_t count) except -1
     cdef int undo_fresh(self, Job job) except -1

@@ -202,7 +202,7 @@ cdef class Engine(EngineBase):
         cdef status_t status
         cdef refusal_t why
         cdef int64_t now_ns
-        verb_change(self, (<Job> job).c.payload_size)
+        verb_change(self, (<Job> job).c.payload_size + ADD_NOTED)
         now_ns = verb_now(self)
         c.queue = queue_for(self, <Job> job)
         if c.queue == NULL:
@@ -477,7 +477,7 @@ cdef class Engine(EngineBase):
         cdef list read = self.names_read(names)
         cdef Py_ssize_t most = count_read(n, "n", 1)
         cdef int64_t timeout_ms = timeout_read(timeout, "timeout")
-        verb_change(self, min(most, LEASES_NOTED) * NOTE_SIZE)
+        verb_drain(self, self.leases_size(read, min(most, <Py_ssize_t> LEASES_NOTED)))
         cdef list leased = [None]
         if self.take_many(read, most, leased, 0) == 0:
             leased[0] = self.lease_wait(read, timeout_ms, False)
@@ -492,6 +492,14 @@ cdef class Engine(EngineBase):
         """Lease up to so many jobs that are ready now."""
         cdef list leased = [None]
         return leased if self.take_many(names, most, leased, 0) else []
+
+    cdef Py_ssize_t leases_size(self, list names, Py_ssize_t most) except -1:
+        """Bytes to be noted of the leases of what is ready, and of one that is waited for."""
+        cdef Py_ssize_t count = 1
+        cdef WorkQueue queue
+        for queue in self.queues_known(names):
+            count += skiplist_len(&queue.c.ready)
+        return min(count, most) * CHANGE_NOTED
 
     cdef Py_ssize_t take_many(
             self, list names, Py_ssize_t most, list leased, Py_ssize_t count) except -1:
@@ -647,7 +655,7 @@ cdef class Engine(EngineBase):
         cdef answer_t *answers = <answer_t *> PyMem_RawMalloc(
             <size_t> (count + 1) * sizeof(answer_t))
         cdef status_t status
-        cdef Py_ssize_t i
+        cdef Py_ssize_t i, size
         cdef Py_ssize_t at = 0
         cdef int64_t now_ns
         if answers == NULL:
@@ -658,7 +666,11 @@ cdef class Engine(EngineBase):
                     if kept is None:
                         kept = []
                     kept.append(pair_read_other(taken[i], &answers[i], i))
-            verb_change(self, answers_size(answers, count))
+            size = answers_size(answers, count)
+            if size < RESULTS_FEW:
+                verb_drain(self, size + count * CHANGE_NOTED)
+            else:
+                verb_change(self, size + count * CHANGE_NOTED)
             now_ns = verb_now(self)
             lock_acquire(&self.e.lock)
             status = answers_apply(self.e, answers, count, now_ns, &at)
@@ -739,7 +751,7 @@ cdef class Engine(EngineBase):
             except _errors.ValidationError as error:
                 raise at_index(error, i) from None
             read.append(id_object(data))
-        verb_change(self, len(read) * NOTE_SIZE)
+        verb_drain(self, len(read) * CHANGE_NOTED)
         lock_acquire(&self.e.lock)
         note(self.e, NULL, NOTE_BATCH)
         for i in range(len(read)):

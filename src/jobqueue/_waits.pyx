@@ -36,7 +36,7 @@ from jobqueue._base cimport (
     bound_read, count_read, look_leave, queue_for, raise_refused, record_find, verb_change,
     verb_enter, verb_fired_now, verb_leave, verb_now,
 )
-from jobqueue._core cimport Engine, job_read, lease_object, lease_timeout
+from jobqueue._core cimport ADD_NOTED, Engine, job_read, lease_object, lease_timeout
 
 from . import errors as _errors
 
@@ -489,7 +489,7 @@ cdef class WaitingEngine(Engine):
         cdef status_t status
         cdef refusal_t why
         cdef int64_t now_ns
-        verb_change(self, taken.c.payload_size)
+        verb_change(self, taken.c.payload_size + ADD_NOTED)
         ids_expect(&self.e.ids)
         now_ns = verb_fired_now(self) if wait_ms > 0 else verb_now(self)
         c.queue = queue_for(self, taken)

@@ -113,14 +113,15 @@ class Disk(Files):
     def read(self, path: Path) -> bytes:
         return bytes(self.names_seen[path.name].seen)
 
-    def size(self, path: Path) -> int:
-        return len(self.names_seen[path.name].seen)
+    def size(self, path: Path | str) -> int:
+        return len(self.names_seen[Path(path).name].seen)
 
-    def create_mapped(self, path: Path, size: int) -> Any:
+    def create_mapped(self, path: Path | str, size: int) -> Any:
+        name = Path(path).name
         with self.step("open"):
-            if path.name in self.names_seen:
+            if name in self.names_seen:
                 raise FileExistsError(path)
-            inode = self.names_seen[path.name] = Inode()
+            inode = self.names_seen[name] = Inode()
             return FakeMapped(self, inode, size)
 
     def create(self, path: Path) -> Any:
@@ -142,13 +143,14 @@ class Disk(Files):
         with self.step("rename"):
             self.names_seen[new.name] = self.names_seen.pop(old.name)
 
-    def unlink(self, path: Path) -> None:
+    def unlink(self, path: Path | str) -> None:
+        name = Path(path).name
         with self.step("unlink"):
-            if path.name not in self.names_seen:
+            if name not in self.names_seen:
                 raise FileNotFoundError(path)
-            del self.names_seen[path.name]
+            del self.names_seen[name]
 
-    def sync_directory(self, path: Path) -> None:
+    def sync_directory(self, path: Path | str) -> None:
         with self.step("sync of the directory"):
             self.names_kept = dict(self.names_seen)
 
@@ -174,6 +176,9 @@ class FakeLock:
 
     def release(self) -> None:
         self.disk.held.discard(self.path)
+
+    def lost(self) -> str | None:
+        return None
 
 
 class FakeMapped:

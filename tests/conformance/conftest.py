@@ -42,8 +42,6 @@ class EngineMaker:
             options.setdefault("queues", Queues())
         make = ModelController if self.kind == "model" else Controller
         if self.kind == "durable" and not options.keys() & {"registry", "queues"}:
-            if "max_bytes" in options:  # there it means the log's
-                options["max_job_bytes"] = options.pop("max_bytes")
             options |= {"path": self._directory / str(len(self._made)), "sync": "os"}
             make = DurableController
         engine = make(clock=self.clock, **options)

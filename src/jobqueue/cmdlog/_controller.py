@@ -1,8 +1,6 @@
 """DurableController: a Controller whose jobs outlive its process."""
 
 import os
-import threading
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
@@ -14,7 +12,7 @@ from ..errors import shown
 from ..interfaces import Duration
 from ._errors import CommandLogError
 from ._files import Files, Lock
-from ._log import Log, logger
+from ._log import Log, close_dropped, logger
 from ._recover import Recovery, recover
 from ._replay import Replay
 
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["DurableController", "ReplayedController", "replay"]
 
 SEGMENT_LEAST: Final = 64 << 10
+LOG_LEAST: Final = 128 << 10
 SYNCS: Final = ("always", "interval", "os")
 
 
@@ -34,12 +33,14 @@ class DurableController(Controller):
     sync: "always": a call returns when what it did is on the disk. "interval": it is on the disk
     ``sync_interval`` ms later. "os": when the operating system sees fit; it survives the end of the
     process, not of the machine.
-    segment_size: bytes of one file of the log. max_bytes: bytes of disk that the log may take
-    in all; None: no limit. A change beyond it raises CommandLogError.
+    segment_size: bytes of one file of the log. max_log_bytes: bytes of disk that the log may take
+    in all, also while it is compacted; None: no limit. Jobs that are there may take nearly half of
+    that. A change beyond it waits for a compaction, and raises CommandLogError if none helps.
     repair: go on with what can be read of a damaged log, and keep copies of what cannot.
-    clock, rng, result_ttl, max_jobs, history: as Controller's; max_job_bytes: as its max_bytes. The
-    bounds are of this start, not of the log: if it brings back more, nothing is added until there
-    is room again.
+    clock, rng, result_ttl, max_jobs, max_bytes, history: as Controller's. The bounds are of this
+    start, not of the log: if it brings back more, nothing is added until there is room again.
+
+    A fork's child may not change it, nor a process whose directory or lock file was taken away.
 
     Jobs of ``run`` are not kept, nor is what is done to ``registry`` and ``queues`` by hand.
 
@@ -55,7 +56,7 @@ class DurableController(Controller):
     b'to: you'
     """
 
-    __slots__ = ("_held", "_log", "_pausing", "recovery")
+    __slots__ = ("_held", "_log", "recovery")
     recovery: Recovery
     """What the start found."""
     _log: Log | None
@@ -68,20 +69,19 @@ class DurableController(Controller):
         sync: Literal["always", "interval", "os"] = "always",
         sync_interval: int = 1000,
         segment_size: int = 64 << 20,
-        max_bytes: int | None = None,
+        max_log_bytes: int | None = None,
         repair: bool = False,
         clock: Clock | None = None,
         rng: "random.Random | None" = None,
         result_ttl: Duration | None = None,
         max_jobs: int | None = None,
-        max_job_bytes: int | None = None,
+        max_bytes: int | None = None,
         history: int = 0,
         files: Files | None = None,
     ) -> None:
-        _check_options(sync, sync_interval, segment_size, max_bytes)
+        _check_options(sync, sync_interval, segment_size, max_log_bytes)
         self._log = self._held = None
-        self._pausing: Final = threading.Lock()
-        directory = Path(path)
+        directory = Path(path).expanduser().absolute()  # once: the process may go elsewhere
         files = Files() if files is None else files
         self._held = _hold(files, directory)
         try:
@@ -90,14 +90,14 @@ class DurableController(Controller):
                 rng=rng,
                 result_ttl=result_ttl,
                 max_jobs=max_jobs,
-                max_bytes=max_job_bytes,
+                max_bytes=max_bytes,
                 history=history,
             )
         except BaseException:
             self._held.release()
             raise
         try:
-            self._open(directory, files, repair, sync, sync_interval, segment_size, max_bytes)
+            self._open(directory, files, repair, sync, sync_interval, segment_size, max_log_bytes)
         except BaseException:
             self.close()
             raise
@@ -110,8 +110,9 @@ class DurableController(Controller):
         sync: str,
         sync_interval: int,
         segment_size: int,
-        max_bytes: int | None,
+        max_log_bytes: int | None,
     ) -> None:
+        assert self._held is not None  # noqa: S101 - it was just taken
         found = Replay(self)
         try:
             self.recovery, clean = recover(files, directory, found, repair=repair)
@@ -119,11 +120,12 @@ class DurableController(Controller):
             log = Log(
                 directory,
                 files,
+                self._held,
                 self,
                 sync=sync,
                 sync_interval=sync_interval / 1000,
                 segment_size=segment_size,
-                max_bytes=max_bytes,
+                max_bytes=max_log_bytes,
             )
             log.start(clean(), found.sequence, found.live_bytes)
         except OSError as error:
@@ -132,6 +134,7 @@ class DurableController(Controller):
         self._report(directory)
         if self.recovery.dropped:
             log.compact()
+        log.compact_if_crowded()
         self.fire_due()
         if self.next_deadline_ns() is not None and not self.by_hand:
             self._poke()
@@ -147,17 +150,19 @@ class DurableController(Controller):
             logger.warning("%s: at byte %d, %d bytes: %s: %s", *place, what, torn.reason)
 
     def close(self) -> None:
-        """Stop, wake every blocked call with ClosedError, and bring the log to the disk."""
+        """Stop, wake every blocked call with ClosedError, and bring the log to the disk.
+
+        If an exception interrupts it, a second call goes on.
+        """
         super().close()
-        held, self._held = self._held, None
+        log = self._log
         try:
-            if self._log is not None:
-                self._log.close()
+            if log is not None:
+                log.close()
+            elif self._held is not None:
+                self._held.release()
         except OSError as error:
             raise CommandLogError(f"the command log cannot be closed: {error}") from error
-        finally:
-            if held is not None:
-                held.release()
 
     def compact(self) -> None:
         """Write a snapshot of the jobs now, and remove the log before it. Others work meanwhile.
@@ -170,22 +175,17 @@ class DurableController(Controller):
 
     def pause(self, name: str) -> None:
         """Let a queue accept jobs and give none. O(1)."""
-        self._switch(name, super().pause, paused=True)
+        if self._log is None:
+            super().pause(name)
+        else:
+            self._log.journal.pause(self, name, True)
 
     def resume(self, name: str) -> None:
         """Let a paused queue give jobs again: first to those who wait, longest first."""
-        self._switch(name, super().resume, paused=False)
-
-    def _switch(self, name: str, switch: Callable[[str], None], *, paused: bool) -> None:
-        log = self._log
-        if log is not None:
-            log.check()
-        with self._pausing:
-            self._note_reserve(0)
-            switch(name)
-            if log is not None:
-                log.journal.note_pause(str(name), paused)
-        self._note_settle()
+        if self._log is None:
+            super().resume(name)
+        else:
+            self._log.journal.pause(self, name, False)
 
     # ------------------------------------------------------------ what the engine calls
 
@@ -200,7 +200,7 @@ class DurableController(Controller):
     def _forked(self) -> None:
         if self._log is not None:
             self._log.forked()
-        if self._held is not None:
+        elif self._held is not None:
             self._held.release()
         super()._forked()
 
@@ -256,7 +256,7 @@ def replay(
         try:
             report, _ = recover(
                 Files() if files is None else files,
-                Path(path),
+                Path(path).expanduser(),
                 found,
                 repair=repair,
                 copies=False,
@@ -283,14 +283,14 @@ def _finish(found: Replay) -> None:
 
 
 def _check_options(
-    sync: object, sync_interval: object, segment_size: object, max_bytes: object
+    sync: object, sync_interval: object, segment_size: object, max_log_bytes: object
 ) -> None:
     if sync not in SYNCS:
         raise ValueError(f"sync must be one of {', '.join(SYNCS)}, not {shown(sync)}")
     for what, value, least in (
         ("sync_interval", sync_interval, 1),
         ("segment_size", segment_size, SEGMENT_LEAST),
-        ("max_bytes", SEGMENT_LEAST if max_bytes is None else max_bytes, SEGMENT_LEAST),
+        ("max_log_bytes", LOG_LEAST if max_log_bytes is None else max_log_bytes, LOG_LEAST),
     ):
         if type(value) is not int:
             raise TypeError(f"{what} must be an int, not {shown(value)}")
@@ -303,7 +303,11 @@ def _hold(files: Files, directory: Path) -> Lock:
         if directory.exists() and not directory.is_dir():
             raise CommandLogError(f"{directory} is not a directory, so it is no command log")
         files.make_directory(directory)
-        return files.lock(directory / "lock")
+        try:
+            return files.lock(directory / "lock")
+        except BlockingIOError:
+            close_dropped(directory)
+            return files.lock(directory / "lock")
     except (BlockingIOError, PermissionError) as error:
         if isinstance(error, PermissionError) and os.name != "nt":
             raise CommandLogError(f"{directory} may not be written: {error}") from error

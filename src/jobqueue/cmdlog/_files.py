@@ -4,27 +4,27 @@ Each raises OSError. `sync` and `sync_directory` return once the data is on the 
 operating system tells.
 """
 
+import io
 import mmap
 import os
-import sys
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from . import _disk
 
 __all__ = ["Appended", "Files", "Lock", "Mapped"]
 
 ZEROS: Final = memoryview(bytes(64 << 10))
-DATA_ONLY: Final = sys.platform == "linux" and hasattr(os, "fdatasync")
-"""Whether there is a sync that brings what was stored through a map to the disk, and no more."""
 
 
-class Mapped:
-    """A file in memory that is written by storing into it. Disk space is reserved before."""
+class PlainMapped:
+    """A file in memory that is written by storing into it, where _disk has none: on Windows."""
 
     __slots__ = ("_allocated", "_fd", "_map", "memory")
 
-    def __init__(self, path: Path, size: int) -> None:
+    def __init__(self, path: str | Path, size: int) -> None:
         self._fd = os.open(
-            path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o644
+            path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600
         )
         self._allocated = 0
         try:
@@ -32,29 +32,21 @@ class Mapped:
             self._map: mmap.mmap | None = mmap.mmap(self._fd, size)
         except BaseException:
             os.close(self._fd)
-            path.unlink()
+            os.unlink(path)  # noqa: PTH108 - it may be a str
             raise
         self.memory: memoryview | None = memoryview(self._map)
 
     def allocate(self, end: int) -> None:
-        """Reserve disk space up to ``end``, so that no store can fail for want of it.
-
-        Zeros are written there, too: pages that are in memory before they are stored into cost a
-        sixth of those that each fault in, and a page is synced at no more than the size of a write.
-        """
+        """Reserve disk space up to ``end``, so that no store can fail for want of it."""
         if end <= self._allocated:  # by a call that failed after it had written so much
             return
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(self._fd, self._allocated, end - self._allocated)
         os.lseek(self._fd, self._allocated, os.SEEK_SET)
         while self._allocated < end:
             self._allocated += os.write(self._fd, ZEROS[: end - self._allocated])
 
     def sync(self) -> None:
         """Bring what was stored to the disk."""
-        if DATA_ONLY:
-            os.fdatasync(self._fd)  # writes what was stored through the map, too
-        elif self._map is not None:
+        if self._map is not None:
             self._map.flush()
             os.fsync(self._fd)
 
@@ -74,13 +66,55 @@ class Mapped:
             os.close(self._fd)
 
 
-class Appended:
-    """A file that is written from its beginning to its end."""
+class PlainLock:
+    """Holds a directory for one process, where _disk has no lock: on Windows."""
 
-    __slots__ = ("_file",)
+    __slots__ = ("_fd",)
 
     def __init__(self, path: Path) -> None:
-        self._file: Final = path.open("wb", buffering=0)
+        self._fd: int | None = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            import msvcrt  # noqa: PLC0415 - of this system only
+
+            msvcrt.locking(self._fd, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
+        except BaseException:
+            self.release()
+            raise
+
+    def release(self) -> None:
+        """Let go of it."""
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            os.close(fd)
+
+    def lost(self) -> str | None:
+        """Why it is not held any more: there, what is open cannot be removed."""
+        return None
+
+    def __del__(self) -> None:
+        self.release()
+
+
+if TYPE_CHECKING or _disk.IS_NATIVE:
+    Mapped = _disk.MappedFile
+    Lock = _disk.DirectoryLock
+else:
+    Mapped = PlainMapped
+    Lock = PlainLock
+
+
+class Appended:
+    """A file that is written from its beginning to its end. Nobody but its owner may read it."""
+
+    __slots__ = ("_fd", "_file")
+
+    def __init__(self, path: Path) -> None:
+        self._fd: Final = (
+            _disk.create(path)
+            if _disk.IS_NATIVE
+            else os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_BINARY, 0o600)  # type: ignore[attr-defined, unused-ignore]
+        )
+        self._file: Final = io.FileIO(self._fd, "wb", closefd=not _disk.IS_NATIVE)
 
     def write(self, data: bytes) -> None:
         """Write all of it."""
@@ -90,41 +124,17 @@ class Appended:
 
     def sync(self) -> None:
         """Bring it to the disk."""
-        os.fsync(self._file.fileno())
+        if _disk.IS_NATIVE:
+            _disk.sync(self._fd)
+        else:
+            os.fsync(self._fd)
 
     def close(self) -> None:
         """Let go of it."""
-        self._file.close()
-
-
-class Lock:
-    """Holds a directory for one process; ended by the system with the process, if not before."""
-
-    __slots__ = ("_fd",)
-
-    def __init__(self, path: Path) -> None:
-        self._fd: int | None = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            if os.name == "nt":
-                import msvcrt  # noqa: PLC0415 - of this system only
-
-                msvcrt.locking(self._fd, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
-            else:
-                import fcntl  # noqa: PLC0415 - of this system only
-
-                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BaseException:
-            self.release()
-            raise
-
-    def release(self) -> None:
-        """Let go of it; in a forked child, the parent's hold stays."""
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
-
-    def __del__(self) -> None:
-        self.release()
+        if not self._file.closed:
+            self._file.close()
+            if _disk.IS_NATIVE:
+                _disk.close(self._fd)
 
 
 class Files:
@@ -138,21 +148,20 @@ class Files:
         """Hold a file; BlockingIOError or PermissionError: somebody else does."""
         return Lock(path)
 
-    def names(self, directory: Path) -> list[str]:
+    def names(self, directory: Path | str) -> list[str]:
         """The names in a directory."""
-        return [path.name for path in directory.iterdir()]
+        return os.listdir(directory)  # noqa: PTH208 - it may be a str
 
     def read(self, path: Path) -> bytes:
         """All of a file."""
         return path.read_bytes()
 
-    def size(self, path: Path) -> int:
+    def size(self, path: Path | str) -> int:
         """Bytes of a file."""
-        return path.stat().st_size
+        return os.stat(path).st_size  # noqa: PTH116 - it may be a str
 
-    def create_mapped(self, path: Path, size: int) -> Mapped:
-        """A new file in memory."""
-        return Mapped(path, size)
+    create_mapped = Mapped
+    """A new file in memory: of a path, with a size. A type, so that no bytecode runs in it."""
 
     def create(self, path: Path) -> Appended:
         """A file to be written, empty at first."""
@@ -168,7 +177,10 @@ class Files:
         """Bring a file to the disk that another process wrote."""
         fd = os.open(path, os.O_RDWR)
         try:
-            os.fsync(fd)
+            if _disk.IS_NATIVE:
+                _disk.sync(fd)
+            else:
+                os.fsync(fd)
         finally:
             os.close(fd)
 
@@ -176,16 +188,13 @@ class Files:
         """Give a file another name, in place of whoever has it."""
         old.replace(new)
 
-    def unlink(self, path: Path) -> None:
-        """Remove a file."""
-        path.unlink()
+    unlink = staticmethod(os.unlink)
+    """Remove a file."""
 
-    def sync_directory(self, path: Path) -> None:
+    if TYPE_CHECKING or _disk.IS_NATIVE:
+        sync_directory = staticmethod(_disk.sync_directory)
         """Bring the names of a directory to the disk."""
-        if os.name == "nt":
-            return  # there, they are on the disk with the file
-        fd = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+    else:
+
+        def sync_directory(self, path: str | Path) -> None:
+            """There, they are on the disk with the file."""

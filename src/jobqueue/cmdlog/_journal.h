@@ -132,4 +132,13 @@ static inline uint32_t jq_crc(const uint8_t *p, size_t size)
 #define JQ_PATIENCE_MOST_NS 10000000
 #endif
 
+/* ---------------------------------------------------------------- forks that Python does not know of */
+
+#ifdef _WIN32
+static inline int jq_at_fork(void (*child)(void)) { (void)child; return 0; }
+#else
+#include <pthread.h>
+static inline int jq_at_fork(void (*child)(void)) { return pthread_atfork(NULL, NULL, child); }
+#endif
+
 #endif

@@ -19,18 +19,24 @@ from jobqueue._types cimport (
 )
 from jobqueue._ids cimport ids_homed, ids_slots
 from jobqueue._state cimport (
-    EXTRA_KICKED, EXTRA_READ, NOTE_ADDED, NOTE_BATCH, NOTE_BATCH_END, NOTE_CHANGED, STATE_NEW,
+    EXTRA_KICKED, EXTRA_READ, NOTE_ADDED, NOTE_BATCH, NOTE_BATCH_END, NOTE_CHANGED, OK, STATE_NEW,
     dead_next, engine_t, note_kind_t, object_of, record_t,
 )
+from jobqueue._job cimport name_read
+from jobqueue._life cimport queue_offer
+from jobqueue._queues cimport WorkQueue, queue_get
 from jobqueue._records cimport Registry, registry_now, signal_give, signal_take
-from jobqueue._base cimport EngineBase
+from jobqueue._base cimport EngineBase, verb_change, verb_fired_now, verb_leave
 from jobqueue.cmdlog._format cimport (
     FRAME, FRAME_BATCH, HEADER, KIND_BATCH_END, KIND_CLOCK, KIND_DEAD, KIND_END, KIND_GONE,
     KIND_JOB, KIND_PAUSE, KIND_STATE, MARGIN, OFFSET_NOTED_NS, STATE_FIXED, data_size, frame_bytes,
     frame_write, header_bytes, job_size, job_write, put64, state_size, state_write, text_of, text_size,
 )
 
+from ._errors import CommandLogError
+
 cdef extern from "cmdlog/_journal.h":
+    int at_fork "jq_at_fork" (void (*child)() noexcept nogil) nogil
     const int64_t PATIENCE_MOST_NS "JQ_PATIENCE_MOST_NS"  # that a sync has with callers to come
 
 cdef extern from "pythread.h":
@@ -39,10 +45,12 @@ cdef extern from "pythread.h":
         PY_LOCK_ACQUIRED
     PyLockStatus PyThread_acquire_lock_timed(void *lock, PY_TIMEOUT_T us, int intr) noexcept nogil
     void PyThread_release_lock(void *lock) noexcept nogil
+    unsigned long PyThread_get_thread_ident() noexcept nogil
 
 # ---------------------------------------------------------------- noting
 
 cdef struct journal_t:
+    journal_t *next               # of all that there are
     engine_t *engine
     uint8_t *base                 # the segment, mapped; NULL: none yet
     Py_ssize_t position           # where the next record goes
@@ -60,6 +68,26 @@ cdef struct journal_t:
     uint8_t stopped               # nothing can be noted any more
     uint8_t forgetful             # a record was lost for want of memory
     uint8_t refused               # something was done after the last record
+    uint8_t forked                # it is the copy of a parent's
+
+# Every journal of the process: the child of a fork must not store into the files of its parent, also
+# where Python does not know of the fork. The GIL, or ``journals_gate``, guards the list.
+cdef journal_t *journals = NULL
+cdef lock_t journals_gate
+
+
+cdef void journals_forked() noexcept nogil:
+    """In the child of a fork, before anything else runs there."""
+    cdef journal_t *journal = journals
+    while journal != NULL:
+        journal.stopped = journal.forked = True
+        if journal.engine != NULL:
+            journal.engine.room = -1
+        journal = journal.next
+
+
+if at_fork(journals_forked) != 0:
+    raise MemoryError
 
 
 cdef uint8_t *journal_room(journal_t *journal, Py_ssize_t size) noexcept nogil:
@@ -235,14 +263,14 @@ cdef class Journal:
     """What an engine notes into. One thread at a time grows it; any may note and settle."""
 
     cdef journal_t c
-    cdef readonly EngineBase controller
-    cdef Registry registry
+    cdef readonly Registry registry
     cdef Py_buffer view
     cdef bint mapped
     cdef readonly uint64_t first_sequence  # of the segment
     cdef public int64_t patience_ns  # of a sync with callers to come; -1: half of the last sync's time
     cdef lock_t gate              # guards what follows
     cdef bint syncing             # a caller does it for its group
+    cdef unsigned long leader     # its thread
     cdef group_t waiting          # for the next sync; the first of them sees to it that there is one
     cdef Py_ssize_t expected      # so many may soon wait: then, or at until_ns, the sync begins
     cdef int64_t until_ns
@@ -254,8 +282,30 @@ cdef class Journal:
     def __cinit__(self):
         self.c.batch_count = -1
         self.patience_ns = -1
+        lock_acquire(&journals_gate)
+        self.c.next = journals
+        self.link()
+        lock_release(&journals_gate)
+
+    cdef void link(self) noexcept:
+        global journals
+        journals = &self.c
+
+    cdef void unlink(self) noexcept:
+        global journals
+        cdef journal_t *before = journals
+        lock_acquire(&journals_gate)
+        if before == &self.c:
+            journals = self.c.next
+        else:
+            while before != NULL and before.next != &self.c:
+                before = before.next
+            if before != NULL:
+                before.next = self.c.next
+        lock_release(&journals_gate)
 
     def __dealloc__(self):
+        self.unlink()
         if self.registry is not None:  # which may live on
             lock_acquire(&self.c.engine.lock)
             self.c.engine.note = NULL
@@ -267,7 +317,6 @@ cdef class Journal:
 
     def attach(self, EngineBase controller not None, uint64_t sequence, int64_t live_bytes, bint always):
         """Note what a controller does, from the next change on; it needs a segment first."""
-        self.controller = controller
         self.registry = controller.registry
         self.c.engine = &self.registry.e
         self.c.sequence = self.c.synced = sequence
@@ -301,7 +350,6 @@ cdef class Journal:
     def detach(self):
         """The end, after `cease`."""
         self.stop()
-        self.controller = None
 
     def release(self):
         """Let go of the mapped segment."""
@@ -370,15 +418,35 @@ cdef class Journal:
             self.c.engine.room = self.c.end - self.c.position - MARGIN
         lock_release(&self.c.engine.lock)
 
-    def note_pause(self, str name not None, bint paused):
-        """Note that a queue is paused, or gives again."""
+    def rest(self):
+        """Nobody notes at this time: the next change asks for room, whatever there is."""
+        lock_acquire(&self.c.engine.lock)
+        self.c.engine.room = -1
+        lock_release(&self.c.engine.lock)
+
+    def pause(self, EngineBase controller not None, name, bint paused):
+        """Pause a queue, or let it give again, first to those who wait; and note it, in one step."""
+        cdef str valid = name_read(name)
+        cdef WorkQueue queue
+        cdef int64_t now_ns
+        verb_change(controller, 0)
+        now_ns = verb_fired_now(controller)
+        queue = queue_get(controller.own_queues, valid)
+        lock_acquire(&self.c.engine.lock)
+        queue.c.paused = paused
+        queue.c.named = True
+        self.note_pause(valid, paused)
+        if not paused:
+            queue_offer(self.c.engine, &queue.c, now_ns)
+        lock_release(&self.c.engine.lock)
+        verb_leave(controller, OK, NULL)
+
+    cdef void note_pause(self, str name, bint paused) noexcept:
+        """Note that a queue is paused, or gives again. With the lock."""
         cdef Py_ssize_t size = text_size(<PyObject *> name)
         cdef uint8_t *p
-        registry_now(self.registry)
-        lock_acquire(&self.c.engine.lock)
         if self.c.engine.note != journal_note:
-            self.c.refused = True
-            lock_release(&self.c.engine.lock)
+            self.c.refused = self.c.engine.unsettled = True
             return
         journal_offset(&self.c)
         p = journal_room(&self.c, FRAME + 1 + size)
@@ -386,7 +454,6 @@ cdef class Journal:
             p[FRAME] = paused
             memcpy(p + FRAME + 1, text_of(<PyObject *> name), size)
             journal_seal(&self.c, p, 1 + size, KIND_PAUSE)
-        lock_release(&self.c.engine.lock)
 
     def note_clock(self):
         """Note the time: a mark that tells a reader what is on disk, and when. Returns its number."""
@@ -425,6 +492,8 @@ cdef class Journal:
     cdef int share(self, caller_t *caller, object sync) except -1:
         """Take part in the next sync: sleep until it is over, or do it."""
         cdef int64_t now_ns = clock_mono_ns()
+        if self.syncing and self.leader == PyThread_get_thread_ident():
+            raise CommandLogError("a change amid a sync of this thread is not on the disk with it")
         group_join(&self.waiting, caller)
         if now_ns < self.until_ns:
             self.returned += 1
@@ -463,6 +532,7 @@ cdef class Journal:
         cdef bint done = False
         struct_clear(&self.waiting, sizeof(group_t))
         self.syncing = True
+        self.leader = PyThread_get_thread_ident()
         lock_release(&self.gate)
         try:
             sync()
@@ -576,6 +646,16 @@ cdef class Journal:
     def refused(self):
         """Whether something was done that came too late to be noted."""
         return self.c.refused
+
+    @property
+    def forked(self):
+        """Whether it is the copy of a parent's."""
+        return self.c.forked
+
+    @property
+    def alarm(self):
+        """The address of a byte that makes whoever noted something settle it."""
+        return <size_t> &self.c.engine.unsettled
 
     @property
     def forgetful(self):

@@ -1,42 +1,52 @@
-"""The command log on disk: its segments, their growth, syncs and compaction.
+"""The command log on disk: what makes room in it, and its own thread, which syncs and compacts.
 
-Locking: `_growing` is held while room is made, one caller at a time; `_owning` while somebody looks
-at which segments there are, or changes that. Neither is held while a caller waits for a sync, but
-by `close`: it takes all, so that whoever is in the midst of something ends first.
+What must not be left half done is one native call each, in _segments.pyx, or runs on the log's own
+thread, where no signal strikes. A caller that waits for that thread holds nothing meanwhile: what
+a handler of a signal calls then finds the log whole.
 """
 
+import gc
 import logging
+import sys
 import threading
 import time
+import weakref
+from _thread import start_new_thread
+from collections import deque
+from functools import partial
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
 from .._records import report_error
 from ..errors import ClosedError, JobQueueError
 from ._errors import CommandLogError
-from ._files import Files, Mapped
+from ._files import Files, Lock
 from ._format import SIZES, records
 from ._journal import Journal, Scan, snapshot_header
+from ._segments import Segments
 
 if TYPE_CHECKING:
     from ..controller import Controller
 
-__all__ = ["Log", "logger"]
+__all__ = ["Log", "close_dropped", "logger"]
 
 logger: Final = logging.getLogger("jobqueue.cmdlog")
 logger.addHandler(logging.NullHandler())  # quiet, unless the program wants to hear
 
 HEADER: Final = SIZES["header"]
-FRAME: Final = SIZES["frame"]
-MARGIN: Final = SIZES["margin"]
-GROWTH: Final = 256 << 10
-"""Bytes of disk space that a segment reserves at once."""
 
 SCAN_SLOTS: Final = 2048
 """Slots of the table of jobs that a snapshot reads at once; well below a millisecond."""
 
 SNAPSHOT_AT: Final = 1.4
 """A snapshot is made when the log takes so much more than the living jobs would."""
+
+LOOK_S: Final = 0.1
+"""How often the log's own thread looks whether the directory is still there, while jobs change."""
+
+WAIT: Final = 0
+GREW: Final = 2
 
 
 class Log:
@@ -46,6 +56,7 @@ class Log:
         self,
         directory: Path,
         files: Files,
+        held: Lock,
         controller: "Controller",
         *,
         sync: str,
@@ -54,295 +65,160 @@ class Log:
         max_bytes: int | None,
     ) -> None:
         self.journal: Final = Journal()
+        self.segments: Final = Segments(
+            str(directory),
+            files,
+            self.journal,
+            held,
+            _failed,
+            sync == "always",
+            segment_size,
+            max_bytes,
+        )
+        self._sync = self.segments.sync
         self._directory: Final = directory
         self._files: Final = files
-        self._controller: Final = controller
+        self._controller: Final = weakref.ref(controller)
         self._mode: Final = sync
         self._interval: Final = sync_interval
-        self._segment_size: Final = segment_size
-        self._max_bytes: Final = max_bytes
-        self._growing: Final = threading.RLock()
-        self._owning: Final = threading.Lock()
-        self._compacting: Final = threading.RLock()
-        self._current: Mapped | None = None
-        self._full: list[tuple[Mapped, int]] = []  # segments before it that may not be on disk
-        self._sizes: dict[Path, int] = {}  # bytes in use, of what is on disk beside the current one
-        self._number = 0
-        self._first = 0  # the number of the oldest segment
-        self._keeper: threading.Thread | None = None
-        self._wake: Final = threading.Event()
-        self._shut = False
-        self._why: str | None = None  # nothing can be noted any more
+        self._wake: Final[SimpleQueue[None]] = SimpleQueue()  # a handler of a signal may put, too
+        self._waiters: Final[deque[SimpleQueue[BaseException | None]]] = deque()
+        self._resting = True  # its thread does not look by itself
+        self._looked = -1  # the sequence at its last look
+        self._told = 0  # segments whose beginning was logged
         self.compactions = 0
+        _logs.add(self)
 
     # ------------------------------------------------------------ beginning and end
 
     def start(self, number: int, sequence: int, live_bytes: int) -> None:
         """Begin a segment behind what was read, and note from now on."""
-        for name in self._files.names(self._directory):
-            path = self._directory / name
-            if name.endswith((".cmdlog", ".snapshot")):
-                self._sizes[path] = self._files.size(path)
-        self._number = number - 1
-        self._first = number
-        self.journal.attach(self._controller, sequence, live_bytes, self._mode == "always")
-        self._next_segment(0, epoch=True)
+        controller = self._controller()
+        assert controller is not None  # noqa: S101 - it calls
+        self.journal.attach(controller, sequence, live_bytes, self._mode == "always")
+        self.segments.begin(number)
         self.journal.begin()
+        self._told = number - 1
+        self._tell()
         if self._mode == "interval":
-            self._start_keeper()
+            self._call_keeper()
 
     def close(self) -> None:
-        """Bring everything to the disk, cut the segment to what is used."""
-        if self._current is None:
-            return  # it was closed, or is the parent's
+        """Bring everything to the disk, cut the segment to what is used, unlock the directory.
+
+        What interrupts it leaves the log closing: the next call goes on.
+        """
         self.journal.patience_ns = 0  # nobody comes back
-        with self._growing:
-            self._shut = True
-            keeper = self._keeper
-        self._wake.set()
-        if keeper is not None and keeper is not threading.current_thread():
-            keeper.join()
-        with self._compacting, self._growing:
-            self._close()
-
-    def _close(self) -> None:
-        journal = self.journal
-        journal.cease()
-        try:
-            if self._why is None and self._current is not None:
-                if journal.spill_size:
-                    self._next_segment(0)
-                journal.settle(self._sync)
-                journal.note_clock()  # its lag tells that all before it is on disk
-                journal.settle(self._sync)
-        finally:
-            journal.detach()
-            used = journal.position
-            journal.release()
-            self._drop_mappings(used if self._why is None else None)
-
-    def _drop_mappings(self, used: int | None) -> None:
-        for mapped, size in self._full:
-            mapped.close(size)
-        self._full.clear()
-        if self._current is not None:
-            self._current.close(used)
-            self._current = None
+        self.segments.shut_down()
+        self._wake.put(None)
+        if not sys.is_finalizing():  # else its thread does not run any more
+            self.segments.join()
+        self._answer(len(self._waiters), ClosedError("the controller is closed"))
+        self.segments.finish(self._sync)
 
     def forked(self) -> None:
         """In a forked child: the log is the parent's."""
-        self._why = "it belongs to the process that opened it; this is a fork of that"
-        self.journal.disown()
-        self.journal.release()
-        self._drop_mappings(None)
+        self.segments.forked()
+
+    def check(self) -> None:
+        """Raise if nothing more can be noted."""
+        self.segments.check()
 
     # ------------------------------------------------------------ room
 
     def reserve(self, size: int) -> None:
         """Make room for so many bytes. Raises CommandLogError; nothing has changed then."""
-        self.check()
-        with self._growing:
-            self.check()
-            self._make_room(size)
+        patient = not self.segments.is_keeper
+        while (found := self.segments.reserve(size, patient)) == WAIT:
+            self._compact_and_wait()
+            patient = False
+        if found == GREW or self._resting:
+            self._call_keeper()
 
-    def _flush(self) -> None:
-        """Bring what found no room into a segment. Raises CommandLogError: there is no room yet."""
-        if not self.journal.spill_size or self._why is not None:
-            return
-        with self._growing:
-            if self.journal.spill_size and self._current is not None:
-                self._make_room(0)
-
-    def _make_room(self, size: int, *, anew: bool = False) -> None:
-        """In the present segment if it has any, and nothing waits in memory; else in a new one."""
-        try:
-            if anew or not self._extend(size):
-                self._next_segment(size)
-        except OSError as error:
-            raise CommandLogError(f"no room in the command log: {error}") from error
-
-    def check(self) -> None:
-        """Raise if nothing more can be noted. In a forked child the locks may be held for ever."""
-        self._check_sound()
-        if self._shut:
-            raise ClosedError("the controller is closed")
-
-    def _check_sound(self) -> None:
-        if self._why is not None:
-            raise CommandLogError(f"{self._directory} takes no changes: {self._why}")
-
-    def _extend(self, size: int) -> bool:
-        """Reserve more of the present segment; False: it is full."""
-        journal = self.journal
-        if self._current is None or self._current.memory is None or journal.spill_size:
-            return False
-        capacity = len(self._current.memory)
-        wanted = journal.position + size + MARGIN
-        if wanted > capacity:
-            return False
-        if wanted > journal.end:
-            end = min(capacity, max(wanted, journal.end + min(GROWTH, self._segment_size // 4)))
-            self._check_bytes(end - journal.position)
-            self._current.allocate(end)
-            journal.extend(end)
-        return True
-
-    def _next_segment(self, size: int, *, epoch: bool = False) -> None:
-        journal = self.journal
-        least = HEADER + journal.spill_size + size + 2 * MARGIN
-        capacity = max(self._segment_size, least)
-        first = min(capacity, max(least, min(GROWTH, self._segment_size // 4)))
-        self._check_bytes(first)
-        path = self._path(self._number + 1)
-        try:
-            fresh = self._files.create_mapped(path, capacity)
-        except FileExistsError:  # from a try before, when it could not be removed
-            self._files.unlink(path)
-            fresh = self._files.create_mapped(path, capacity)
-        try:
-            fresh.allocate(first)
-            self._files.sync_directory(self._directory)
-            with self._owning:
-                self._go_on_in(fresh, first, epoch=epoch)
-        finally:
-            if self._current is not fresh:
-                fresh.close(None)
-                self._files.unlink(path)
-        if self._current is not fresh:
-            self._next_segment(size, epoch=epoch)
-            return
-        logger.debug("%s: begun", path)
-        if not epoch:
-            self._start_keeper()
-            self._wake.set()
-
-    def _go_on_in(self, fresh: Mapped, allocated: int, *, epoch: bool) -> None:
-        """Let a segment take the place of the current one, unless it has become too small."""
-        self._check_sound()  # a sync may have failed meanwhile
-        assert fresh.memory is not None  # noqa: S101 - it was just made
-        used = self.journal.switch(fresh.memory, allocated, self._number + 1, epoch)
-        if used is None:
-            return
-        if self._current is not None:
-            self._full.append((self._current, used))
-            self._sizes[self._path(self._number)] = used
-        self._current = fresh
-        self._number += 1
-
-    def _check_bytes(self, more: int) -> None:
-        if self._max_bytes is not None and self.bytes_used + more > self._max_bytes:
-            self._start_keeper()
-            self._wake.set()
-            raise CommandLogError(
-                f"the command log takes {self.bytes_used} bytes, and may take {self._max_bytes}"
-            )
-
-    @property
-    def bytes_used(self) -> int:
-        """Bytes in use on disk."""
-        with self._owning:
-            return sum(self._sizes.values()) + self.journal.position
+    def settle(self) -> None:
+        """Return once all that was noted is in a segment; on disk, if callers wait for that."""
+        if self.segments.settle(self._sync):
+            self._call_keeper()
 
     @property
     def always(self) -> bool:
         """Whether every call waits for the disk."""
-        return self._mode == "always"
+        return self.segments.always
 
     @property
     def number(self) -> int:
         """Of the segment that is written."""
-        return self._number
+        return self.segments.number
 
-    def _path(self, number: int) -> Path:
-        return self._directory / f"{number:09}.cmdlog"
+    @property
+    def bytes_used(self) -> int:
+        """Bytes in use on disk."""
+        return self.segments.bytes_used
 
-    # ------------------------------------------------------------ syncs
-
-    def settle(self) -> None:
-        """Return once all that was noted is in a segment; on disk, if callers wait for that."""
-        if self.always:
-            self._check_sound()
-        try:
-            self._flush()
-        except CommandLogError:
-            if self.always:
-                raise
-        if self.always:
-            self.journal.settle(self._sync)
-        if self.journal.refused:
-            raise ClosedError("the controller was closed before this could be noted")
-
-    def _sync(self) -> None:
-        with self._owning:
-            full = list(self._full)
-            current = self._current
-        try:
-            for mapped, _ in full:
-                mapped.sync()
-            if current is not None:
-                current.sync()
-        except OSError as error:
-            self._fail(f"a sync failed: {error}")
-            raise CommandLogError(
-                f"{self._directory} takes no more changes until it is opened again: {self._why}"
-            ) from error
-        with self._owning:
-            del self._full[: len(full)]
-        for mapped, size in full:
-            try:
-                mapped.close(size)
-            except OSError:
-                pass  # what was not cut off are zeros: they cost disk space, no more
+    @property
+    def _why(self) -> str | None:
+        return self.segments.why
 
     def _fail(self, why: str) -> None:
         """Nothing is noted any more. What nobody was told of is taken back from the log."""
-        with self._owning:
-            self._why = why
-            self.journal.stop()
-            if self.always:
-                self._take_back()
-        logger.error("%s takes no more changes until it is opened again: %s", self._directory, why)
-
-    def _take_back(self) -> None:
-        for mapped in (*(mapped for mapped, _ in self._full), self._current):
-            if mapped is None or mapped.memory is None:
-                continue
-            for offset, sequence, *_ in records(mapped.memory, HEADER):
-                if sequence > self.journal.synced:
-                    mapped.memory[offset:] = bytes(len(mapped.memory[offset:]))
-                    break
+        self.segments.fail(why)
 
     # ------------------------------------------------------------ the keeper
 
-    def _start_keeper(self) -> None:
-        if self._keeper is None and not self._shut:
-            self._keeper = threading.Thread(target=self._keep, name="jobqueue-cmdlog", daemon=True)
-            self._keeper.start()
-
-    def _keep(self) -> None:
-        """Sync at intervals, and what is full; compact when it is worth it."""
-        while not self._shut:
-            self._wake.wait(self._interval if self._mode == "interval" else None)
-            self._wake.clear()
-            if self._is_over():
-                return
+    def _call_keeper(self) -> None:
+        """Let the log's own thread look, and live if it does not."""
+        if not self.segments.is_kept and not self.segments.shut:
+            ref = weakref.ref(self, partial(_put, self._wake))
             try:
-                if self.journal.is_behind() and (self._mode == "interval" or self._full):
-                    self.journal.settle(self._sync)
-                if self._is_due():
-                    self.compact()
-            except JobQueueError as error:
-                if not self._is_over():
-                    report_error(error, self._keep)
-            except Exception as error:  # noqa: BLE001 - the keeper lives on, the next look may do better
+                start_new_thread(_start, (ref, self._wake))  # one native call
+            except RuntimeError as error:  # no more threads: the next call tries again
+                report_error(error, self._call_keeper)
+        self._wake.put(None)
+
+    def _pause_s(self) -> float | None:
+        """How long the keeper sleeps at most."""
+        if self._mode == "interval":
+            return self._interval
+        return None if self._resting else LOOK_S
+
+    def _keep(self, *, called: bool) -> None:
+        """Sync at intervals, and what is full; compact when it is worth it.
+
+        called: by somebody who is about to change something; else it is time for a look.
+        """
+        self._resting = not called and self._looked == self.journal.sequence
+        try:
+            self._tell()
+            if self.journal.is_behind() and (self._mode == "interval" or self.segments.full):
+                self.journal.settle(self._sync)
+            asked = len(self._waiters)
+            if asked or self.segments.is_due(SNAPSHOT_AT):
+                self._serve(asked)
+            self._looked = self.journal.sequence
+            self.segments.look(self._resting)
+        except JobQueueError as error:
+            if not self._is_over():
                 report_error(error, self._keep)
+        except Exception as error:  # noqa: BLE001 - the keeper lives on, the next look may do better
+            report_error(error, self._keep)
+
+    def _tell(self) -> None:
+        while self._told < self.segments.number:
+            self._told += 1
+            path = self._directory / f"{self._told:09}.cmdlog"
+            logger.debug("%s: begun", path)
 
     def _is_over(self) -> bool:
-        return self._shut or self._why is not None
+        return self.segments.shut or self.segments.why is not None
 
-    def _is_due(self) -> bool:
-        floor = max(self._segment_size, SNAPSHOT_AT * max(self.journal.live_bytes, 0))
-        return self.bytes_used > floor and self._number > self._first
+    def _leave(self) -> None:
+        """The keeper ends: nobody waits for it in vain."""
+        self.segments.leave()
+        if self._is_over():
+            error = CommandLogError(f"{self._directory} takes no changes: {self.segments.why}")
+            self._answer(
+                len(self._waiters), error if self.segments.why else ClosedError("it was closed")
+            )
 
     # ------------------------------------------------------------ compaction
 
@@ -353,42 +229,92 @@ class Log:
         is then as it was.
         """
         self.check()
-        with self._compacting:
-            with self._growing:
-                self.check()
-                self._make_room(0, anew=True)
-                number, sequence = self._number, self.journal.first_sequence
-            name = self._directory / f"{number:09}.snapshot"
-            draft = name.with_suffix(".snapshot.tmp")
+        self._compact_and_wait()
+
+    def compact_if_crowded(self) -> None:
+        """Merge many small files, as short lives of a controller leave them behind."""
+        if self.segments.is_crowded():
+            self._compact_and_wait()
+
+    def _compact_and_wait(self) -> None:
+        """Let the log's own thread compact, and wait until it has."""
+        if self.segments.is_keeper:
+            raise CommandLogError("the command log cannot be compacted while it is compacted")
+        if sys.is_finalizing():
+            raise CommandLogError("the command log cannot be compacted: the interpreter ends")
+        answer: SimpleQueue[BaseException | None] = SimpleQueue()
+        self._waiters.append(answer)
+        self._call_keeper()
+        while True:
+            self.check()
+            if not self.segments.is_kept:
+                self._call_keeper()
             try:
-                size = self._write_snapshot(draft, number, sequence)
-                self._files.rename(draft, name)
-                self._files.sync_directory(self._directory)
-            except (OSError, JobQueueError) as error:
-                try:
-                    self._files.unlink(draft)
-                except OSError:
-                    pass  # it is removed at the next start
+                error = answer.get(timeout=1)  # as it may end meanwhile
+                break
+            except Empty:
+                pass
+        if isinstance(error, ClosedError):
+            raise ClosedError(str(error))
+        if error is not None:
+            raise CommandLogError(str(error)) from error
+
+    def _serve(self, asked: int) -> None:
+        """Compact, for those who asked until now."""
+        failure: BaseException | None = None
+        try:
+            self._compact()
+        except BaseException as error:
+            failure = error
+            if not asked or not isinstance(error, JobQueueError):
+                raise
+        finally:
+            self.segments.compaction_end(failure is None)
+            self._answer(asked, failure)
+
+    def _answer(self, count: int, error: BaseException | None) -> None:
+        for _ in range(count):
+            try:
+                self._waiters.popleft().put(error)
+            except IndexError:
+                return
+
+    def _compact(self) -> None:
+        number, sequence = self.segments.compaction_begin()
+        self._tell()
+        name = self._directory / f"{number:09}.snapshot"
+        draft = name.with_suffix(".snapshot.tmp")
+        try:
+            size = self._write_snapshot(draft, number, sequence)
+            self._files.rename(draft, name)
+            self._files.sync_directory(self._directory)
+        except BaseException as error:
+            try:
+                self._files.unlink(draft)
+            except OSError:
+                pass  # it is removed at the next start
+            if isinstance(error, OSError | JobQueueError):
                 raise CommandLogError(f"the command log cannot be compacted: {error}") from error
-            with self._owning:
-                self._sizes[name] = size
-            self._remove_before(number, name)
-            self._first = number
-            self.compactions += 1
-            logger.info("%s: compacted to a snapshot of %d bytes", self._directory, size)
+            raise
+        self.segments.replace(number, str(name), size)
+        self.compactions += 1
+        logger.info("%s: compacted to a snapshot of %d bytes", self._directory, size)
 
     def _write_snapshot(self, draft: Path, number: int, sequence: int) -> int:
         file = self._files.create(draft)
         size = 0
         try:
-            registry = self._controller.registry
+            controller = self._controller()
+            if controller is None:
+                raise CommandLogError("the controller is gone")
+            registry = controller.registry
             scan = Scan(registry)
             parts = [snapshot_header(number, sequence, registry)]
             while True:
                 for part in parts:
                     file.write(part)
                     size += len(part)
-                if self._shut:
+                if self.segments.shut:
                     raise CommandLogError("the command log was closed while it was compacted")
                 time.sleep(0)  # whoever waits for the interpreter goes first
                 found = scan.jobs_next(SCAN_SLOTS)
@@ -397,11 +323,11 @@ class Log:
                 if found is None:
                     break
                 parts = [found]
-            for queue in list(self._controller.queues.queues()):
-                if self._controller._paused(queue):  # noqa: SLF001 - the rooms of one package
+            for queue in list(controller.queues.queues()):
+                if controller._paused(queue):  # noqa: SLF001 - the rooms of one package
                     file.write(scan.paused(queue))
             whole_at = self.journal.note_clock()
-            self._flush()
+            self.segments.flush()
             self.journal.settle(self._sync)
             file.write(scan.end(whole_at))
             file.sync()
@@ -409,17 +335,70 @@ class Log:
             file.close()
         return size
 
-    def _remove_before(self, number: int, snapshot: Path) -> None:
-        with self._owning:
-            known = sorted(self._sizes)
-        for path in known:
-            stale = path != snapshot and int(path.name[:9]) < (
-                number if path.suffix == ".cmdlog" else number + 1
-            )
-            if stale:
-                try:
-                    self._files.unlink(path)
-                except OSError:
-                    continue  # the next compaction, or the next start, tries again
-                with self._owning:
-                    del self._sizes[path]
+
+_logs: Final[weakref.WeakSet[Log]] = weakref.WeakSet()
+"""All there are: one whose controller is gone may still be open."""
+
+
+def close_dropped(directory: Path) -> None:
+    """Close a log that nobody can close any more: its controller was dropped."""
+    gc.collect()
+    for log in list(_logs):
+        if log._directory == directory and log._controller() is None:  # noqa: SLF001 - of this module
+            log.close()
+
+
+def _put(wake: "SimpleQueue[None]", _: object) -> None:
+    wake.put(None)
+
+
+def _start(ref: weakref.ref[Log], wake: "SimpleQueue[None]") -> None:
+    """Start the log's own thread, in a thread where no signal strikes amid that."""
+    try:
+        threading.Thread(
+            target=_keep, args=(ref, wake), name="jobqueue-cmdlog", daemon=True
+        ).start()
+    except RuntimeError as error:  # no more threads: who needs it asks again
+        report_error(error, _start)
+
+
+def _keep(ref: weakref.ref[Log], wake: "SimpleQueue[None]") -> None:
+    """The log's own thread. It holds no reference to its log while it sleeps, and ends with it."""
+    log = ref()
+    if log is None or not log.segments.claim():
+        return
+    called = True
+    try:
+        while log is not None and not log._is_over():  # noqa: SLF001 - of this module
+            log._keep(called=called)  # noqa: SLF001
+            pause_s = log._pause_s()  # noqa: SLF001
+            del log
+            try:
+                wake.get(timeout=pause_s)
+                called = True
+            except Empty:
+                called = False
+            log = ref()
+    finally:
+        if log is not None:
+            log._leave()  # noqa: SLF001
+
+
+def _failed(segments: Segments, why: str) -> None:
+    """Nothing is noted any more. What nobody was told of is taken back from the log."""
+    directory = segments.directory
+    if segments.always and not segments.journal.forked:
+        _take_back(segments)
+    logger.error("%s takes no more changes until it is opened again: %s", directory, why)
+
+
+def _take_back(segments: Segments) -> None:
+    synced = segments.journal.synced
+    for segment in (*segments.full, segments.current):
+        memory = None if segment is None else segment.mapped.memory
+        if memory is None:
+            continue
+        for offset, sequence, *_ in records(memory, HEADER):
+            if sequence > synced:
+                memory[offset:] = bytes(len(memory[offset:]))
+                break

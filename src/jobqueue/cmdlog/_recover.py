@@ -19,6 +19,9 @@ HEADER: Final = SIZES["header"]
 DIGITS: Final = 9
 """Of the number in a file's name."""
 
+ALIEN: Final = ("lock", "lost+found")
+"""Names that say nothing of whether a directory is a log; file systems make the second one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Torn:
@@ -239,7 +242,7 @@ def recover(  # noqa: C901 - the steps of a start, in their order
     """
     names = files.names(directory)
     segments, snapshots, remains = log_files(names)
-    foreign = [name for name in names if not name.startswith(".") and name != "lock"]
+    foreign = [name for name in names if not name.startswith(".") and name not in ALIEN]
     if foreign and not segments and not snapshots and not remains:
         raise CommandLogError(f"{directory} is not a command log: it holds {min(foreign)!r}")
     reader = _Reader(files, directory, replay, repair=repair, copies=copies)
