@@ -286,6 +286,7 @@ cdef class EngineBase:
                     errand_post(self.e)
             lock_release(&self.e.lock)
             if not done:
+                self.e.slice_count += 1
                 with nogil:
                     breathe()
         return 0
@@ -398,6 +399,7 @@ cdef class EngineBase:
                 if steps > 0:
                     break
                 hooked = True
+                self.e.slice_count += 1
                 if not whole:
                     break
                 with nogil:
@@ -502,6 +504,7 @@ cdef class EngineBase:
             done = engine_end_waits(self.e, OUTCOME_CLOSED, &walk, SLICE_BUCKETS)
             lock_release(&self.e.lock)
             if not done:
+                self.e.slice_count += 1
                 with nogil:
                     breathe()
         wake_all(self.e)

@@ -704,8 +704,8 @@ cdef bint adders_admit(engine_t *engine, int64_t now_ns, Py_ssize_t count) noexc
 # ---------------------------------------------------------------- time
 
 cdef bint record_lapse(engine_t *engine, record_t *record, int64_t now_ns) noexcept nogil:
-    """Expire a record whose TTL is over. False: it is not, or there is none. Users' hooks are not called."""
-    if record == NULL or record.home != engine:
+    """Expire a record whose TTL is over. False: it is not, or there is none, or users are to be asked."""
+    if record == NULL or record.home != engine or engine.expire_hooked:
         return False
     if record.ttl.state != TIMER_ARMED or record.ttl.deadline_ns > now_ns:
         return False

@@ -8,7 +8,7 @@ Locking: as in _records.
 
 cimport cython
 from cpython.object cimport PyObject
-from libc.stdint cimport int64_t
+from libc.stdint cimport INT64_MAX, int64_t
 
 from jobqueue._types cimport (
     HAS_GIL, NEVER_NS, TIMER_ARMED, TIMER_CANCELLED, breathe, lock_acquire, lock_release, ref_drop, ref_take,
@@ -266,7 +266,7 @@ cdef bint idle(const queue_t *queue) noexcept:
     """Whether a queue holds nothing, and nobody knows it but its QueueController."""
     return (queue.record_count == 0 and skiplist_len(&queue.ready) == 0
             and skiplist_len(&queue.scheduled) == 0 and queue.first_link == NULL
-            and not queue.paused and not queue.limited
+            and not queue.paused and queue.load.jobs_max == queue.load.bytes_max == INT64_MAX
             and Py_REFCNT(<PyObject *> object_of(<void *> queue)) == 1)
 
 

@@ -551,6 +551,7 @@ cdef int errand_run(engine_t *engine) except -1:
             errand_post(engine)
         lock_release(&engine.lock)
         if not done:
+            engine.slice_count += 1
             with nogil:
                 breathe()
     if engine.note_count > 0:
@@ -758,6 +759,16 @@ cdef class Registry:
 
     def __repr__(self):
         return f"<Registry of {self.e.ids.count} records>"
+
+    def _tables(self):
+        """For tests of growing: buckets of the table of ids, of the one before, how many of these have
+        moved over; the same of the slots of the table of keys."""
+        return ((self.e.ids.bucket_count, self.e.ids.old_bucket_count, self.e.ids.old_next),
+                (self.e.uniques.keys.mask + 1, self.e.uniques.old.mask + 1, self.e.uniques.old_next))
+
+    def _slices(self):
+        """For tests: how many times something paused so that others could go on."""
+        return self.e.slice_count
 
     def _check(self):
         """Raise AssertionError if an invariant is broken. O(n log n)."""

@@ -247,6 +247,7 @@ cdef struct engine_t:             # all that a state machine works on; lives ins
     Py_ssize_t running_count      # records LEASED
     Py_ssize_t waiting_count      # leasers blocked
     Py_ssize_t record_waits       # callers blocked for a record
+    uint64_t slice_count          # times that something paused after a slice
     uint8_t ran                   # there were runs
     uint8_t lagging               # what is due is not all done: a lease looks at TTLs itself
     uint8_t counting              # the records are being counted for a new bound

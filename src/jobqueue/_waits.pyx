@@ -354,9 +354,19 @@ cdef class WaitingEngine(Engine):
 
     def _check(self):
         """Raise AssertionError if an invariant of any structure is broken. O(n log n)."""
+        cdef WorkQueue queue
+        cdef RunRecord record
+        cdef Py_ssize_t known = 0
         self.registry._check()
         for queue in list(self.own_queues._by_name.values()):
             queue._check()
+            known -= queue.c.record_count
+        if self.e.shadow != NULL:
+            known -= self.e.shadow.record_count
+        for record in self.registry:
+            known += record.c.queue != NULL and record.c.queue.engine == self.e
+        if known != 0:
+            raise AssertionError("the queues' counts of their records are wrong")
 
     # ------------------------------------------------------------ hooks
 
