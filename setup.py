@@ -45,6 +45,7 @@ MODULES = (
     "_state",
     "_watch",
     "_life",
+    "_slices",
     "_invariants",
     "_records",
     "_queues",

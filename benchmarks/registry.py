@@ -11,6 +11,7 @@ from benchmarks.macro import (
     importing,
     memory,
     mixed,
+    others,
     threads,
     timers,
     workers,
@@ -31,7 +32,7 @@ MACRO: tuple[Case, ...] = (
 CASES: dict[str, Case] = {case.name: case for case in (*MICRO, *MACRO)}
 PROBES: dict[str, Probe] = {
     probe.name: probe
-    for module in (depth, timers, memory, importing, durable)
+    for module in (depth, timers, memory, importing, durable, others)
     for probe in module.PROBES
 }
 

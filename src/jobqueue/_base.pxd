@@ -16,6 +16,8 @@ from jobqueue._queues cimport QueueController, WorkQueue
 cdef enum:
     NAMES_CACHED = 64             # a power of two
     HISTORY_MAX = 65535           # transitions that a record keeps at most: they are counted in 16 bits
+    QUEUES_KEPT = 1024            # so many are never swept
+    QUEUES_SWEPT = 4              # that are looked at for each new one, if there are more
     STEP_NOTICED_MS = 1000        # a step of the wall clock reaches scheduled jobs within this time
 
 cdef enum shut_t:
@@ -42,6 +44,7 @@ cdef class EngineBase:
     cdef object rng
     cdef object expire_hook       # None: the engine's own
     cdef object timeout_hook
+    cdef uint64_t swept           # queues that were freed: whoever kept one may have to look it up again
     cdef uint8_t shut             # shut_t
     cdef fork_link_t fork_link    # turns SHUT_OPEN into SHUT_CHILD in a child
     cdef object __weakref__
@@ -53,9 +56,13 @@ cdef class EngineBase:
     cdef int raise_fenced(self, status_t status, const uint8_t *id, uint64_t fence) except -1
     cdef int leave_waking(self) except -1
     cdef int recount(self) except -1
-    cdef int fire(self, int64_t now_ns) except -1
+    cdef int count_on(self) except -1
+    cdef int fire(self, int64_t now_ns, bint whole) except -1
     cdef int call_hook(self, RunRecord record, kind_t kind) except -1
     cdef int forget_woken(self) except -1
+    cdef WorkQueue queue_named(self, str name)
+    cdef int queues_sweep(self) except -1
+    cdef int queue_forget(self, WorkQueue queue) except -1
     cdef queue_t *queue_look_up(self, object name, name_slot_t *slot) noexcept
     cdef queue_t *queue_known(self, object name) except? NULL
     cdef list names_read(self, object names)
@@ -95,13 +102,20 @@ cdef inline int verb_change(EngineBase self, Py_ssize_t size) except -1:
 
 cdef inline int64_t verb_fired_now(EngineBase self) except? -1:
     """The time, with all that is due at it done."""
+    return verb_fired(self, True)
+
+cdef inline int64_t verb_fired_near(EngineBase self) except? -1:
+    """The time, with all that is due at it done, or a slice of it: then ``e.lagging`` is set."""
+    return verb_fired(self, False)
+
+cdef inline int64_t verb_fired(EngineBase self, bint whole) except? -1:
     cdef int64_t now_ns = verb_now(self)
     cdef int64_t wake_ns
     lock_acquire(&self.e.lock)
     wake_ns = engine_wake_ns(self.e)
     lock_release(&self.e.lock)
     if wake_ns <= now_ns:
-        if self.fire(now_ns):
+        if self.fire(now_ns, whole):
             now_ns = verb_now(self)
         verb_enter(self)  # a hook may have closed it
     return now_ns

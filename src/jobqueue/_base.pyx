@@ -9,26 +9,29 @@ from cpython.object cimport PyObject
 from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t, uint16_t, uint64_t
 
 from jobqueue._types cimport (
-    HAS_GIL, NEVER_NS, NS_PER_MS, TIMER_ARMED, TIMER_CANCELLED, lock_acquire, lock_release,
-    lock_renew, ref_drop, ref_take,
+    HAS_GIL, NEVER_NS, NS_PER_MS, TIMER_CANCELLED, lock_acquire, lock_release,
+    breathe, lock_renew, ref_drop, ref_take, struct_clear,
 )
-from jobqueue._wheel cimport wheel_arm, wheel_cancel, wheel_init, wheel_next_deadline
+from jobqueue._ids cimport BUCKET_SLOTS, bucket_t, ids_walk, ids_walk_t
+from jobqueue._skiplist cimport skiplist_len
+from jobqueue._wheel cimport wheel_next_deadline, wheel_shift
 from jobqueue._system cimport fork_unwatch, fork_watch, random_fill
 from jobqueue._job cimport ID, Job, id_object, name_read, ttl_read
 from jobqueue._state cimport (
     ANY_ATTEMPT, BOUND_JOBS, BOUND_LINE, DUPLICATE_JOB, DUPLICATE_KEY, EXPIRED, KIND_SCHEDULED,
     KIND_TTL, KIND_TTR, LEASE_EXPIRED, OUTCOME_CLOSED, OUTCOME_LEASED, OUTCOME_NONE, QUEUE_FULL,
-    STATE_LEASED, WATCH_HISTORY, engine_due_ns, engine_end_waits, engine_reserve_queues,
-    engine_wake_ns, kind_t, object_of, queue_remove, queue_t, record_t, refusal_t, registry_find,
-    scheduled_end, status_t, wait_end, wait_forget, wait_t,
+    SLICE_BUCKETS, SLICE_STEPS, STATE_LEASED, WATCH_HISTORY, engine_due_ns, engine_reserve_queues, engine_t,
+    engine_wake_ns, errand_post, kind_t, object_of, queue_remove, queue_t, record_assign, record_t,
+    record_unassign, refusal_t, registry_find, scheduled_end, status_t, wait_end, wait_forget, wait_t,
 )
 from jobqueue._watch cimport notes_clear, notes_cut
-from jobqueue._life cimport engine_fire, job_delete, lease_undo, room_recount
+from jobqueue._life cimport engine_fire, job_delete, lease_undo
+from jobqueue._slices cimport engine_end_waits, room_count, room_recount
 from jobqueue._records cimport (
     Registry, RunRecord, record_object, registry_now, report_unraisable, wake_all,
 )
 from jobqueue._queues cimport (
-    QueueController, WorkQueue, queue_attach, queue_get, queues_attach, queues_detach,
+    QueueController, WorkQueue, queue_attach, queue_get, queues_attach, queues_detach, ring_remove,
 )
 
 import weakref
@@ -147,26 +150,17 @@ cdef int64_t bound_read(object value, str what) except -1:
 
 
 cdef int clock_change(Registry registry, object clock) except -1:
-    """Let a registry follow a clock. What its timers have left, they keep."""
-    cdef RunRecord record
+    """Let a registry follow a clock. What its timers have left, they keep. O(timers)."""
     cdef int64_t past_ns = registry_now(registry)  # by the clock of before
     cdef int64_t now_ns
-    cdef list armed = []
     if registry.clock is None and clock is None:
         return 0
-    for record in registry:
-        if record.c.ttl.state == TIMER_ARMED:
-            armed.append((record, True, record.c.ttl.deadline_ns - past_ns))
-            wheel_cancel(&registry.e.wheel, &record.c.ttl)
-        if record.c.ttr.state == TIMER_ARMED:
-            armed.append((record, False, record.c.ttr.deadline_ns - past_ns))
-            wheel_cancel(&registry.e.wheel, &record.c.ttr)
     registry.clock = clock
     registry.offset_until_ns = INT64_MIN
     now_ns = registry_now(registry)
-    wheel_init(&registry.e.wheel, now_ns)
-    for record, is_ttl, left_ns in armed:
-        wheel_arm(&registry.e.wheel, &record.c.ttl if is_ttl else &record.c.ttr, now_ns + <int64_t> left_ns)
+    lock_acquire(&registry.e.lock)
+    wheel_shift(&registry.e.wheel, now_ns, now_ns - past_ns)
+    lock_release(&registry.e.lock)
     return 0
 
 
@@ -180,6 +174,32 @@ cdef int shadow_detach(Registry registry) except -1:
         if record.c.queue == &shadow.c:
             scheduled_end(&record.c, TIMER_CANCELLED)
             queue_remove(&record.c)
+            record_unassign(&record.c)
+    return 0
+
+
+cdef int records_forget(engine_t *engine) except -1:
+    """Forget the waits for records and the runs of other threads, in a forked child."""
+    cdef list found = []
+    cdef RunRecord record
+    cdef record_t *c
+    cdef bucket_t *bucket
+    cdef ids_walk_t walk
+    cdef Py_ssize_t slot
+    struct_clear(&walk, sizeof(ids_walk_t))
+    while True:
+        bucket = ids_walk(&engine.ids, &walk)
+        if bucket == NULL:
+            break
+        for slot in range(BUCKET_SLOTS):
+            c = <record_t *> bucket.items[slot]
+            if c != NULL and (c.waits != NULL or c.is_run):
+                found.append(record_object(c))
+    for record in found:
+        while record.c.waits != NULL:
+            wait_forget(engine, record.c.waits)
+        if record.c.is_run and record.c.home == engine:
+            job_delete(engine, &record.c)
     return 0
 
 
@@ -255,7 +275,29 @@ cdef class EngineBase:
             queue.c.load.jobs = queue.c.load.bytes = 0
             self.e.bounded |= queue.c.limited
         room_recount(self.e)
+        self.e.counting = False
+        if self.e.adder_first != NULL:
+            errand_post(self.e)
         lock_release(&self.e.lock)
+        return 0
+
+    cdef int count_on(self) except -1:
+        """Count what a new bound is about, in slices; then the bound holds."""
+        cdef ids_walk_t walk
+        cdef bint done = False
+        struct_clear(&walk, sizeof(ids_walk_t))
+        while not done:
+            lock_acquire(&self.e.lock)
+            done = room_count(self.e, &walk, SLICE_BUCKETS)
+            if done:
+                self.e.counting = False
+                if self.e.adder_first != NULL:
+                    errand_post(self.e)
+            lock_release(&self.e.lock)
+            if not done:
+                self.e.slice_count += 1
+                with nogil:
+                    breathe()
         return 0
 
     def __dealloc__(self):
@@ -284,7 +326,7 @@ cdef class EngineBase:
         for record in self.registry:
             scheduled_end(&record.c, TIMER_CANCELLED)
             queue_remove(&record.c)  # the foreign queues know where it stands
-            record.c.queue = &self.shadow.c
+            record_assign(&record.c, &self.shadow.c)
             queue_get(self.own_queues, record.job.name).c.named = True
         return 0
 
@@ -346,20 +388,36 @@ cdef class EngineBase:
         lock_release(&self.e.lock)
         raise _errors.LeaseExpiredError(lease_text(id_object(id), fence, state, attempts))
 
-    cdef int fire(self, int64_t now_ns) except -1:
-        """Do all that is due. Returns whether others were called, which takes time, or it is closed."""
+    cdef int fire(self, int64_t now_ns, bint whole) except -1:
+        """Do all that is due, in slices, between which others go on. Not whole: one slice, unless that
+        could call users' functions or time moves by hand; then the engine may lag behind.
+
+        Returns whether others were called, or went on, which takes time, or it is closed.
+        """
         cdef bint hooked = False
         cdef record_t *record
         cdef kind_t kind = KIND_TTR
+        cdef Py_ssize_t steps
+        whole = whole or self.by_hand or self.e.expire_hooked or self.e.timeout_hooked
         while self.shut != SHUT_CLOSED:
+            steps = SLICE_STEPS
             lock_acquire(&self.e.lock)
-            record = engine_fire(self.e, now_ns, &kind)
+            record = engine_fire(self.e, now_ns, &kind, &steps)
+            self.e.lagging = record == NULL and steps <= 0
             lock_release(&self.e.lock)
             if self.e.woken_first != NULL:
                 hooked = True  # observers are told
                 wake_all(self.e)
             if record == NULL:
-                break
+                if steps > 0:
+                    break
+                hooked = True
+                self.e.slice_count += 1
+                if not whole:
+                    break
+                with nogil:
+                    breathe()
+                continue
             hooked = True
             held = record_object(record)
             ref_drop(<PyObject *> held)
@@ -385,7 +443,7 @@ cdef class EngineBase:
         if self.shut == SHUT_CLOSED:
             return None
         now_ns = verb_now(self)
-        self.fire(now_ns)
+        self.fire(now_ns, True)
         if self.shut == SHUT_CLOSED:  # by a hook
             return None
         lock_acquire(&self.e.lock)
@@ -412,7 +470,7 @@ cdef class EngineBase:
         """Do all that is due now. What a manual clock calls."""
         if self.shut != SHUT_CLOSED and self.shut != SHUT_UNBUILT:
             verb_enter(self)  # a forked child looks round first
-            self.fire(verb_now(self))
+            self.fire(verb_now(self), True)
 
     def _enter(self):
         """Raise unless it is open."""
@@ -439,22 +497,33 @@ cdef class EngineBase:
     def _shut(self):
         """Close: every blocked call ends with ClosedError. Returns False if it was closed before."""
         cdef WorkQueue queue
-        cdef list queues
+        cdef list queues = []
+        cdef ids_walk_t walk
+        cdef bint done = False
         if self.shut == SHUT_CLOSED:
             return False
         verb_enter(self)
         lock_acquire(&self.e.lock)
         self.shut = SHUT_CLOSED  # from here on nobody begins to wait
         lock_release(&self.e.lock)
-        queues = list(self.own_queues._by_name.values())
+        if self.e.waiting_count:
+            queues = list(self.own_queues._by_name.values())
         lock_acquire(&self.e.lock)
         for queue in queues:
             while queue.c.first_link != NULL:
                 wait_end(self.e, queue.c.first_link.wait, OUTCOME_CLOSED)
         while self.e.adder_first != NULL:
             wait_end(self.e, self.e.adder_first, OUTCOME_CLOSED)
-        engine_end_waits(self.e, OUTCOME_CLOSED)
         lock_release(&self.e.lock)
+        struct_clear(&walk, sizeof(ids_walk_t))
+        while not done:
+            lock_acquire(&self.e.lock)
+            done = engine_end_waits(self.e, OUTCOME_CLOSED, &walk, SLICE_BUCKETS)
+            lock_release(&self.e.lock)
+            if not done:
+                self.e.slice_count += 1
+                with nogil:
+                    breathe()
         wake_all(self.e)
         self.registry.owner = None
         return True
@@ -475,9 +544,12 @@ cdef class EngineBase:
         self._forked()
 
     def _forked(self):
-        """In a forked child: forget the waits of threads that are not here."""
+        """In a forked child: forget the waits of threads that are not here.
+
+        A record that nobody waits for is only read: the child shares its memory with the parent.
+        """
         cdef WorkQueue queue
-        cdef RunRecord record
+        cdef list queues = []
         if self.shut == SHUT_UNBUILT:
             return
         lock_renew(&self.e.lock)
@@ -486,18 +558,19 @@ cdef class EngineBase:
         lock_renew(&self.own_queues.making)
         notes_cut(self.e, 0)  # the parent tells them
         self.thread_wake_ns = INT64_MIN if self.by_hand else NEVER_NS
-        for queue in list(self.own_queues._by_name.values()):
+        if self.e.waiting_count:
+            queues = list(self.own_queues._by_name.values())
+        for queue in queues:
             while queue.c.first_link != NULL:
                 wait_forget(self.e, queue.c.first_link.wait)
         while self.e.adder_first != NULL:
             wait_forget(self.e, self.e.adder_first)
-        for record in self.registry:
-            while record.c.waits != NULL:
-                wait_forget(self.e, record.c.waits)
-            if record.c.is_run:
-                job_delete(self.e, &record.c)
+        if self.e.record_waits or self.e.ran:
+            records_forget(self.e)
         while self.e.woken_first != NULL:
             self.forget_woken()
+        if self.e.counting:
+            self.recount()
         self.shut = SHUT_FORKED  # last: until then its other threads wait in _fork_missed
 
     cdef int forget_woken(self) except -1:
@@ -527,6 +600,38 @@ cdef class EngineBase:
 
     # ------------------------------------------------------------ queues by name
 
+    cdef WorkQueue queue_named(self, str name):
+        """The queue of a valid name, made on first use; some that are of no use make room."""
+        if name not in self.by_name:
+            self.queues_sweep()
+        return queue_get(self.own_queues, name)
+
+    cdef int queues_sweep(self) except -1:
+        """Look at a few queues before one more is made, and free those that hold nothing. O(1).
+
+        So there are never many more than twice as many as are of use. With the GIL only: without it
+        another thread may be about to use what it has just found.
+        """
+        cdef queue_t *queue
+        if not HAS_GIL or self.e.shadow != NULL or len(self.by_name) < QUEUES_KEPT:
+            return 0
+        for _ in range(QUEUES_SWEPT):
+            queue = ring_remove(self.own_queues)
+            if queue != NULL:
+                self.queue_forget(<WorkQueue> <PyObject *> object_of(queue))
+        return 0
+
+    cdef int queue_forget(self, WorkQueue queue) except -1:
+        """Let a queue go that stands in the ring no more: from the cache of names, then by its name."""
+        cdef int i
+        for i in range(NAMES_CACHED):
+            if self.cache[i].name != NULL and self.cache[i].queue == &queue.c:
+                ref_drop(self.cache[i].name)
+                self.cache[i].name = NULL
+        self.swept += 1
+        del self.by_name[queue.name]
+        return 0
+
     cdef queue_t *queue_look_up(self, object name, name_slot_t *slot) noexcept:
         cdef object queue = self.by_name.get(name)
         if queue is None:
@@ -551,8 +656,8 @@ cdef class EngineBase:
         return queue
 
     cdef list names_read(self, object names):
-        """The distinct valid names of a lease."""
-        cdef list read = []
+        """The distinct valid names of a lease, in their order. O(names)."""
+        cdef dict read = {}
         if isinstance(names, str):
             return [name_read(names)]
         if isinstance(names, (bytes, bytearray)):
@@ -566,12 +671,10 @@ cdef class EngineBase:
             _errors.raise_wrong_type(
                 _errors.InvalidNameError, "names", "a str or a sequence of them", names)
         for name in names:
-            name = name_read(name)
-            if name not in read:
-                read.append(name)
+            read[name_read(name)] = None
         if not read:
             raise _errors.InvalidNameError("names must hold at least one name, not none")
-        return read
+        return list(read)
 
     cdef list queues_known(self, list names):
         cdef list found = []

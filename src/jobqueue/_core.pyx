@@ -19,16 +19,17 @@ from jobqueue._state cimport (
     queue_t, record_t, refusal_t, registry_find, status_t, wait_t,
 )
 from jobqueue._life cimport (
-    answer_check, entrant_room_check, entrants_add, job_add, job_check_new, job_complete,
+    answer_check, entrants_add, job_add, job_check_new, job_complete,
     job_delete, job_expire, job_fail, job_finish, job_lease, job_release, job_schedule, job_start,
-    job_timeout, job_touch, lease_undo, queue_offer,
+    job_timeout, job_touch, lapsed_pass, lease_undo, queue_offer,
 )
+from jobqueue._slices cimport entrants_room
 from jobqueue._records cimport RunRecord, record_make, record_new, record_object, report_unraisable, wake_all
 from jobqueue._queues cimport WorkQueue, queue_get
 from jobqueue._base cimport (
     SHUT_OPEN, EngineBase, at_index, count_read, job_taken, queue_for, raise_refused,
-    raise_refused_at, raise_status_at, record_find, record_taken, verb_change, verb_fired_now,
-    verb_is_watched, verb_leave, verb_leave_fenced, verb_now,
+    raise_refused_at, raise_status_at, record_find, record_taken, verb_change, verb_enter, verb_fired_near,
+    verb_fired_now, verb_is_watched, verb_leave, verb_leave_fenced, verb_now,
 )
 
 from . import errors as _errors
@@ -159,11 +160,12 @@ cdef status_t answers_apply(
 
 cdef inline record_t *queue_take(
         Engine self, queue_t *queue, int64_t now_ns, taken_t *taken) noexcept:
-    """Lease from one queue, or NULL."""
+    """Lease from one queue, or NULL: nothing is there, or, while the engine lags behind, there may be."""
     cdef record_t *record = NULL
     if not queue.paused:
         lock_acquire(&self.e.lock)
-        record = job_lease(self.e, queue, now_ns, &taken.prior_state)
+        if not self.e.lagging or not lapsed_pass(self.e, queue, now_ns):
+            record = job_lease(self.e, queue, now_ns, &taken.prior_state)
         if not HAS_GIL and record != NULL:  # else another thread might end it now
             ref_take(object_of(record))
             taken_read(record, taken)
@@ -193,7 +195,7 @@ cdef class Engine(EngineBase):
         lock_release(&self.e.lock)
         if status != OK:
             raise_refused(status, job, &why)
-        return &queue_get(self.own_queues, <str> <PyObject *> job.c.name).c
+        return &self.queue_named(<str> <PyObject *> job.c.name).c
 
     cdef int enqueue(self, object job, bint scheduled) except -1:
         job_check(job)
@@ -258,7 +260,7 @@ cdef class Engine(EngineBase):
         """Add jobs in one pass, all or none.
 
         Raises as add, the error naming the index (``error.index``); then nothing is applied.
-        O(k log n).
+        O(k log n), and others wait that long: a batch is one step, its size is the caller's choice.
         """
         # With the GIL nobody can change the list of somebody else while it is read.
         cdef list taken = <list> jobs if HAS_GIL and type(jobs) is list else batch_read(jobs, "jobs", "Jobs")
@@ -302,33 +304,43 @@ cdef class Engine(EngineBase):
         if type(job) is not Job:
             raise at_index(TypeError(_errors.no_job_text(job)), index)
         record = record_make(<PyObject *> job)
-        record.queue = queue_for(self, <Job> job)
         return record
 
     cdef int queues_make(
             self, entrant_t *entrants, Py_ssize_t count, int64_t now_ns) except -1:
-        """Make the queues that a batch needs, but only if all of it will be taken."""
+        """Find or make the queues that a batch needs, but make them only if all of it will be taken."""
         cdef Job job
+        cdef bint known = True
+        cdef Py_ssize_t fits = count
         cdef Py_ssize_t i
         cdef status_t status
-        cdef refusal_t why
+        cdef refusal_t why, why_full
         cdef bint alone
-        cdef dict keys = {}
+        cdef dict keys
         cdef set ids
+        cdef list queues
         for i in range(count):
+            entrants[i].record.queue = queue_for(self, job_object(entrants[i].record.job))
             if entrants[i].record.queue == NULL or not entrants[i].record.queue.named:
-                break
-        else:
+                known = False
+        if known:
             return 0
+        if self.e.bounded:
+            lock_acquire(&self.e.lock)
+            fits = entrants_room(self.e, entrants, count)
+            why_full = self.e.refusal
+            lock_release(&self.e.lock)
+        keys = {}
         ids = set()
         for i in range(count):
             job = job_object(entrants[i].record.job)
             lock_acquire(&self.e.lock)
             status = job_check_new(self.e, &job.c, False, False, now_ns)
-            if status == OK and self.e.bounded:
-                status = entrant_room_check(self.e, entrants, i)
             why = self.e.refusal
             lock_release(&self.e.lock)
+            if status == OK and i == fits:
+                status = QUEUE_FULL
+                why = why_full
             alone = status == OK or status == QUEUE_FULL  # the others come before the room
             if alone and job in ids:
                 status = DUPLICATE_JOB
@@ -343,9 +355,11 @@ cdef class Engine(EngineBase):
             if status != OK:
                 raise_refused_at(status, job, &why, i)
             ids.add(job)
+        queues = []  # so that none is swept while the others are made
         for i in range(count):
-            entrants[i].record.queue = &queue_get(
-                self.own_queues, <str> <PyObject *> entrants[i].record.job.name).c
+            queue = self.queue_named(<str> <PyObject *> entrants[i].record.job.name)
+            queues.append(queue)
+            entrants[i].record.queue = &queue.c
         return 0
 
     # ------------------------------------------------------------ leasing
@@ -368,8 +382,22 @@ cdef class Engine(EngineBase):
                         break
                     chosen -= 1
             record = queue_take(self, &queue.c, now_ns, taken)
+            if record != NULL or self.e.lagging:
+                return record
+
+    cdef record_t *take_late(self, list names, taken_t *taken) except? NULL:
+        """Lease while the engine lags behind: slice by slice, until something is found or all is done."""
+        cdef record_t *record
+        cdef bint more = True
+        while more:
+            more = self.e.lagging
+            if more:
+                self.fire(verb_now(self), False)
+                verb_enter(self)
+            record = self.take_any(self.queues_known(names), verb_now(self), taken)
             if record != NULL:
                 return record
+        return NULL
 
     cdef Py_ssize_t choose(self, Py_ssize_t n) except -1:
         if n == 1:
@@ -419,19 +447,25 @@ cdef class Engine(EngineBase):
         cdef record_t *record = NULL
         cdef taken_t taken
         cdef queue_t *queue
+        cdef uint64_t swept
         if type(names) is str:
             queue = self.queue_known(names)
+            swept = self.swept
             timeout_ms = timeout_read(timeout, "timeout")
             verb_change(self, 0)
-            now_ns = verb_fired_now(self)
+            now_ns = verb_fired_near(self)
+            if self.swept != swept:
+                queue = self.queue_known(names)
             if queue != NULL:
                 record = queue_take(self, queue, now_ns, &taken)
         else:
             names = self.names_read(names)
             timeout_ms = timeout_read(timeout, "timeout")
             verb_change(self, 0)
-            now_ns = verb_fired_now(self)
+            now_ns = verb_fired_near(self)
             record = self.take_any(self.queues_known(names), now_ns, &taken)
+        if record == NULL and self.e.lagging:
+            record = self.take_late([names] if type(names) is str else names, &taken)
         if record != NULL:
             if detailed or verb_is_watched(self):
                 if HAS_GIL:
@@ -472,7 +506,7 @@ cdef class Engine(EngineBase):
     def lease_many(self, names, n=..., timeout=...):
         """Lease up to ``n`` jobs in one pass; waits, up to ``timeout``, only for the first.
 
-        Returns a list of 1 to n Jobs. Raises as lease. O(n log m).
+        Returns a list of 1 to n Jobs. Raises as lease. O(n log m), while which others wait.
         """
         cdef list read = self.names_read(names)
         cdef Py_ssize_t most = count_read(n, "n", 1)
@@ -526,7 +560,12 @@ cdef class Engine(EngineBase):
                 else:
                     record = self.take_any(queues, now_ns, &taken)
                 if record == NULL:
-                    break
+                    if not self.e.lagging:
+                        break
+                    self.fire(verb_now(self), True)
+                    verb_enter(self)
+                    now_ns = verb_now(self)
+                    continue
                 leased[count] = job_taken(record)
                 count += 1
             del leased[max(count, 1):]
@@ -647,7 +686,8 @@ cdef class Engine(EngineBase):
     def complete_many(self, pairs):
         """Complete ``(id, result)`` pairs in one pass, all or none.
 
-        Raises as complete, the error naming the index (``error.index``). O(k log n).
+        Raises as complete, the error naming the index (``error.index``). O(k log n); others wait that
+        long: a batch is one step, its size is the caller's choice.
         """
         cdef list taken = batch_read(pairs, "pairs", "(id, result) pairs")
         cdef Py_ssize_t count = len(taken)
@@ -740,7 +780,10 @@ cdef class Engine(EngineBase):
         verb_leave(self, NOT_FOUND if record == NULL else OK, data)
 
     def delete_many(self, ids):
-        """Forget jobs in one pass; returns how many there were. Unknown ids are passed over."""
+        """Forget jobs in one pass; returns how many there were. Unknown ids are passed over.
+
+        O(k log n); others wait that long: a batch is one step, its size is the caller's choice.
+        """
         cdef uint8_t data[16]
         cdef record_t *record
         cdef Py_ssize_t i, deleted = 0

@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t
 from jobqueue._types cimport NEVER_NS, TIMER_ARMED
 from jobqueue._ids cimport ids_at, ids_check, ids_slots
 from jobqueue._wheel cimport wheel_check
-from jobqueue._unique cimport uniques_find
+from jobqueue._unique cimport uniques_check, uniques_find
 from jobqueue._state cimport (
     EXTRA_COUNTED, EXTRA_DEAD, EXTRA_KEY, EXTRA_KICKED, EXTRA_STORED, PLACE_NONE, PLACE_SCHEDULED,
     STATE_FAILED, STATE_LEASED, dead_next, engine_t, queue_due_ns, queue_find, record_bytes,
@@ -77,6 +77,8 @@ cdef const char *engine_check(engine_t *engine) noexcept nogil:
     if bytes != engine.load.bytes or jobs != engine.load.jobs:
         return "the count of bytes or of unprocessed jobs is wrong"
     broken = ids_check(&engine.ids)
+    if broken == NULL:
+        broken = uniques_check(&engine.uniques)
     if broken != NULL:
         return broken
     if running != engine.running_count:

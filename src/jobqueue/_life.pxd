@@ -41,13 +41,13 @@ cdef struct entrant_t:            # one job of add_many
 cdef status_t entrants_add(
     engine_t *engine, entrant_t *entrants, Py_ssize_t count, int64_t now_ns,
     Py_ssize_t *at) noexcept nogil
-cdef status_t entrant_room_check(
-    engine_t *engine, entrant_t *entrants, Py_ssize_t index) noexcept nogil
 
 # hand-off and time
 cdef void queue_offer(engine_t *engine, queue_t *queue, int64_t now_ns) noexcept nogil
-cdef void room_recount(engine_t *engine) noexcept nogil
-cdef void adders_admit(engine_t *engine, int64_t now_ns) noexcept nogil
+cdef bint adders_admit(engine_t *engine, int64_t now_ns, Py_ssize_t count) noexcept nogil
 cdef void wait_lapse(engine_t *engine, wait_t *wait) noexcept nogil
 cdef bint lease_undo(engine_t *engine, wait_t *wait, int64_t now_ns) noexcept nogil
-cdef record_t *engine_fire(engine_t *engine, int64_t now_ns, kind_t *kind) noexcept nogil
+cdef record_t *engine_fire(
+    engine_t *engine, int64_t now_ns, kind_t *kind, Py_ssize_t *steps) noexcept nogil
+cdef bint record_lapse(engine_t *engine, record_t *record, int64_t now_ns) noexcept nogil
+cdef bint lapsed_pass(engine_t *engine, queue_t *queue, int64_t now_ns) noexcept nogil

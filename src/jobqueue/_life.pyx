@@ -17,9 +17,9 @@ from jobqueue._types cimport (
     TIMER_FIRED, TIMER_IDLE, job_t, object_books, prefetch, ref_drop, ref_take, slot_books, sortkey_t,
     timer_t,
 )
-from jobqueue._ids cimport ids_at, ids_far, ids_fetch, ids_slots
+from jobqueue._ids cimport ids_far, ids_fetch
 from jobqueue._skiplist cimport skiplist_ahead, skiplist_first, skiplist_prefetch
-from jobqueue._wheel cimport wheel_arm, wheel_cancel, wheel_next_deadline, wheel_pop_due
+from jobqueue._wheel cimport wheel_arm, wheel_cancel, wheel_due_ns, wheel_pop_due
 from jobqueue._watch cimport (
     EVENT_ADDED, EVENT_AWAKE, EVENT_COMPLETED, EVENT_DELETED, EVENT_EXHAUSTED, EVENT_EXPIRED, EVENT_FAILED,
     EVENT_KICKED, EVENT_LEASED, EVENT_RELEASED, EVENT_SCHEDULED, EVENT_TIMED_OUT, EVENT_TOUCHED,
@@ -27,15 +27,16 @@ from jobqueue._watch cimport (
 )
 from jobqueue._state cimport (
     ALREADY_LEASED, ALREADY_PROCESSED, ANY_ATTEMPT, DUPLICATE_JOB, DUPLICATE_RESULT, EXPIRED,
-    EXTRA_COUNTED, EXTRA_KICKED, EXTRA_STORED, KIND_SCHEDULED, KIND_TTL,
+    EXTRA_COUNTED, EXTRA_KICKED, EXTRA_QUEUED, EXTRA_STORED, KIND_SCHEDULED, KIND_TTL,
     KIND_TTR, KIND_WAIT, LEASE_EXPIRED, MAX_ATTEMPTS_REACHED, NOTE_ADDED, NOTE_BATCH,
     NOTE_BATCH_END, NOTE_CHANGED, NOTE_GONE, NOT_DEAD, NOT_FOUND, NO_MEMORY, NO_TIME, OBJECT_HEAD,
     OK, OUTCOME_ADDED, OUTCOME_GONE, OUTCOME_LEASED, OUTCOME_NONE, OUTCOME_PROCESSED,
     OUTCOME_REFUSED, OUTCOME_TIMEOUT, PLACE_NONE, PLACE_SCHEDULED, QUEUE_FULL, QUEUE_OUT_OF_SYNC,
-    STATE_COMPLETED, STATE_FAILED, STATE_LEASED, STATE_NEW, STATE_PENDING, WAIT_RUN,
+    SLICE_STEPS, STATE_COMPLETED, STATE_FAILED, STATE_LEASED, STATE_NEW, STATE_PENDING,
+    TRANSITION_STEPS, WAIT_RUN,
     attempts_remain, bytes_size, dead_enter, dead_leave, engine_due_ns, engine_t, errand_post,
     extras_end, job_acquire, job_bytes, job_release_lock, key_check, key_ready, key_take, kind_t, load_passed,
-    load_t, note, object_of, outcome_t, queue_add, queue_awake, queue_pop,
+    note, object_of, outcome_t, queue_add, queue_awake, queue_pop,
     queue_postpone, queue_remove, queue_schedule, queue_t, record_processed, record_t,
     registry_add, registry_find, registry_remove, result_uncount, room_check,
     room_take, scheduled_end, state_set, status_t, timer_end, ttl_arm, ttl_start_ns, view_end,
@@ -122,12 +123,23 @@ cdef inline void look_ahead(const engine_t *engine, const queue_t *queue) noexce
         ids_fetch(&engine.ids, next.job.tie.id)
 
 
+cdef bint lapsed_pass(engine_t *engine, queue_t *queue, int64_t now_ns) noexcept nogil:
+    """Expire jobs at the head of ready whose TTL is over. True: after a slice of them there may be more."""
+    for _ in range(SLICE_STEPS // TRANSITION_STEPS):
+        if not record_lapse(engine, <record_t *> skiplist_first(&queue.ready), now_ns):
+            return False
+    return True
+
+
 cdef record_t *job_lease(
         engine_t *engine, queue_t *queue, int64_t now_ns, uint8_t *prior_state) noexcept nogil:
-    """Lease the head of ready, or NULL. Skips jobs that cannot be leased (exhausted, no record)."""
+    """Lease the head of ready, or NULL. Skips jobs that cannot be leased (exhausted, expired, no record)."""
     cdef record_t *record
     cdef status_t status
     while True:
+        if engine.lagging:
+            while lapsed_pass(engine, queue, now_ns):
+                pass
         record = queue_pop(queue)
         if record == NULL:
             return NULL
@@ -350,11 +362,11 @@ cdef void job_finish(
         if record.extras & EXTRA_KICKED:  # the result of its last life
             result_uncount(engine, record)
             ref_drop(record.result)
-        record.extras &= EXTRA_STORED
+        record.extras &= EXTRA_STORED | EXTRA_QUEUED
     ref_take(result)
     record.result = result
     engine.load.bytes += bytes_size(result)
-    if record.extras and record.queue.limited:  # bytes are all that is still counted
+    if record.extras & EXTRA_QUEUED:  # bytes are all that is still counted
         record.queue.load.bytes += bytes_size(result)
     scheduled_end(record, TIMER_CANCELLED)
     queue_remove(record)
@@ -625,6 +637,7 @@ cdef status_t entrants_add(
     cdef bint waited_for = False
     cdef Py_ssize_t notes = engine.note_count
     cdef record_t *record
+    cdef queue_t *queue
     cdef Py_ssize_t i
     note(engine, NULL, NOTE_BATCH)
     for i in range(count):
@@ -637,8 +650,9 @@ cdef status_t entrants_add(
             while i > 0:
                 i -= 1
                 record = entrants[i].record
+                queue = record.queue
                 job_unadd(engine, record, entrants[i].created_ns)
-                record.queue.named = entrants[i].named
+                queue.named = entrants[i].named
             engine.created_last_ns = created_last_ns
             note(engine, NULL, NOTE_BATCH_END)
             notes_cut(engine, notes)
@@ -651,50 +665,13 @@ cdef status_t entrants_add(
     return OK
 
 
-cdef status_t entrant_room_check(
-        engine_t *engine, entrant_t *entrants, Py_ssize_t index) noexcept nogil:
-    """Whether the job at an index has room beside those before it. O(index)."""
-    cdef queue_t *queue = entrants[index].record.queue
-    cdef load_t all = engine.load
-    cdef load_t own
-    cdef int64_t size
-    cdef Py_ssize_t i
-    if queue != NULL:
-        own = queue.load
-    for i in range(index):
-        size = job_bytes(entrants[i].record.job)
-        all.jobs += 1
-        all.bytes += size
-        if queue != NULL and entrants[i].record.queue == queue:
-            own.jobs += 1
-            own.bytes += size
-    size = job_bytes(entrants[index].record.job)
-    if queue != NULL and queue.limited and load_passed(engine, &own, True, size):
-        return QUEUE_FULL
-    return QUEUE_FULL if load_passed(engine, &all, False, size) else OK
-
 # ---------------------------------------------------------------- room
 
-cdef void room_recount(engine_t *engine) noexcept nogil:
-    """Count anew, after bounds were changed; the queues' counts are 0. O(records)."""
-    cdef Py_ssize_t i
-    cdef record_t *record
-    engine.load.jobs = 0
-    for i in range(ids_slots(&engine.ids)):
-        record = <record_t *> ids_at(&engine.ids, i)
-        if record != NULL:
-            record.extras &= ~(EXTRA_COUNTED | EXTRA_STORED)
-            if engine.bounded:
-                room_take(engine, record)
-    if engine.adder_first != NULL:
-        errand_post(engine)
-
-
-cdef void adders_admit(engine_t *engine, int64_t now_ns) noexcept nogil:
-    """Take in the jobs of those who wait for room, longest first. O(adders).
+cdef bint adders_admit(engine_t *engine, int64_t now_ns, Py_ssize_t count) noexcept nogil:
+    """Take in the jobs of those who wait for room, longest first. False: there may be more than so many.
 
     Nobody overtakes who waits for the same room: past one for whom the engine has none nobody is
-    looked at, past one for whom his queue has none nobody of that queue.
+    looked at, past one for whom his queue has none nobody of that queue. O(adders).
     """
     cdef wait_t *wait = engine.adder_first
     cdef wait_t *next
@@ -703,7 +680,7 @@ cdef void adders_admit(engine_t *engine, int64_t now_ns) noexcept nogil:
     cdef status_t status
     engine.looks += 1
     engine.admitting = True
-    while wait != NULL:
+    while wait != NULL and count > 0:
         next = wait.next
         queue = wait.record.queue
         size = job_bytes(wait.record.job)
@@ -713,6 +690,7 @@ cdef void adders_admit(engine_t *engine, int64_t now_ns) noexcept nogil:
         elif load_passed(engine, &engine.load, False, size):
             break
         else:
+            count -= 1
             status = (job_schedule if wait.scheduled else job_add)(engine, wait.record, now_ns)
             wait.status = <uint8_t> status
             wait.refusal = engine.refusal
@@ -721,25 +699,44 @@ cdef void adders_admit(engine_t *engine, int64_t now_ns) noexcept nogil:
                 queue_offer(engine, queue, now_ns)
         wait = next
     engine.admitting = False
+    return count > 0
 
 # ---------------------------------------------------------------- time
 
-cdef record_t *engine_fire(engine_t *engine, int64_t now_ns, kind_t *kind) noexcept nogil:
-    """Do all that is due, in order of deadlines.
+cdef bint record_lapse(engine_t *engine, record_t *record, int64_t now_ns) noexcept nogil:
+    """Expire a record whose TTL is over. False: it is not, or there is none, or users are to be asked."""
+    if record == NULL or record.home != engine or engine.expire_hooked:
+        return False
+    if record.ttl.state != TIMER_ARMED or record.ttl.deadline_ns > now_ns:
+        return False
+    wheel_cancel(&engine.wheel, &record.ttl)
+    record.ttl.state = TIMER_FIRED
+    view_end(record, KIND_TTL, TIMER_FIRED)
+    job_expire(engine, record)
+    return True
 
-    Returns NULL when nothing is left, or a record (with a new reference) and the kind of timer for
-    which the caller must call the user's function; then it calls again.
+
+cdef record_t *engine_fire(
+        engine_t *engine, int64_t now_ns, kind_t *kind, Py_ssize_t *steps) noexcept nogil:
+    """Do what is due, in order of deadlines, in so many steps.
+
+    Returns NULL when nothing is left, or (no steps are left then) when it must go on, or a record (with
+    a new reference) and the kind of timer for which the caller must call the user's function; then it
+    calls again.
     """
     cdef record_t *record
     cdef wait_t *wait
     cdef timer_t *timer
     cdef int64_t due_ns
-    while True:
+    while steps[0] > 0:
         due_ns = engine_due_ns(engine)
         timer = NULL
         # A step of the wall clock may bring a due time from before what the wheel has seen.
-        if due_ns >= engine.wheel.now_ns or wheel_next_deadline(&engine.wheel) <= due_ns:
-            timer = wheel_pop_due(&engine.wheel, min(now_ns, due_ns))
+        if due_ns >= engine.wheel.now_ns or wheel_due_ns(&engine.wheel, steps) <= due_ns:
+            timer = wheel_pop_due(&engine.wheel, min(now_ns, due_ns), steps)
+        if timer == NULL and (steps[0] <= 0 or due_ns > now_ns):
+            return NULL
+        steps[0] -= TRANSITION_STEPS
         if timer != NULL and timer.kind == KIND_WAIT:
             wait = <wait_t *> (<char *> timer - WAIT_OFFSET)
             if engine.shadow != NULL and wait.kind == WAIT_RUN:
@@ -764,13 +761,13 @@ cdef record_t *engine_fire(engine_t *engine, int64_t now_ns, kind_t *kind) noexc
                 return record
             if job_timeout(engine, record, now_ns) == NO_MEMORY:
                 wheel_arm(&engine.wheel, &record.ttr, now_ns + RETRY_MS * NS_PER_MS)
-        elif due_ns <= now_ns:
+        else:
             record = <record_t *> skiplist_first(&engine.due[0].scheduled)
             if engine.shadow != NULL:
                 kind[0] = KIND_SCHEDULED
                 ref_take(object_of(record))
                 return record
             if job_awake(engine, record, now_ns) == NO_MEMORY:
+                steps[0] = max(steps[0], 1)  # later: this is no reason to call again at once
                 return NULL
-        else:
-            return NULL
+    return NULL

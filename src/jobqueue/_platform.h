@@ -273,6 +273,18 @@ static inline void jq_clear(void *start, size_t size)
     memset(p, 0, size);
 }
 
+/* Sleep as briefly as can be, without the GIL, so that whoever waits for it or for a lock gets it: to let
+ * go and take again at once would leave a waiter asleep for a whole switch interval. */
+static inline void jq_breathe(void)
+{
+#if defined(_WIN32)
+    Sleep(0);
+#else
+    struct timespec least = {0, 1};
+    (void)nanosleep(&least, NULL);
+#endif
+}
+
 /* ---- references held by plain C structs ---- */
 static inline void jq_incref(void *o) { Py_INCREF((PyObject *)o); }
 static inline void jq_decref(void *o) { Py_DECREF((PyObject *)o); }

@@ -12,11 +12,13 @@ cdef class WorkQueue:
     cdef lock_t own_lock          # while it stands alone
     cdef lock_t *lock             # its own, or that of the engine it belongs to
     cdef Registry registry        # of that engine, or None; keeps c.engine alive
+    cdef str name                 # under which its QueueController has it, or None
 
 cdef class QueueController:
     cdef readonly dict _by_name   # str -> WorkQueue
     cdef Registry registry        # of the engine it is attached to, or None
     cdef lock_t making            # held while a queue is made, before the engine's lock
+    cdef queue_t *ring            # all of them in a ring: the one before that which is looked at next
 
 cdef class Inspector:
     cdef WorkQueue queue
@@ -39,5 +41,6 @@ cdef class Iterator:
 
 cdef void queue_attach(WorkQueue queue, Registry registry) noexcept
 cdef WorkQueue queue_get(QueueController self, str name)
+cdef queue_t *ring_remove(QueueController self) noexcept
 cdef int queues_attach(QueueController self, Registry registry) except -1
 cdef int queues_detach(QueueController self) except -1

@@ -7,10 +7,11 @@ Locking: as in _records.
 """
 
 cimport cython
-from libc.stdint cimport int64_t
+from cpython.object cimport PyObject
+from libc.stdint cimport INT64_MAX, int64_t
 
 from jobqueue._types cimport (
-    HAS_GIL, NEVER_NS, TIMER_ARMED, TIMER_CANCELLED, lock_acquire, lock_release, ref_drop, ref_take,
+    HAS_GIL, NEVER_NS, TIMER_ARMED, TIMER_CANCELLED, breathe, lock_acquire, lock_release, ref_drop, ref_take,
     sortkey_t,
 )
 from jobqueue._skiplist cimport (
@@ -19,16 +20,20 @@ from jobqueue._skiplist cimport (
 )
 from jobqueue._job cimport Job, job_object, name_read
 from jobqueue._state cimport (
-    PLACE_NONE, PLACE_SCHEDULED, STATE_LEASED, due_update, engine_reserve_queues, engine_t,
-    job_acquire, job_release_lock, object_of, postponement, queue_add, queue_awake, queue_clear,
+    PLACE_NONE, PLACE_SCHEDULED, SLICE_STEPS, STATE_LEASED, TRANSITION_STEPS, due_update, engine_reserve_queues, engine_t,
+    job_acquire, job_release_lock, object_of, postponement, queue_add, queue_awake,
     queue_find, queue_init, queue_pop, queue_remove, queue_schedule, queue_t, record_processed,
-    record_t, registry_add_by_hand, registry_find, scheduled_end, ttl_arm, ttl_start_ns,
+    record_t, record_unassign, registry_add_by_hand, registry_find, scheduled_end, ttl_arm, ttl_start_ns,
 )
 from jobqueue._life cimport queue_offer
+from jobqueue._slices cimport queue_clear
 from jobqueue._records cimport (
     Registry, RunRecord, homes_acquire, homes_release, record_new, record_object, registry_now,
     wake_all,
 )
+
+cdef extern from "Python.h":
+    Py_ssize_t Py_REFCNT(PyObject *o)
 
 from types import MappingProxyType
 
@@ -113,9 +118,14 @@ cdef class WorkQueue:
         pass  # it takes no arguments
 
     def __dealloc__(self):
-        lock_acquire(self.lock)
-        queue_clear(&self.c)  # its engine is alive: self.registry is cleared after this
-        lock_release(self.lock)
+        cdef bint done = False
+        while not done:
+            lock_acquire(self.lock)
+            done = queue_clear(&self.c, SLICE_STEPS // TRANSITION_STEPS)
+            lock_release(self.lock)  # its engine is alive: self.registry is cleared after this
+            if not done:
+                with nogil:
+                    breathe()
 
     def add(self, Job job not None):
         """Put a job into ready. False: it is here already. O(log n)."""
@@ -239,8 +249,44 @@ cdef WorkQueue queue_make(QueueController self, str name, WorkQueue made):
         if not room:
             raise MemoryError
         queue_attach(made, self.registry)
+    made.name = name
+    ring_insert(self, &made.c)
     self._by_name[name] = made  # setdefault of CPython 3.13 hands out freed memory for want of it
     return made
+
+
+cdef void ring_insert(QueueController self, queue_t *queue) noexcept:
+    """Let a queue be the last to be looked at."""
+    if self.ring == NULL:
+        queue.ring_next = queue
+    else:
+        queue.ring_next = self.ring.ring_next
+        self.ring.ring_next = queue
+    self.ring = queue
+
+
+cdef bint idle(const queue_t *queue) noexcept:
+    """Whether a queue holds nothing, and nobody knows it but its QueueController."""
+    return (queue.record_count == 0 and skiplist_len(&queue.ready) == 0
+            and skiplist_len(&queue.scheduled) == 0 and queue.first_link == NULL
+            and not queue.paused and queue.load.jobs_max == queue.load.bytes_max == INT64_MAX
+            and Py_REFCNT(<PyObject *> object_of(<void *> queue)) == 1)
+
+
+cdef queue_t *ring_remove(QueueController self) noexcept:
+    """Look at the next queue: if it is of no use it leaves the ring and is returned, else NULL."""
+    cdef queue_t *before = self.ring
+    cdef queue_t *queue
+    if before == NULL:
+        return NULL
+    queue = before.ring_next
+    if not idle(queue):
+        self.ring = queue
+        return NULL
+    before.ring_next = queue.ring_next
+    if before == queue:
+        self.ring = NULL
+    return queue
 
 
 cdef void queue_attach(WorkQueue queue, Registry registry) noexcept:
@@ -313,17 +359,27 @@ cdef int queues_attach(QueueController self, Registry registry) except -1:
             if found != NULL and found != &record.c:
                 adopt(record_object(found), record)
         due_update(&queue.c)
+        queue.c.record_count = 0
+    for record in registry:
+        if record.c.queue.engine == &registry.e:
+            record.c.queue.record_count += 1
     return 0
 
 
 cdef int queues_detach(QueueController self) except -1:
+    """Let the queues stand alone; what stands in them stays. O(records)."""
     cdef WorkQueue queue
+    cdef RunRecord record
     cdef Registry registry = self.registry
     if registry is None:
         return 0
+    for record in registry:
+        if record.c.place == PLACE_NONE:
+            record_unassign(&record.c)
     for queue in self._by_name.values():
         queue.c.engine = NULL
         queue.c.due_index = -1
+        queue.c.record_count = 0
     registry.e.due_count = 0
     registry.queues = None
     self.registry = None
@@ -335,7 +391,8 @@ cdef class QueueController:
     """QueueController()
 --
 
-    All queues by name; each is made on first use and stays.
+    All queues by name; each is made on first use. It stays while it is of use: a controller that has more
+    than a thousand frees those that hold nothing, and that nobody knows, when new ones are made.
 
     >>> queues = QueueController()
     >>> job = Job("mail")

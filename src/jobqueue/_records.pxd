@@ -14,7 +14,7 @@ cdef class Waiter:
     cdef wait_link_t link         # c.links, if it waits for one name
     cdef object wake              # called once, with this Waiter, when the wait has ended; or None,
     cdef void *signal             # and a lock that is held, and released then; else NULL
-    cdef object queues            # QueueController in whose lines it stands; keeps them alive
+    cdef object queues            # the queues in whose lines it stands; keeps them alive
     cdef Registry registry        # whose engine it waits in; keeps that alive
     cdef bint detailed            # a lease that wants (job, number, deadline ns)
 

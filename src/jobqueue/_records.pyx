@@ -12,23 +12,25 @@ from libc.string cimport memset
 
 from jobqueue._types cimport (
     HAS_GIL, HAS_SLABS, JOB_HOUSES, JOB_UNIQUE, NEVER_NS, NS_PER_MS, TIMER_ARMED, TIMER_CANCELLED,
-    TIMER_IDLE, clock_mono_ns, clock_wall_ns, count_by, job_t, lock_acquire, lock_release,
+    TIMER_IDLE, breathe, clock_mono_ns, clock_wall_ns, count_by, job_t, lock_acquire, lock_release,
     lock_renew, lock_t, object_begin, object_end, pool_give, pool_take_raw, ref_drop, ref_take,
-    slab_t, timer_t, type_set,
+    slab_t, struct_clear, timer_t, type_set,
 )
-from jobqueue._ids cimport ids_at, ids_slots
+from jobqueue._ids cimport ids_at, ids_slots, ids_t, ids_walk_t
 from jobqueue._wheel cimport Timer
 from jobqueue._system cimport random_fill
 from jobqueue._job cimport Job, id_read, job_object, result_read
 from jobqueue._state cimport (
     KIND_SCHEDULED, KIND_TTL, KIND_TTR, KIND_WAIT, OBJECT_HEAD, OUTCOME_ADDED, OUTCOME_NONE,
-    PLACE_SCHEDULED, STATE_COMPLETED, STATE_LEASED, engine_clear, engine_init, engine_t, job_locks_renew,
+    PLACE_SCHEDULED, SLICE_BUCKETS, SLICE_STEPS, STATE_COMPLETED, STATE_LEASED, TRANSITION_STEPS,
+    engine_init, engine_t, errand_post, job_locks_renew,
     job_room, kind_t, object_of, queue_remove, queue_reschedule, record_init, record_processed, record_t,
     registry_add_by_hand, registry_find, scheduled_end, timer_end, views_t, wait_forget, wait_t,
     woken_take,
 )
 from jobqueue._watch cimport EVENT_FAILED, history_free, event_note, notes_clear
 from jobqueue._life cimport adders_admit, job_delete, job_finish
+from jobqueue._slices cimport engine_clear, engine_clear_begin, engine_clear_end
 from jobqueue._invariants cimport engine_check
 
 import sys
@@ -582,11 +584,18 @@ cdef int errand_run(engine_t *engine) except -1:
     """Let in those who wait for room, and tell observers what happened."""
     cdef Registry registry = registry_of(engine)
     cdef int64_t now_ns
+    cdef bint done
     if engine.adder_first != NULL:
         now_ns = registry_now(registry)
         lock_acquire(&engine.lock)
-        adders_admit(engine, now_ns)
+        done = adders_admit(engine, now_ns, SLICE_STEPS // TRANSITION_STEPS)
+        if not done:
+            errand_post(engine)
         lock_release(&engine.lock)
+        if not done:
+            engine.slice_count += 1
+            with nogil:
+                breathe()
     if engine.note_count > 0:
         lock_acquire(&engine.lock)
         teller = registry.teller  # another thread may put None in its place
@@ -630,7 +639,7 @@ cdef engine_t *home_enter(record_t *record) noexcept:
     homes_acquire()
     while True:
         engine = record.home
-        if engine == NULL:
+        if engine == NULL or engine.dying:
             return NULL
         lock_acquire(&engine.lock)
         if HAS_GIL or record.home == engine:
@@ -707,10 +716,22 @@ cdef class Registry:
         pass  # it takes no arguments
 
     def __dealloc__(self):
+        cdef ids_t ids
+        cdef ids_walk_t walk
+        cdef bint done = False
         notes_clear(&self.e)
         homes_acquire()
-        engine_clear(&self.e)
+        engine_clear_begin(&self.e, &ids)
         homes_release()
+        struct_clear(&walk, sizeof(ids_walk_t))
+        while not done:
+            homes_acquire()
+            done = engine_clear(&self.e, &ids, &walk, SLICE_BUCKETS)
+            homes_release()
+            if not done:
+                with nogil:
+                    breathe()
+        engine_clear_end(&self.e, &ids)
 
     def add(self, RunRecord record not None):
         """Take in a record. False: its id or its key is here, it has no job, or it is in
@@ -783,6 +804,16 @@ cdef class Registry:
 
     def __repr__(self):
         return f"<Registry of {self.e.ids.count} records>"
+
+    def _tables(self):
+        """For tests of growing: buckets of the table of ids, of the one before, how many of these have
+        moved over; the same of the slots of the table of keys."""
+        return ((self.e.ids.bucket_count, self.e.ids.old_bucket_count, self.e.ids.old_next),
+                (self.e.uniques.keys.mask + 1, self.e.uniques.old.mask + 1, self.e.uniques.old_next))
+
+    def _slices(self):
+        """For tests: how many times something paused so that others could go on."""
+        return self.e.slice_count
 
     def _check(self):
         """Raise AssertionError if an invariant is broken. O(n log n)."""

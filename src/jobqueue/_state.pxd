@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
 
 from jobqueue._types cimport (
     HARD_ATTEMPTS_MAX, HAS_SLABS, NEVER_NS, TIMER_ARMED, TIMER_CANCELLED, job_t, lock_t, sortkey_t,
-    struct_clear, timer_t,
+    struct_clear, tie_t, timer_t,
 )
 from jobqueue._ids cimport ids_t
 from jobqueue._skiplist cimport skiplist_first_a, skiplist_len, skiplist_t
@@ -78,14 +78,18 @@ cdef enum:
     KINDS = 3                     # timers a record may show
     ANY_ATTEMPT = 0               # no fencing asked for (attempts count from 1)
     JOB_COST = 320                # bytes that a job takes beside its payload and its result
+    SLICE_STEPS = 4096            # steps that are done without letting go of the lock: some 0.1 ms to 1 ms
+    SLICE_BUCKETS = 1024          # buckets of the id table, as much
+    TRANSITION_STEPS = 8          # steps that a transition counts as
 
 cdef enum extra_t:                # what else the engine keeps of a record
     EXTRA_KEY = 1                 # its job holds its key, until it is processed or gone
     EXTRA_DEAD = 2                # FAILED and in the list of the dead: ttr.prev and .next are its links
     EXTRA_KICKED = 4              # put back from there: result is still that of its last life
     EXTRA_COUNTED = 8             # it is one of the unprocessed jobs that bounds count
-    EXTRA_STORED = 16             # its bytes are counted for its queue, until it is gone
+    EXTRA_STORED = 16             # it is counted, until it is gone
     EXTRA_READ = 32               # whoever reads the dead bit by bit pauses here; only with EXTRA_DEAD
+    EXTRA_QUEUED = 64             # its queue counts it too, its bytes until it is gone; with EXTRA_STORED
 
 cdef enum bound_t:                # what a refused job would have passed
     BOUND_NONE = 0
@@ -192,9 +196,11 @@ cdef struct queue_t:              # one named queue; lives inside a WorkQueue ob
     engine_t *engine              # NULL: it stands alone
     Py_ssize_t due_index          # its place in the engine's heap of due times; -1: not in it
     size_t postponed_count        # jobs that came into scheduled again, or later than first
-    load_t load                   # counted while it is limited
+    load_t load                   # counted once it was limited
     uint64_t passed               # the last look at the line of adders that found it full
-    uint8_t limited
+    Py_ssize_t record_count       # records of its engine that know it as their queue
+    queue_t *ring_next            # the queue that is looked at after it, for being of no use
+    uint8_t limited               # it has had bounds: from then on it counts
     uint8_t paused
     uint8_t named                 # it has held a job, or was asked for: names() shows it
 
@@ -240,6 +246,12 @@ cdef struct engine_t:             # all that a state machine works on; lives ins
     uint64_t kicked_count
     Py_ssize_t running_count      # records LEASED
     Py_ssize_t waiting_count      # leasers blocked
+    Py_ssize_t record_waits       # callers blocked for a record
+    uint64_t slice_count          # times that something paused after a slice
+    uint8_t ran                   # there were runs
+    uint8_t lagging               # what is due is not all done: a lease looks at TTLs itself
+    uint8_t counting              # the records are being counted for a new bound
+    uint8_t dying                 # its registry is about to be freed
     uint8_t expire_hooked         # timers call a function of the user's instead
     uint8_t timeout_hooked
     uint8_t unsettled             # what was noted must be settled before a verb returns
@@ -301,9 +313,7 @@ cdef inline void state_set(record_t *record, uint8_t state) noexcept nogil:
 
 # life of the structs
 cdef void queue_init(queue_t *queue) noexcept nogil
-cdef void queue_clear(queue_t *queue) noexcept nogil
 cdef void engine_init(engine_t *engine, int64_t now_ns) noexcept nogil
-cdef void engine_clear(engine_t *engine) noexcept nogil
 cdef bint engine_reserve_queues(engine_t *engine, Py_ssize_t queues) noexcept nogil
 
 # A job may be given to several engines at once: who stamps it, or reads the stamp to place it for the
@@ -313,6 +323,8 @@ cdef void job_release_lock(const job_t *job) noexcept nogil
 cdef void job_locks_renew() noexcept nogil
 
 # registry
+cdef const tie_t *record_tie(const void *item) noexcept nogil
+cdef void record_leave(record_t *record) noexcept nogil
 cdef record_t *registry_find(const engine_t *engine, const uint8_t *id) noexcept nogil
 cdef int registry_add(engine_t *engine, record_t *record) noexcept nogil
 cdef int registry_add_by_hand(engine_t *engine, record_t *record) noexcept nogil
@@ -347,6 +359,8 @@ cdef inline int64_t record_bytes(const record_t *record) noexcept nogil:
     return job_bytes(record.job) + (bytes_size(record.result) if record.result != NULL else 0)
 
 # queues
+cdef void record_assign(record_t *record, queue_t *queue) noexcept nogil
+cdef void record_unassign(record_t *record) noexcept nogil
 cdef sortkey_t key_ready(const job_t *job) noexcept nogil
 cdef int queue_add(queue_t *queue, record_t *record) noexcept nogil
 cdef int queue_schedule(queue_t *queue, record_t *record, int64_t due_ns) noexcept nogil
@@ -366,7 +380,6 @@ cdef void wait_for_record(engine_t *engine, wait_t *wait, record_t *record) noex
 cdef void wait_end(engine_t *engine, wait_t *wait, outcome_t outcome) noexcept nogil
 cdef void wait_forget(engine_t *engine, wait_t *wait) noexcept nogil
 cdef void waits_end(engine_t *engine, record_t *record, outcome_t run, outcome_t result) noexcept nogil
-cdef void engine_end_waits(engine_t *engine, outcome_t outcome) noexcept nogil
 cdef wait_t *woken_take(engine_t *engine) noexcept nogil
 
 # timers

@@ -17,9 +17,7 @@ from jobqueue._types cimport (
     job_t, lock_acquire, lock_release, lock_renew, lock_t, ref_drop, ref_take, sortkey_t,
     tie_t, timer_t, unhold,
 )
-from jobqueue._ids cimport (
-    ids_add, ids_at, ids_clear, ids_find, ids_init, ids_remove, ids_slots, ids_t,
-)
+from jobqueue._ids cimport ids_add, ids_find, ids_init, ids_remove
 from jobqueue._skiplist cimport (
     skiplist_clear, skiplist_find, skiplist_first, skiplist_init, skiplist_insert, skiplist_pop,
     skiplist_rank, skiplist_remove, tie_compare,
@@ -61,7 +59,7 @@ cdef inline void deadlines_shift(record_t *record, int64_t by_ns) noexcept nogil
         record.ttr.deadline_ns += by_ns
 
 
-cdef inline void record_leave(record_t *record) noexcept nogil:
+cdef void record_leave(record_t *record) noexcept nogil:
     deadlines_shift(record, record.home.wall_offset_ns)
     record.home = NULL
     if record.job.record == record:
@@ -99,21 +97,6 @@ cdef void queue_init(queue_t *queue) noexcept nogil:
     queue.load.jobs_max = queue.load.bytes_max = INT64_MAX
 
 
-cdef void queue_clear(queue_t *queue) noexcept nogil:
-    """Let go of every job. The queue must not be linked from a waiting leaser."""
-    cdef record_t *record
-    while True:
-        record = <record_t *> skiplist_first(&queue.ready)
-        if record == NULL:
-            record = <record_t *> skiplist_first(&queue.scheduled)
-        if record == NULL:
-            break
-        scheduled_end(record, TIMER_CANCELLED)
-        queue_remove(record)
-    skiplist_clear(&queue.ready)
-    skiplist_clear(&queue.scheduled)
-
-
 cdef void engine_init(engine_t *engine, int64_t now_ns) noexcept nogil:
     memset(engine, 0, sizeof(engine_t))
     wheel_init(&engine.wheel, now_ns)
@@ -122,32 +105,6 @@ cdef void engine_init(engine_t *engine, int64_t now_ns) noexcept nogil:
     engine.result_ttl_ns = NEVER_NS
     engine.room = ROOM_ENDLESS
     engine.load.jobs_max = engine.load.bytes_max = INT64_MAX
-
-
-cdef void engine_clear(engine_t *engine) noexcept nogil:
-    """Let go of every record; their timers are cancelled, places in queues stay."""
-    cdef Py_ssize_t i
-    cdef record_t *record
-    cdef ids_t ids = engine.ids
-    ids_init(&engine.ids, record_tie)
-    engine.load.jobs = engine.load.bytes = 0
-    for i in range(ids_slots(&ids)):
-        record = <record_t *> ids_at(&ids, i)
-        if record != NULL:
-            timer_end(engine, record, KIND_TTL)
-            timer_end(engine, record, KIND_TTR)
-            scheduled_end(record, TIMER_CANCELLED)
-            record_leave(record)
-            record.extras &= EXTRA_KICKED
-            ref_drop(object_of(record))
-    engine.dead_first = engine.dead_last = NULL
-    engine.dead_count = 0
-    uniques_clear(&engine.uniques)
-    wheel_clear(&engine.wheel)
-    ids_clear(&ids)
-    PyMem_RawFree(engine.due)
-    engine.due = NULL
-    engine.due_count = engine.due_capacity = 0
 
 
 cdef bint engine_reserve_queues(engine_t *engine, Py_ssize_t queues) noexcept nogil:
@@ -179,6 +136,8 @@ cdef int registry_add(engine_t *engine, record_t *record) noexcept nogil:
     record.home = engine
     if engine.shadow != NULL:
         record.queue = engine.shadow
+    if record.queue != NULL:
+        record.queue.record_count += record.queue.engine == engine
     engine.running_count += record.state == STATE_LEASED
     engine.load.bytes += job_bytes(record.job)
     hold(&record.job.held)
@@ -219,6 +178,7 @@ cdef void registry_remove(engine_t *engine, record_t *record) noexcept nogil:
         extras_end(engine, record)
         room_leave(engine, record)
     engine.load.bytes -= record_bytes(record)
+    record_unassign(record)
     record_leave(record)
     unhold(&record.job.held)
     ref_drop(object_of(record))
@@ -249,7 +209,7 @@ cdef void extras_end(engine_t *engine, record_t *record) noexcept nogil:
     if record.extras & EXTRA_COUNTED:
         room_uncount(engine, record)
     # a result of a former life stays: whoever was answered then may not have come for it yet
-    record.extras &= EXTRA_KICKED | EXTRA_STORED
+    record.extras &= EXTRA_KICKED | EXTRA_STORED | EXTRA_QUEUED
 
 
 cdef void dead_enter(engine_t *engine, record_t *record) noexcept nogil:
@@ -331,23 +291,27 @@ cdef status_t room_check(engine_t *engine, queue_t *queue, int64_t size) noexcep
 
 
 cdef void room_take(engine_t *engine, record_t *record) noexcept nogil:
-    """Count a record of a bounded engine: its job, unless that is processed, and its bytes."""
+    """Count a record of a bounded engine: its job, unless that is processed, and its bytes.
+
+    What is counted already is not counted again.
+    """
     cdef queue_t *queue = record.queue
-    cdef bint counts = not record_processed(record)
-    if record.extras & EXTRA_COUNTED:
-        return
-    engine.load.jobs += counts
-    if queue != NULL and queue.limited:
-        queue.load.jobs += counts
-        if not record.extras & EXTRA_STORED:
-            queue.load.bytes += record_bytes(record)
-    record.extras |= EXTRA_STORED | (EXTRA_COUNTED if counts else 0)
+    if not record.extras & EXTRA_COUNTED and not record_processed(record):
+        record.extras |= EXTRA_COUNTED
+        engine.load.jobs += 1
+        if record.extras & EXTRA_QUEUED:
+            queue.load.jobs += 1
+    if queue != NULL and queue.limited and not record.extras & EXTRA_QUEUED:
+        queue.load.jobs += (record.extras & EXTRA_COUNTED) != 0
+        queue.load.bytes += record_bytes(record)
+        record.extras |= EXTRA_QUEUED
+    record.extras |= EXTRA_STORED
 
 
 cdef void room_uncount(engine_t *engine, record_t *record) noexcept nogil:
     """An unprocessed job is one no more."""
     engine.load.jobs -= 1
-    if record.queue != NULL and record.queue.limited:
+    if record.extras & EXTRA_QUEUED:
         record.queue.load.jobs -= 1
     if engine.adder_first != NULL:
         errand_post(engine)
@@ -356,7 +320,7 @@ cdef void room_uncount(engine_t *engine, record_t *record) noexcept nogil:
 cdef void result_uncount(engine_t *engine, record_t *record) noexcept nogil:
     """The result of a former life goes."""
     engine.load.bytes -= bytes_size(record.result)
-    if record.extras & EXTRA_STORED and record.queue != NULL and record.queue.limited:
+    if record.extras & EXTRA_QUEUED:
         record.queue.load.bytes -= bytes_size(record.result)
 
 
@@ -364,7 +328,7 @@ cdef void room_leave(engine_t *engine, record_t *record) noexcept nogil:
     """Its bytes are counted no more."""
     if not record.extras & EXTRA_STORED:
         return
-    if record.queue != NULL and record.queue.limited:
+    if record.extras & EXTRA_QUEUED:
         record.queue.load.bytes -= record_bytes(record)
     record.extras &= EXTRA_KICKED
     if engine.adder_first != NULL:
@@ -434,8 +398,30 @@ cdef void due_update(queue_t *queue) noexcept nogil:
             due_sift(engine, i, last)
 
 
-cdef void placed(queue_t *queue, record_t *record, uint8_t place) noexcept nogil:
+cdef void record_assign(record_t *record, queue_t *queue) noexcept nogil:
+    """Let a record know another queue as its own."""
+    if record.queue == queue:
+        return
+    if record.extras & EXTRA_QUEUED:
+        record.queue.load.jobs -= (record.extras & EXTRA_COUNTED) != 0
+        record.queue.load.bytes -= record_bytes(record)
+        record.extras &= ~EXTRA_QUEUED
+    record_unassign(record)
     record.queue = queue
+    queue.record_count += record.home != NULL and record.home == queue.engine
+    if record.extras & EXTRA_STORED:
+        room_take(record.home, record)
+
+
+cdef void record_unassign(record_t *record) noexcept nogil:
+    """Let a record forget its queue, which may be freed before it; it stands nowhere, or is moved."""
+    if record.queue != NULL:
+        record.queue.record_count -= record.home != NULL and record.home == record.queue.engine
+        record.queue = NULL
+
+
+cdef void placed(queue_t *queue, record_t *record, uint8_t place) noexcept nogil:
+    record_assign(record, queue)
     record.place = place
     queue.named = True
     hold(&record.job.held)
@@ -626,6 +612,7 @@ cdef void wait_unlink(engine_t *engine, wait_t *wait) noexcept nogil:
     elif wait.kind == WAIT_ADD:
         adder_remove(engine, wait)
     else:
+        engine.record_waits -= 1
         if wait.prev != NULL:
             wait.prev.next = wait.next
         else:
@@ -678,6 +665,8 @@ cdef void wait_for_record(engine_t *engine, wait_t *wait, record_t *record) noex
     if wait.next != NULL:
         wait.next.prev = wait
     record.waits = wait
+    engine.record_waits += 1
+    engine.ran |= record.is_run
     if not HAS_GIL:
         ref_take(object_of(wait))
 
@@ -736,11 +725,3 @@ cdef void waits_end(engine_t *engine, record_t *record, outcome_t run, outcome_t
     while record.waits != NULL:
         wait = record.waits
         wait_end(engine, wait, run if wait.kind == WAIT_RUN else result)
-
-
-cdef void engine_end_waits(engine_t *engine, outcome_t outcome) noexcept nogil:
-    """End every wait for a record. O(records). Leasers are ended queue by queue by the caller."""
-    cdef Py_ssize_t i
-    for i in range(ids_slots(&engine.ids)):
-        if ids_at(&engine.ids, i) != NULL:
-            waits_end(engine, <record_t *> ids_at(&engine.ids, i), outcome, outcome)

@@ -129,6 +129,7 @@ cdef extern from "_platform.h":
     void unhold "jq_unhold" (uint8_t *held) noexcept nogil
     int64_t clock_wall_ns "jq_wall_ns" () noexcept nogil
     int64_t clock_mono_ns "jq_mono_ns" () noexcept nogil
+    void breathe "jq_breathe" () noexcept nogil    # without the GIL: others go on
     void prefetch "jq_prefetch" (const void *address) noexcept nogil
     void struct_clear "jq_clear" (void *start, size_t size) noexcept nogil
     void ref_take "jq_incref" (void *obj) noexcept nogil    # of a PyObject

@@ -21,20 +21,20 @@ from jobqueue._state cimport (
     DUPLICATE_KEY, NOT_FOUND, OK, OUTCOME_ADDED, OUTCOME_CLOSED, OUTCOME_GONE, OUTCOME_LEASED,
     OUTCOME_NONE, OUTCOME_PROCESSED, OUTCOME_REFUSED, OUTCOME_TIMEOUT, PLACE_NONE, QUEUE_FULL,
     STATE_COMPLETED, STATE_LEASED, STATE_NEW, WAIT_ADD, WAIT_LEASE, WAIT_RESULT, WAIT_RUN,
-    WATCH_EVENTS, dead_next, engine_t, history_t, load_t, note_t, object_of, outcome_t, queue_rank,
+    WATCH_EVENTS, dead_next, engine_t, errand_post, history_t, load_t, note_t, object_of, outcome_t, queue_rank,
     queue_t, record_processed, record_t, refusal_t, registry_find, status_t, wait_end,
     wait_for_lease, wait_for_record, wait_for_room, wait_forget, wait_link_t, wait_t,
 )
 from jobqueue._watch cimport history_at, notes_cut
 from jobqueue._life cimport (
     job_add, job_awake, job_check_new, job_delete, job_kick, job_schedule, job_start, job_unadd,
-    lease_undo, queue_offer, wait_lapse,
+    lease_undo, queue_offer, record_lapse, wait_lapse,
 )
 from jobqueue._records cimport RunRecord, Waiter, record_new, waiter_new, waiter_sleep, wake_all
 from jobqueue._queues cimport WorkQueue, queue_get
 from jobqueue._base cimport (
     bound_read, count_read, look_leave, queue_for, raise_refused, record_find, verb_change,
-    verb_enter, verb_fired_now, verb_leave, verb_now,
+    verb_enter, verb_fired_near, verb_fired_now, verb_leave, verb_now,
 )
 from jobqueue._core cimport ADD_NOTED, Engine, job_read, lease_object, lease_timeout
 
@@ -56,7 +56,8 @@ cdef class WaitingEngine(Engine):
     def jobs(self, name, offset=0, limit=None):
         """Ready jobs of a queue in order: ``limit`` of them (None: all) from ``offset``.
 
-        O(log n) to reach the offset, and for each job.
+        O(log n) to reach the offset, and for each job; others wait that long: what it returns was so at
+        one moment. Ask for a part of a long queue, or walk through it with an Inspector.
         """
         return self.look(name, offset, limit, False)
 
@@ -73,6 +74,7 @@ cdef class WaitingEngine(Engine):
         cdef record_t *record
         verb_enter(self)
         verb_fired_now(self)
+        queue = self.queue_known(name)  # by now another may have its name
         if queue == NULL:
             return found
         skiplist = &queue.scheduled if scheduled else &queue.ready
@@ -155,7 +157,9 @@ cdef class WaitingEngine(Engine):
         verb_leave(self, status, data)
 
     def limit(self, name, *, max_jobs=None, max_bytes=None):
-        """Bound a queue, beside the bounds of the controller; None: no bound. O(records).
+        """Bound a queue, beside the bounds of the controller; None: no bound.
+
+        O(1), but O(records) the first time: others go on meanwhile, and the bound holds when it returns.
 
         max_jobs: jobs that are not processed. max_bytes: payloads and results of all its jobs,
         finished ones until they are forgotten, and 320 bytes for each. What is there stays, what
@@ -178,13 +182,19 @@ cdef class WaitingEngine(Engine):
         if self.e.shadow != NULL:
             raise TypeError("a queue that is a foreign object cannot be bounded by itself")
         cdef WorkQueue queue = queue_get(self.own_queues, valid)
+        cdef bint first
         lock_acquire(&self.e.lock)
         queue.c.load.jobs_max = jobs_max
         queue.c.load.bytes_max = bytes_max
-        queue.c.limited = jobs_max != NO_BOUND or bytes_max != NO_BOUND
+        first = not queue.c.limited and (jobs_max != NO_BOUND or bytes_max != NO_BOUND)
+        if first:
+            queue.c.limited = self.e.bounded = self.e.counting = True
         queue.c.named = True
+        if self.e.adder_first != NULL:
+            errand_post(self.e)
         lock_release(&self.e.lock)
-        self.recount()
+        if first or self.e.counting:
+            self.count_on()
         verb_leave(self, OK, NULL)
 
     def _queue_stats(self, name):
@@ -197,12 +207,16 @@ cdef class WaitingEngine(Engine):
         if queue is None:
             return 0, 0, False, None, None, None, None
         return (skiplist_len(&queue.c.ready), skiplist_len(&queue.c.scheduled), bool(queue.c.paused),
-                queue.c.load.jobs if queue.c.limited else None,
-                queue.c.load.bytes if queue.c.limited else None,
+                queue.c.load.jobs if bounded(queue) else None,
+                queue.c.load.bytes if bounded(queue) else None,
                 bound_object(queue.c.load.jobs_max), bound_object(queue.c.load.bytes_max))
 
     def names(self):
-        """The names of all queues, sorted. O(queues log queues)."""
+        """The names of all queues, sorted. O(queues log queues).
+
+        A queue that holds nothing, is not paused and has no bounds may be missing if there are more than
+        a thousand of them: its name is shown again once it is used again.
+        """
         verb_enter(self)
         verb_fired_now(self)
         look_leave(self)
@@ -349,9 +363,19 @@ cdef class WaitingEngine(Engine):
 
     def _check(self):
         """Raise AssertionError if an invariant of any structure is broken. O(n log n)."""
+        cdef WorkQueue queue
+        cdef RunRecord record
+        cdef Py_ssize_t known = 0
         self.registry._check()
         for queue in list(self.own_queues._by_name.values()):
             queue._check()
+            known -= queue.c.record_count
+        if self.e.shadow != NULL:
+            known -= self.e.shadow.record_count
+        for record in self.registry:
+            known += record.c.queue != NULL and record.c.queue.engine == self.e
+        if known != 0:
+            raise AssertionError("the queues' counts of their records are wrong")
 
     # ------------------------------------------------------------ hooks
 
@@ -451,21 +475,25 @@ cdef class WaitingEngine(Engine):
     cdef int links_make(self, Waiter waiter, object names) except -1:
         """A link for each queue that a leaser waits at; the queues are made if need be."""
         cdef list read
-        cdef queue_t *queue
+        cdef list queues = []
+        cdef WorkQueue queue
         cdef Py_ssize_t i
         waiter.c.kind = WAIT_LEASE
-        waiter.queues = self.own_queues
+        waiter.queues = queues
         if type(names) is str:
-            queue = self.queue_known(names)
+            queue = self.queue_named(name_read(names))
+            queues.append(queue)
             waiter.c.links = &waiter.link
-            waiter.link.queue = queue if queue != NULL else &queue_get(self.own_queues, names).c
+            waiter.link.queue = &queue.c
             return 1
         read = self.names_read(names)
         waiter.c.links = <wait_link_t *> PyMem_RawCalloc(<size_t> len(read), sizeof(wait_link_t))
         if waiter.c.links == NULL:
             raise MemoryError
         for i in range(len(read)):
-            waiter.c.links[i].queue = &queue_get(self.own_queues, read[i]).c
+            queue = self.queue_named(read[i])
+            queues.append(queue)
+            waiter.c.links[i].queue = &queue.c
         return <int> len(read)
 
     cdef int add_wait(self, object job, bint scheduled, object wait) except -1:
@@ -495,8 +523,8 @@ cdef class WaitingEngine(Engine):
         c.queue = queue_for(self, taken)
         if c.queue == NULL:
             self.queue_wanted(taken, scheduled, wait_ms, now_ns)
-            c.queue = &queue_get(self.own_queues, taken.name).c
-        waiter.queues = self.own_queues
+            c.queue = &self.queue_named(taken.name).c
+        waiter.queues = <object> <PyObject *> object_of(c.queue)
         self.lock_open()
         status = job_schedule(self.e, c, now_ns) if scheduled else job_add(self.e, c, now_ns)
         why = self.e.refusal
@@ -553,11 +581,13 @@ cdef class WaitingEngine(Engine):
         id_read(id, data)
         cdef int64_t timeout_ms = timeout_read(timeout, "timeout")
         verb_enter(self)
-        now_ns = verb_fired_now(self)
+        now_ns = verb_fired_near(self)
         waiter = waiter_new(self.registry, wake, False)
         waiter.c.kind = WAIT_RESULT
         self.lock_open()
         record = record_find(self, id, data)
+        if self.e.lagging and record_lapse(self.e, record, now_ns):
+            record = NULL
         result = None
         if record != NULL:
             if record_processed(record):
@@ -787,6 +817,10 @@ cdef bint untouched(const engine_t *engine, const record_t *record) noexcept:
 
 cdef object bound_object(int64_t bound):
     return None if bound == NO_BOUND else bound
+
+
+cdef bint bounded(WorkQueue queue) noexcept:
+    return queue.c.load.jobs_max != NO_BOUND or queue.c.load.bytes_max != NO_BOUND
 
 
 cdef bint named(WorkQueue queue) noexcept:

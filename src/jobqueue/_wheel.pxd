@@ -5,9 +5,10 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from jobqueue._types cimport timer_t
 
 cdef enum:
-    WHEEL_LEVELS = 8              # 6 bits of the tick each: 48 bits hold any int64 of ns
+    WHEEL_LEVELS = 11             # 6 bits of the tick each: they hold any int64 of ns
     WHEEL_SLOTS = 64              # slots in a level
-    WHEEL_DUE = 512               # number of the due list, after the slots of all levels
+    WHEEL_DUE = 704               # number of the due list, after the slots of all levels
+    WHEEL_AT_ONCE = 0x7FFFFFFF    # steps for who cannot come back: more than there are timers
 
 cdef struct timer_list_t:         # doubly linked, NULL at both ends
     timer_t *head
@@ -17,11 +18,14 @@ cdef struct wheel_t:
     int64_t wake_ns               # no deadline is earlier; NEVER_NS when it is empty for sure
     int64_t now_ns                # latest time seen
     uint64_t tick                 # where the wheel stands; behind now_ns while nothing can be due
+    uint64_t moving_end           # while a slot is cascaded: one past its last tick; else 0
+    int moving_slot               # which one that is
+    bint due_unsorted             # the due list must be sorted before it is read
+    const timer_t *earliest       # an armed timer whose deadline is wake_ns; NULL: not known
     Py_ssize_t count              # timers armed
     uint64_t levels               # bit per level that has an occupied slot
-    uint64_t occupied[8]          # per level: bit per slot that has a timer
-    bint due_unsorted             # the due list must be sorted before it is read
-    timer_list_t slots[513]       # of all levels, then the due list
+    uint64_t occupied[11]         # per level: bit per slot that has a timer
+    timer_list_t slots[705]       # of all levels, then the due list
 
 cdef class Timer:
     cdef timer_t node             # armed in home, if home is a TimerWheel
@@ -44,6 +48,8 @@ cdef void wheel_init(wheel_t *wheel, int64_t now_ns) noexcept nogil
 cdef void wheel_clear(wheel_t *wheel) noexcept nogil
 cdef void wheel_arm(wheel_t *wheel, timer_t *timer, int64_t deadline_ns) noexcept nogil
 cdef void wheel_cancel(wheel_t *wheel, timer_t *timer) noexcept nogil
-cdef timer_t *wheel_pop_due(wheel_t *wheel, int64_t now_ns) noexcept nogil
+cdef timer_t *wheel_pop_due(wheel_t *wheel, int64_t now_ns, Py_ssize_t *steps) noexcept nogil
+cdef int64_t wheel_due_ns(wheel_t *wheel, Py_ssize_t *steps) noexcept nogil
 cdef int64_t wheel_next_deadline(wheel_t *wheel) noexcept nogil
+cdef void wheel_shift(wheel_t *wheel, int64_t now_ns, int64_t by_ns) noexcept nogil
 cdef const char *wheel_check(wheel_t *wheel) noexcept nogil

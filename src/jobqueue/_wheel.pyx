@@ -1,15 +1,17 @@
 """Timer wheel: timers by deadline, armed and cancelled in O(1), fired in exact order.
 
 Hierarchical (Varghese & Lauck, "Hashed and hierarchical timing wheels", SOSP 1987, scheme 7): ticks
-of 1 ms, 8 levels of 64 slots. A timer is filed at the level of the highest 6 bits in which its tick
+of 1 ns, 11 levels of 64 slots. A timer is filed at the level of the highest 6 bits in which its tick
 differs from the wheel's, in the slot these bits name. Hence all slots of a level lie ahead, the
 lowest occupied slot of the lowest occupied level is the earliest, and bitmaps find it in a jump.
 Invariant: a slot is what would be computed anew from the present tick, so equal ticks share a slot.
 Invariant: a slot is cascaded when all levels below it are empty; appending keeps the arming order.
+Invariant: a cascade may pause. Until it is over, what is armed for its slot, or is past, is put there.
 Invariant: the tick moves only while the due list, of timers not beyond the tick, is empty.
-Timers fire by deadline to the ns, equal deadlines in arming order: the due list is merge-sorted.
-Complexity: arm, cancel O(1); firing a timer O(1) amortised, at most 7 cascades, and its share of a
-sort. A cascade walks its whole slot at once: a million timers in one slot are a stall of some 40 ms.
+Timers fire by deadline to the ns, equal deadlines in arming order. Only timers that are armed for a
+time that is past may have to be sorted: the slots of a wheel of 1 ns leave nothing to sort.
+Complexity: arm, cancel O(1); firing a timer O(1) amortised, at most 10 cascades. A caller says how many
+steps it may take at most.
 Locking: none; the caller holds its lock. No Python object is touched below the class TimerWheel.
 """
 
@@ -17,7 +19,7 @@ cimport cython
 from cpython.exc cimport PyErr_SetObject, PyErr_WriteUnraisable
 from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint16_t, uint64_t, uintptr_t
 
-from jobqueue._types cimport NEVER_NS, NS_PER_MS, TIMER_ARMED, TIMER_CANCELLED, TIMER_FIRED, timer_t
+from jobqueue._types cimport NEVER_NS, TIMER_ARMED, TIMER_CANCELLED, TIMER_FIRED, timer_t
 
 from datetime import datetime, timedelta, timezone
 
@@ -30,17 +32,18 @@ cdef extern from "_platform.h":
 cdef enum:
     LEVEL_BITS = 6                # of the tick, in a level
     RUNS_MAX = 48                 # runs the sort keeps; the last has 2^47 natural runs
+    FEW_TIMERS = 8                # so many are looked at for the exact time of a slot
 
 
 # ---------------------------------------------------------------- ticks
 
 cdef inline uint64_t tick_of(int64_t time_ns) noexcept nogil:
-    """Milliseconds since INT64_MIN, so that ticks are never negative."""
-    return (<uint64_t> time_ns ^ (<uint64_t> 1 << 63)) // <uint64_t> NS_PER_MS
+    """Nanoseconds since INT64_MIN, so that ticks are never negative."""
+    return <uint64_t> time_ns ^ (<uint64_t> 1 << 63)
 
 
 cdef inline int64_t tick_start_ns(uint64_t tick) noexcept nogil:
-    return <int64_t> ((tick * <uint64_t> NS_PER_MS) ^ (<uint64_t> 1 << 63))
+    return <int64_t> (tick ^ (<uint64_t> 1 << 63))
 
 
 cdef inline int slot_of(uint64_t tick, uint64_t wheel_tick) noexcept nogil:
@@ -160,7 +163,8 @@ cdef inline void due_add(wheel_t *wheel, timer_t *timer) noexcept nogil:
 
 
 cdef inline void wheel_file(wheel_t *wheel, timer_t *timer) noexcept nogil:
-    cdef int slot = slot_of(tick_of(timer.deadline_ns), wheel.tick)
+    cdef uint64_t tick = tick_of(timer.deadline_ns)
+    cdef int slot = wheel.moving_slot if tick < wheel.moving_end else slot_of(tick, wheel.tick)
     cdef int level = slot >> LEVEL_BITS
     timer.slot = <uint16_t> slot
     if slot == WHEEL_DUE:
@@ -193,29 +197,56 @@ cdef inline uint64_t slot_start(const wheel_t *wheel, int slot) noexcept nogil:
     return (above | <uint64_t> (slot & (WHEEL_SLOTS - 1))) << shift
 
 
-cdef void wheel_advance(wheel_t *wheel, uint64_t target) noexcept nogil:
-    """Go on, at most to a tick, until timers become due. The due list is empty."""
-    cdef timer_list_t *due = &wheel.slots[WHEEL_DUE]
-    cdef timer_t *timer
+cdef void slot_move(wheel_t *wheel, Py_ssize_t *steps) noexcept nogil:
+    """Go on with a cascade: move timers of its slot to lower levels, or to the due list."""
+    cdef timer_list_t *slot = &wheel.slots[wheel.moving_slot]
+    cdef uint64_t end = wheel.moving_end
+    cdef timer_t *timer = slot.head
     cdef timer_t *next
+    wheel.moving_end = 0                     # what is filed now is filed where it belongs
+    while timer is not NULL and steps[0] > 0:
+        next = timer.next
+        wheel_file(wheel, timer)
+        timer = next
+        steps[0] -= 1
+    slot.head = timer
+    if timer is not NULL:
+        timer.prev = NULL
+        wheel.moving_end = end
+    else:
+        slot.tail = NULL
+        slot_vacate(wheel, wheel.moving_slot)
+
+
+cdef bint wheel_advance(wheel_t *wheel, uint64_t target, Py_ssize_t *steps) noexcept nogil:
+    """Go on, at most to a tick, until timers become due. False: it takes more steps than these.
+
+    The due list is empty, or a cascade has paused.
+    """
+    cdef timer_list_t *due = &wheel.slots[WHEEL_DUE]
     cdef uint64_t start
     cdef int slot
-    wheel.due_unsorted = False
-    while due.head is NULL and wheel.levels:
+    if wheel.moving_end == 0:
+        wheel.due_unsorted = False
+    while True:
+        if wheel.moving_end != 0:
+            slot_move(wheel, steps)
+            if wheel.moving_end != 0:
+                return False
+        if due.head is not NULL or wheel.levels == 0:
+            break
         slot = slot_earliest(wheel)
         start = slot_start(wheel, slot)
         if start > target:
             break
         wheel.tick = start
-        timer = wheel.slots[slot].head
-        wheel.slots[slot].head = wheel.slots[slot].tail = NULL
-        slot_vacate(wheel, slot)
-        while timer is not NULL:             # to lower levels, or to the due list
-            next = timer.next
-            wheel_file(wheel, timer)
-            timer = next
+        wheel.moving_slot = slot
+        wheel.moving_end = start + (<uint64_t> 1 << ((slot >> LEVEL_BITS) * LEVEL_BITS))
+        if wheel.moving_end == 0:            # the last slot of all: one tick less does no harm
+            wheel.moving_end -= 1
     if due.head is NULL and wheel.tick < target:
         wheel.tick = target
+    return True
 
 
 cdef inline void due_sort(wheel_t *wheel) noexcept nogil:
@@ -230,6 +261,9 @@ cdef void wheel_init(wheel_t *wheel, int64_t now_ns) noexcept nogil:
     wheel.wake_ns = NEVER_NS
     wheel.now_ns = now_ns
     wheel.tick = tick_of(now_ns)
+    wheel.moving_end = 0
+    wheel.moving_slot = 0
+    wheel.earliest = NULL
     wheel.count = 0
     wheel.levels = 0
     wheel.due_unsorted = False
@@ -251,6 +285,33 @@ cdef void wheel_clear(wheel_t *wheel) noexcept nogil:
     wheel.wake_ns = NEVER_NS
 
 
+cdef void wheel_shift(wheel_t *wheel, int64_t now_ns, int64_t by_ns) noexcept nogil:
+    """Let it stand at another time, and each deadline be so much later. O(n)."""
+    cdef timer_list_t all
+    cdef timer_t *timer
+    cdef int i
+    cdef Py_ssize_t steps = WHEEL_AT_ONCE
+    all.head = all.tail = NULL
+    if wheel.moving_end != 0:
+        slot_move(wheel, &steps)
+    due_sort(wheel)
+    for i in range(WHEEL_DUE, -1, -1):
+        timer = wheel.slots[i].head
+        if timer is not NULL:
+            timer.prev = all.tail
+            if all.tail is NULL:
+                all.head = timer
+            else:
+                all.tail.next = timer
+            all.tail = wheel.slots[i].tail
+    wheel_init(wheel, now_ns)
+    timer = all.head
+    while timer is not NULL:
+        all.head = timer.next
+        wheel_arm(wheel, timer, timer.deadline_ns + by_ns)
+        timer = all.head
+
+
 cdef void wheel_arm(wheel_t *wheel, timer_t *timer, int64_t deadline_ns) noexcept nogil:
     """Arm a timer that is not armed, for any time, past ones included. O(1)."""
     timer.deadline_ns = deadline_ns
@@ -259,6 +320,7 @@ cdef void wheel_arm(wheel_t *wheel, timer_t *timer, int64_t deadline_ns) noexcep
     wheel.count += 1
     if deadline_ns < wheel.wake_ns:
         wheel.wake_ns = deadline_ns
+        wheel.earliest = timer
 
 
 cdef void wheel_cancel(wheel_t *wheel, timer_t *timer) noexcept nogil:
@@ -272,51 +334,98 @@ cdef void wheel_cancel(wheel_t *wheel, timer_t *timer) noexcept nogil:
         slot_vacate(wheel, timer.slot)
     timer.state = TIMER_CANCELLED
     wheel.count -= 1
+    if timer == wheel.earliest:
+        wheel.earliest = NULL
 
 
-cdef timer_t *wheel_pop_due(wheel_t *wheel, int64_t now_ns) noexcept nogil:
-    """Fire the earliest timer whose deadline is not after now; NULL when there is none.
+cdef int64_t few_earliest(const wheel_t *wheel) noexcept nogil:
+    """The earliest deadline, or a time before it: exact where few timers must be looked at."""
+    cdef int slot = slot_earliest(wheel)
+    cdef const timer_t *timer = wheel.slots[slot].head
+    cdef int64_t earliest = NEVER_NS
+    cdef int i
+    for i in range(FEW_TIMERS):
+        if timer is NULL:
+            return earliest
+        earliest = min(earliest, timer.deadline_ns)
+        timer = timer.next
+    return tick_start_ns(slot_start(wheel, slot))
 
-    Call it until it returns NULL: then ``wake_ns`` is later than now. A ``now`` that goes back
-    counts as the latest one.
+
+cdef timer_t *due_first(wheel_t *wheel, int64_t now_ns, Py_ssize_t *steps) noexcept nogil:
+    """The earliest timer whose deadline is not after a time that the wheel has seen, or NULL.
+
+    NULL with steps left: there is none, and ``wake_ns`` is later than that time.
     """
     cdef timer_list_t *due = &wheel.slots[WHEEL_DUE]
     cdef timer_t *timer
-    now_ns = wheel.now_ns = max(now_ns, wheel.now_ns)
     if now_ns < wheel.wake_ns:
         return NULL
-    if due.head is NULL:
-        wheel_advance(wheel, tick_of(now_ns))
+    if wheel.moving_end != 0 or due.head is NULL:
+        if not wheel_advance(wheel, tick_of(now_ns), steps):
+            return NULL
     due_sort(wheel)
     timer = due.head
-    if timer is NULL:
+    if timer is NULL or timer.deadline_ns > now_ns:
+        wheel.earliest = timer
         wheel.wake_ns = NEVER_NS
-        if wheel.levels:
-            wheel.wake_ns = tick_start_ns(slot_start(wheel, slot_earliest(wheel)))
+        if timer is not NULL:
+            wheel.wake_ns = timer.deadline_ns
+        elif wheel.levels:
+            wheel.wake_ns = few_earliest(wheel)
         return NULL
-    if timer.deadline_ns > now_ns:
-        wheel.wake_ns = timer.deadline_ns
+    return timer
+
+
+cdef int64_t wheel_due_ns(wheel_t *wheel, Py_ssize_t *steps) noexcept nogil:
+    """The earliest deadline that is not after the time that the wheel has seen; NEVER_NS: there is none.
+
+    O(1) amortised, in steps as wheel_pop_due.
+    """
+    cdef const timer_t *timer = due_first(wheel, wheel.now_ns, steps)
+    return NEVER_NS if timer is NULL else timer.deadline_ns
+
+
+cdef timer_t *wheel_pop_due(wheel_t *wheel, int64_t now_ns, Py_ssize_t *steps) noexcept nogil:
+    """Fire the earliest timer whose deadline is not after now; NULL when there is none.
+
+    Call it until it returns NULL: then ``wake_ns`` is later than now, or ``steps``, of which each timer
+    that is moved within the wheel takes one, are used up: call again. A ``now`` that goes back counts as
+    the latest one.
+    """
+    cdef timer_t *timer
+    now_ns = wheel.now_ns = max(now_ns, wheel.now_ns)
+    timer = due_first(wheel, now_ns, steps)
+    if timer is NULL:
         return NULL
-    list_remove(due, timer)
+    list_remove(&wheel.slots[WHEEL_DUE], timer)
     timer.state = TIMER_FIRED
     wheel.count -= 1
+    wheel.earliest = NULL
     return timer
 
 
 cdef int64_t wheel_next_deadline(wheel_t *wheel) noexcept nogil:
-    """The earliest deadline, NEVER_NS when there is none. O(1), or O(timers of one slot)."""
+    """The earliest deadline, NEVER_NS when there is none. O(1); O(timers of a slot) once a slot."""
+    cdef Py_ssize_t steps = WHEEL_AT_ONCE
     cdef const timer_t *timer
-    cdef int64_t earliest = NEVER_NS
+    if wheel.moving_end != 0:
+        slot_move(wheel, &steps)
     due_sort(wheel)
     timer = wheel.slots[WHEEL_DUE].head
     if timer is not NULL:
         return timer.deadline_ns
+    if wheel.earliest is not NULL:
+        return wheel.wake_ns
+    wheel.wake_ns = NEVER_NS
     if wheel.levels:
         timer = wheel.slots[slot_earliest(wheel)].head
     while timer is not NULL:
-        earliest = min(earliest, timer.deadline_ns)
+        if timer.deadline_ns < wheel.wake_ns:
+            wheel.wake_ns = timer.deadline_ns
+            wheel.earliest = timer
         timer = timer.next
-    return earliest
+    return wheel.wake_ns
 
 
 # ---------------------------------------------------------------- checks
@@ -330,7 +439,9 @@ cdef const char *timer_check(
         return b"slot of a timer"
     if timer.state != TIMER_ARMED:
         return b"state of a timer"
-    if slot_of(tick_of(timer.deadline_ns), wheel.tick) != slot:
+    if tick_of(timer.deadline_ns) < wheel.moving_end and slot == wheel.moving_slot:
+        pass                                 # it waits for a cascade to go on
+    elif slot_of(tick_of(timer.deadline_ns), wheel.tick) != slot:
         return b"timer in the wrong slot"
     if timer.deadline_ns < wheel.wake_ns:
         return b"wake later than a deadline"
@@ -371,6 +482,9 @@ cdef const char *wheel_check(wheel_t *wheel) noexcept nogil:
         return b"bit beyond the levels"
     if wheel.tick > tick_of(wheel.now_ns):
         return b"tick ahead of now"
+    if wheel.earliest is not NULL and (wheel.earliest.state != TIMER_ARMED
+                                       or wheel.earliest.deadline_ns != wheel.wake_ns):
+        return b"the earliest timer"
     if wheel.count != count:
         return b"count"
     return NULL
@@ -444,8 +558,8 @@ cdef class Timer:
 cdef class TimerWheel:
     """Any number of timers, fired in order of their deadlines: arm and cancel take O(1).
 
-    A hierarchical timing wheel (Varghese & Lauck, SOSP 1987, scheme 7) of 8 levels of 64 slots,
-    with ticks of 1 ms; yet timers fire in exact order, equal deadlines in the order of arming, and
+    A hierarchical timing wheel (Varghese & Lauck, SOSP 1987, scheme 7) of 11 levels of 64 slots,
+    with ticks of 1 ns; timers fire in exact order, equal deadlines in the order of arming, and
     never early. It has no clock and no thread: time passes when ``advance`` is called. Times are
     aware datetimes, or integers of nanoseconds since 1970; use integers alone to count from
     another origin.
@@ -558,8 +672,9 @@ cdef class TimerWheel:
     cdef Timer pop_due(self, int64_t now_ns):
         cdef timer_t *node
         cdef Timer timer
+        cdef Py_ssize_t steps = WHEEL_AT_ONCE
         with cython.critical_section(self):
-            node = wheel_pop_due(&self.wheel, now_ns)
+            node = wheel_pop_due(&self.wheel, now_ns, &steps)
         if node is NULL:
             return None
         timer = self.armed.pop(<uintptr_t> node)

@@ -21,7 +21,7 @@ from jobqueue._ids cimport ids_at, ids_slots
 from jobqueue._state cimport (
     EXTRA_DEAD, OK, STATE_COMPLETED, STATE_FAILED, STATE_LEASED, bytes_size, dead_enter, dead_leave,
     engine_t, key_check,
-    key_take, queue_add, queue_schedule, record_processed, record_t, registry_add, registry_find,
+    key_take, queue_add, queue_schedule, record_assign, record_processed, record_t, registry_add, registry_find,
     registry_remove, state_set,
 )
 from jobqueue._records cimport Registry, RunRecord, record_new, registry_now
@@ -371,7 +371,7 @@ cdef class Replay:
         cdef int64_t when_ns = record.ttr.deadline_ns
         cdef int done = 1
         record.marked = 0
-        record.queue = &queue_get(self.controller.own_queues, <str> <PyObject *> record.job.name).c
+        record_assign(record, &queue_get(self.controller.own_queues, <str> <PyObject *> record.job.name).c)
         if not record_processed(record):
             if record.job.flags & JOB_UNIQUE:
                 if key_check(engine, record.job) != OK:

@@ -1,0 +1,1 @@
+# C functions only, for cimport: see _slices.pxd.
