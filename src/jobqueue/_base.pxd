@@ -14,6 +14,7 @@ from jobqueue._queues cimport QueueController, WorkQueue
 
 cdef enum:
     NAMES_CACHED = 64             # a power of two
+    LEFT_AGAIN_MS = 100           # pause before a wake that was struck again and again is tried again
     STEP_NOTICED_MS = 1000        # a step of the wall clock reaches scheduled jobs within this time
 
 cdef enum shut_t:
@@ -21,6 +22,11 @@ cdef enum shut_t:
     SHUT_OPEN = 1
     SHUT_CLOSED = 2
     SHUT_FORKED = 3               # in a child, before its first call
+
+cdef enum thread_t:               # the timer thread
+    THREAD_NONE = 0
+    THREAD_STARTING = 1           # another thread starts it
+    THREAD_AT_WORK = 2
 
 cdef struct name_slot_t:          # a name, by the address of its str, whose queue is known
     void *name                    # owned
@@ -40,6 +46,7 @@ cdef class EngineBase:
     cdef object expire_hook       # None: the engine's own
     cdef object timeout_hook
     cdef uint8_t shut             # shut_t
+    cdef uint8_t thread_state     # thread_t
     cdef object __weakref__
     cdef readonly bint by_hand    # time moves only when somebody advances the clock
     cdef int shadow_attach(self) except -1
@@ -49,8 +56,12 @@ cdef class EngineBase:
     cdef int raise_fenced(self, status_t status, const uint8_t *id, uint64_t fence) except -1
     cdef int leave_waking(self) except -1
     cdef int recount(self) except -1
-    cdef int fire(self, int64_t now_ns) except -1
-    cdef int call_hook(self, RunRecord record, kind_t kind) except -1
+    cdef int poke(self) except -1
+    cdef int poke_or_report(self) except -1
+    cdef int thread_lost(self, object signal) except -1
+    cdef int fire(self, int64_t now_ns, bint alone=*) except -1
+    cdef int call_hook(self, RunRecord record, kind_t kind, uint64_t attempts, bint alone) except -1
+    cdef int fall_due(self, RunRecord record, kind_t kind, uint64_t attempts) except -1
     cdef int forget_woken(self) except -1
     cdef queue_t *queue_look_up(self, object name, name_slot_t *slot) noexcept
     cdef queue_t *queue_known(self, object name) except? NULL

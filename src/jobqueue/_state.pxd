@@ -367,6 +367,7 @@ cdef void wait_end(engine_t *engine, wait_t *wait, outcome_t outcome) noexcept n
 cdef void wait_forget(engine_t *engine, wait_t *wait) noexcept nogil
 cdef void waits_end(engine_t *engine, record_t *record, outcome_t run, outcome_t result) noexcept nogil
 cdef void engine_end_waits(engine_t *engine, outcome_t outcome) noexcept nogil
+cdef void woken_put(engine_t *engine, wait_t *wait) noexcept nogil
 cdef wait_t *woken_take(engine_t *engine) noexcept nogil
 
 # timers

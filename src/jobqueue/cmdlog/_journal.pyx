@@ -22,7 +22,8 @@ from jobqueue._state cimport (
     EXTRA_KICKED, EXTRA_READ, NOTE_ADDED, NOTE_BATCH, NOTE_BATCH_END, NOTE_CHANGED, STATE_NEW,
     dead_next, engine_t, note_kind_t, object_of, record_t,
 )
-from jobqueue._records cimport Registry, registry_now, signal_give, signal_take
+from jobqueue._records cimport Registry, registry_now
+from jobqueue._whole cimport signal_give, signal_take
 from jobqueue._base cimport EngineBase
 from jobqueue.cmdlog._format cimport (
     FRAME, FRAME_BATCH, HEADER, KIND_BATCH_END, KIND_CLOCK, KIND_DEAD, KIND_END, KIND_GONE,
