@@ -45,25 +45,23 @@ class GeneralController(Controller):
 
     # ------------------------------------------------------------ what the queue has not followed yet
 
-    @property
-    def _open(self) -> set[Job]:
-        """Jobs whose place in the foreign queue is to be seen to."""
-        astray: set[Job] | None = self._astray
-        return set() if astray is None else astray
-
     def _change(self, job: Job | None, verb: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Change a record natively, and let the foreign queue follow."""
         if job is None:
             return verb(*args, **kwargs)
-        known = job in self._open
-        self._open.add(job)
+        known = job in self._astray
+        self._astray.add(job)
         try:
             done = verb(*args, **kwargs)
         except Exception:  # then nothing has changed
             if not known:
-                self._open.discard(job)
+                self._astray.discard(job)
             raise
-        self._follow(job)
+        try:
+            self._settle(job)
+        except Exception as error:  # noqa: BLE001 - as in _follow, without a frame more: it may be the last
+            report_error(error, self.queues)
+            self._poke()
         return done
 
     def _follow(self, job: Job | None) -> None:
@@ -71,14 +69,13 @@ class GeneralController(Controller):
         try:
             self._settle(job)
         except Exception as error:  # noqa: BLE001 - a foreign queue may raise anything
-            self._retry_ns = self.clock.monotonic_ns() + RETRY_NS
-            report_error(error, self._queues)
+            report_error(error, self.queues)
             self._poke()  # in time it is tried again
 
     @whole
     def _tidy(self) -> None:
         """Settle what is astray, until the queue raises."""
-        for job in list(self._open):
+        for job in list(self._astray):
             if self.closed:
                 return
             try:
@@ -89,21 +86,21 @@ class GeneralController(Controller):
                 return
 
     def _tick(self) -> int | None:
-        if self._open:
+        if self._astray:
             self._tidy()
         wait_ns = super()._tick()
-        if wait_ns is not None and self._open:
+        if wait_ns is not None and self._astray:
             return RETRY_NS if wait_ns < 0 else min(wait_ns, RETRY_NS)
         return wait_ns
 
     def fire_due(self) -> None:
-        if self._open:
+        if self._astray:
             self._tidy()
         super().fire_due()
 
     def next_deadline_ns(self) -> int | None:
         deadline_ns = super().next_deadline_ns()
-        if not self._open or self.closed:
+        if not self._astray or self.closed:
             return deadline_ns
         retry_ns = max(self._retry_ns, self.clock.monotonic_ns())
         return retry_ns if deadline_ns is None else min(deadline_ns, retry_ns)
@@ -114,15 +111,9 @@ class GeneralController(Controller):
 
     # ------------------------------------------------------------ adding
 
-    def _place(self, job: Job, created_ns: int, how: str) -> None:
-        """Put a job that the engine has just taken into the foreign queue, or take it back."""
-        try:
-            placed = getattr(self._queues, how)(job)
-        except BaseException:
-            self._unadd(job, created_ns)
-            raise
-        if not placed:
-            self._unadd(job, created_ns)
+    def _place(self, job: Job, how: str) -> None:
+        """Put a job that the engine has just taken into the foreign queue."""
+        if not getattr(self._queues, how)(job):
             raise QueueOutOfSyncError(f"the queue refused job {job.id}")
 
     def add(self, job: Job, wait: Duration = 0) -> None:
@@ -146,30 +137,38 @@ class GeneralController(Controller):
         scheduled: bool = False,
     ) -> Waiter | None:
         created_ns = getattr(job, "created_ns", 0)
-        known = job in self.registry
+        fresh = type(job) is Job and job not in self.registry
+        placed = False
         try:
+            if fresh:
+                self._astray.add(job)
             waiter = super()._add_begin(job, wait, wake, scheduled)
             if waiter is None:
-                self._enter_queue(job, created_ns)
-        except BaseException:  # Ctrl-C between the two, too
-            if not known:
-                self._take_back(job, created_ns)
-            raise
+                self._place(job, "schedule" if self._waits_for_time(job) else "add")
+                placed = True
+                self._offer(job.name)
+            if fresh:
+                self._astray.discard(job)
+        except BaseException as error:
+            # Native calls alone: near the recursion limit nothing else can be called.
+            if not placed:
+                if fresh:
+                    self._unadd(job, created_ns)
+                    self._unplaced(job)
+                raise
+            if not isinstance(error, Exception):
+                raise
+            report_error(error, self.queues)  # the job is in, and is offered later
+            self._poke()
+            return None
         return waiter
 
-    def _take_back(self, job: Job, created_ns: int) -> None:
-        """An add was struck: unless the job has its place already, it never was."""
-        record = self.registry.record(job) if type(job) is Job else None
-        if record is None:
-            return
-        self._open.add(job)  # whatever strikes here, it is settled
-        if record.state == State.NEW and not self._queues.exists(job):
-            self._unadd(job, created_ns)
-            self._open.discard(job)
-
-    def _enter_queue(self, job: Job, created_ns: int) -> None:
-        self._place(job, created_ns, "schedule" if self._waits_for_time(job) else "add")
-        self._offer(job.name)
+    def _unplaced(self, job: Job) -> None:
+        """A job that was not taken: nothing of it is left in the queue, at the latest when that works."""
+        try:
+            self._settle(job)
+        except Exception as error:  # noqa: BLE001 - the error of the add is on its way
+            tell("a foreign queue does not follow: %r", error)
 
     def _wait(self, waiter: Waiter, what: object, timeout_ms: int) -> Any:
         return self._finished(waiter, super()._wait(waiter, what, timeout_ms))
@@ -187,8 +186,8 @@ class GeneralController(Controller):
     @whole
     def _admitted(self, job: Job) -> None:
         if self.registry.record(job) is not None and not self._queues.exists(job):
-            self._open.add(job)
-            self._enter_queue(job, job.created_ns)
+            self._astray.add(job)
+            self._place(job, "schedule" if self._waits_for_time(job) else "add")
             self._settle(job)  # it may have met somebody meanwhile
 
     @whole
@@ -196,25 +195,32 @@ class GeneralController(Controller):
         taken = list(jobs)
         stamps = [getattr(job, "created_ns", 0) for job in taken]
         known = {job for job in taken if type(job) is Job and job in self.registry}
+        fresh = [job for job in taken if type(job) is Job and job not in known]
         placed = 0
         try:
+            self._astray.update(fresh)
             super().add_many(taken)
             for job in taken:
-                self._place(job, stamps[placed], "add")
+                self._place(job, "add")
                 placed += 1
         except BaseException as error:
             for job, stamp in zip(taken, stamps, strict=True):
-                if type(job) is Job and job not in known and job in self.registry:
-                    self._queues.delete(job)
+                if type(job) is Job and job not in known:
                     self._unadd(job, stamp)
+            for job in fresh:
+                self._unplaced(job)
             if isinstance(error, QueueOutOfSyncError) and error.index is None:
                 raise _at_index(error, placed) from None
             raise
-        firsts = {job.name: job for job in taken}
-        self._open.update(firsts.values())  # settled, should the offers be struck
-        for name in firsts:
+        for name in dict.fromkeys(job.name for job in taken):
+            self._offer_or_report(name)
+        self._astray.difference_update(taken)
+
+    def _offer_or_report(self, name: str) -> None:
+        try:
             self._offer(name)
-        self._open.difference_update(firsts.values())
+        except Exception as error:  # noqa: BLE001 - the jobs are in
+            report_error(error, self.queues)
 
     @whole
     def _run_begin(
@@ -226,14 +232,19 @@ class GeneralController(Controller):
     ) -> Waiter:
         created_ns = getattr(job, "created_ns", 0)
         waiter = super()._run_begin(job, timeout, wake, False)
+        placed = False
         try:
-            self._place(job, created_ns, "run")
+            self._place(job, "run")
+            placed = True
             self._offer(job.name)
             if lapse and not timeout:
                 self._lapse(waiter)
                 self._settle(job)
         except BaseException:
+            if not placed:
+                self._unadd(job, created_ns)
             self._abandon(waiter)
+            self._unplaced(job)
             raise
         return waiter
 
@@ -267,9 +278,9 @@ class GeneralController(Controller):
             try:
                 super().start_attempt(job)
             except JobQueueError:
-                self._open.discard(job)
+                self._astray.discard(job)
                 continue  # it cannot be leased any more; its record says why
-            self._open.discard(job)
+            self._astray.discard(job)
             return job
         return None
 
@@ -285,7 +296,7 @@ class GeneralController(Controller):
                 return
             if not self._hand(name, job) and not self._waited_for(name):
                 self._settle(job)  # who waited has left meanwhile
-            self._open.discard(job)
+            self._astray.discard(job)
 
     def _lease_now(
         self, names: str | Sequence[str], timeout: Duration, detailed: bool = False
@@ -435,7 +446,7 @@ class GeneralController(Controller):
             else:
                 self._queues.awake(job)
             self._offer(job.name)
-        self._open.discard(job)
+        self._astray.discard(job)
 
     @whole
     def complete(self, id: IDLike, result: "Buffer" = b"", *, attempt: int | None = None) -> None:
@@ -470,12 +481,12 @@ class GeneralController(Controller):
     ) -> Any:
         """Change the records of a batch natively, and let the foreign queue follow."""
         changed = {job for job in jobs if job is not None}
-        fresh = changed - self._open
-        self._open.update(changed)
+        fresh = changed - self._astray
+        self._astray.update(changed)
         try:
             done = verb(taken)
         except Exception:  # then nothing has changed
-            self._open.difference_update(fresh)
+            self._astray.difference_update(fresh)
             raise
         for job in changed:
             self._follow(job)
@@ -535,7 +546,7 @@ class GeneralController(Controller):
     @whole
     def _look(self, name: str, offset: int, limit: int | None, *, scheduled: bool) -> list[Job]:
         super().jobs(name, offset, limit)  # the same checks; natively there is nothing
-        if self._open:
+        if self._astray:
             self._tidy()
         jobs = [
             record.job
@@ -586,7 +597,7 @@ class GeneralController(Controller):
 
     @whole
     def _stats(self) -> tuple[int, ...]:
-        if self._open:
+        if self._astray:
             self._tidy()
         counts = list(super()._stats())
         jobs = [
