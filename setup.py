@@ -39,6 +39,7 @@ MODULES = (
     "_skiplist_object",
     "_wheel",
     "_system",
+    "_whole",
     "_ids",
     "_unique",
     "_job",

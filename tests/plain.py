@@ -5,7 +5,7 @@ queues of a real engine. The optional arguments are for the model, which stamps 
 """
 
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -16,6 +16,7 @@ from jobqueue import (
     ID,
     MAX_HARD_ATTEMPTS,
     ClosedError,
+    DuplicateResultError,
     Job,
     LeaseExpiredError,
     NotFoundError,
@@ -238,21 +239,35 @@ class Attempt:
         wall_ns = self._deadline_ns + clock.now_ns() - clock.monotonic_ns()
         return EPOCH + timedelta(microseconds=wall_ns // 1000)
 
-    def complete(self, result: Any = b"") -> None:
-        self._engine.complete(self.job, result, attempt=self.number)
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """After an answer, given or refused, the attempt is over."""
+        try:
+            yield
+        except (LeaseExpiredError, NotFoundError, DuplicateResultError):
+            self._answered = True
+            raise
         self._answered = True
+
+    def complete(self, result: Any = b"") -> None:
+        with self._answering():
+            self._engine.complete(self.job, result, attempt=self.number)
 
     def fail(self, result: Any = b"", delay: int | timedelta = 0) -> None:
-        self._engine.fail(self.job, result, attempt=self.number, delay=delay)
-        self._answered = True
+        with self._answering():
+            self._engine.fail(self.job, result, attempt=self.number, delay=delay)
 
     def touch(self, ttr: int | timedelta | None = None) -> None:
-        self._engine.touch(self.job, ttr, attempt=self.number)
+        try:
+            self._engine.touch(self.job, ttr, attempt=self.number)
+        except (LeaseExpiredError, NotFoundError):
+            self._answered = True
+            raise
         self._look_up()
 
     def release(self, delay: int | timedelta = 0) -> None:
-        self._engine.release(self.job, delay, attempt=self.number)
-        self._answered = True
+        with self._answering():
+            self._engine.release(self.job, delay, attempt=self.number)
 
     def __enter__(self) -> Self:
         return self

@@ -18,6 +18,7 @@ cdef enum:
     HISTORY_MAX = 65535           # transitions that a record keeps at most: they are counted in 16 bits
     QUEUES_KEPT = 1024            # so many are never swept
     QUEUES_SWEPT = 4              # that are looked at for each new one, if there are more
+    LEFT_AGAIN_MS = 100           # pause before a wake that was struck again and again is tried again
     STEP_NOTICED_MS = 1000        # a step of the wall clock reaches scheduled jobs within this time
 
 cdef enum shut_t:
@@ -26,6 +27,11 @@ cdef enum shut_t:
     SHUT_CLOSED = 2
     SHUT_FORKED = 3               # in a child, before its first call
     SHUT_CHILD = 4                # in a child that nobody has told of the fork yet
+
+cdef enum thread_t:               # the timer thread
+    THREAD_NONE = 0
+    THREAD_STARTING = 1           # another thread starts it
+    THREAD_AT_WORK = 2
 
 cdef struct name_slot_t:          # a name, by the address of its str, whose queue is known
     void *name                    # owned
@@ -47,6 +53,7 @@ cdef class EngineBase:
     cdef uint64_t swept           # queues that were freed: whoever kept one may have to look it up again
     cdef uint8_t shut             # shut_t
     cdef fork_link_t fork_link    # turns SHUT_OPEN into SHUT_CHILD in a child
+    cdef uint8_t thread_state     # thread_t
     cdef object __weakref__
     cdef readonly bint by_hand    # time moves only when somebody advances the clock
     cdef int shadow_attach(self) except -1
@@ -57,8 +64,12 @@ cdef class EngineBase:
     cdef int leave_waking(self) except -1
     cdef int recount(self) except -1
     cdef int count_on(self) except -1
-    cdef int fire(self, int64_t now_ns, bint whole) except -1
-    cdef int call_hook(self, RunRecord record, kind_t kind) except -1
+    cdef int poke(self) except -1
+    cdef int poke_or_report(self) except -1
+    cdef int thread_lost(self, object signal) except -1
+    cdef int fire(self, int64_t now_ns, bint whole, bint alone=*) except -1
+    cdef int call_hook(self, RunRecord record, kind_t kind, uint64_t attempts, bint alone) except -1
+    cdef int fall_due(self, RunRecord record, kind_t kind, uint64_t attempts) except -1
     cdef int forget_woken(self) except -1
     cdef WorkQueue queue_named(self, str name)
     cdef int queues_sweep(self) except -1

@@ -8,9 +8,10 @@ an exception in one place (raise_status).
 from cpython.object cimport PyObject
 from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t, uint16_t, uint64_t
 
+from jobqueue._whole cimport WakeSignal
 from jobqueue._types cimport (
-    HAS_GIL, NEVER_NS, NS_PER_MS, TIMER_CANCELLED, lock_acquire, lock_release,
-    breathe, lock_renew, ref_drop, ref_take, struct_clear,
+    HAS_GIL, NEVER_NS, NS_PER_MS, TIMER_CANCELLED, TIMER_FIRED, breathe, lock_acquire, lock_release,
+    lock_renew, ref_drop, ref_take, struct_clear,
 )
 from jobqueue._ids cimport BUCKET_SLOTS, bucket_t, ids_walk, ids_walk_t
 from jobqueue._skiplist cimport skiplist_len
@@ -19,16 +20,19 @@ from jobqueue._system cimport fork_unwatch, fork_watch, random_fill
 from jobqueue._job cimport ID, Job, id_object, name_read, ttl_read
 from jobqueue._state cimport (
     ANY_ATTEMPT, BOUND_JOBS, BOUND_LINE, DUPLICATE_JOB, DUPLICATE_KEY, EXPIRED, KIND_SCHEDULED,
-    KIND_TTL, KIND_TTR, LEASE_EXPIRED, OUTCOME_CLOSED, OUTCOME_LEASED, OUTCOME_NONE, QUEUE_FULL,
-    SLICE_BUCKETS, SLICE_STEPS, STATE_LEASED, WATCH_HISTORY, engine_due_ns, engine_reserve_queues, engine_t,
-    engine_wake_ns, errand_post, kind_t, object_of, queue_remove, queue_t, record_assign, record_t,
-    record_unassign, refusal_t, registry_find, scheduled_end, status_t, wait_end, wait_forget, wait_t,
+    KIND_TTL, KIND_TTR, LEASE_EXPIRED, NO_MEMORY, OUTCOME_CLOSED, OUTCOME_LEASED, OUTCOME_NONE,
+    QUEUE_FULL, SLICE_BUCKETS, SLICE_STEPS, STATE_LEASED, WAIT_RUN, WATCH_HISTORY, engine_due_ns,
+    engine_reserve_queues, engine_t, engine_wake_ns, errand_post, kind_t, object_of, queue_remove,
+    queue_t, record_assign, record_t, record_unassign, refusal_t, registry_find, scheduled_end,
+    status_t, wait_end, wait_forget, wait_t,
 )
 from jobqueue._watch cimport notes_clear, notes_cut
-from jobqueue._life cimport engine_fire, job_delete, lease_undo
+from jobqueue._life cimport (
+    engine_fire, job_awake, job_delete, job_expire, job_timeout, lease_undo, wait_lapse,
+)
 from jobqueue._slices cimport engine_end_waits, room_count, room_recount
 from jobqueue._records cimport (
-    Registry, RunRecord, record_object, registry_now, report_unraisable, wake_all,
+    Registry, RunRecord, record_object, registry_now, report_unraisable, thread_ring, wake_all,
 )
 from jobqueue._queues cimport (
     QueueController, WorkQueue, queue_attach, queue_get, queues_attach, queues_detach, ring_remove,
@@ -37,7 +41,19 @@ from jobqueue._queues cimport (
 import weakref
 
 from . import errors as _errors
+from ._green import real
 from ._records import State
+
+cdef object start_new_thread = real("start_new_thread")  # a real one under gevent and eventlet, too
+
+cdef extern from "Python.h":
+    ctypedef object (*PyCFunction)(PyObject *self, PyObject *arguments)
+    enum:
+        METH_VARARGS
+    bint PyCFunction_Check(object function) noexcept
+    int PyCFunction_GetFlags(object function) except -1
+    PyCFunction PyCFunction_GetFunction(object function) except NULL
+    PyObject *PyCFunction_GetSelf(object function) noexcept
 
 cdef tuple STATUS_ERRORS = (
     None, MemoryError, _errors.NotFoundError, _errors.DuplicateJobError, _errors.DuplicateResultError,
@@ -203,6 +219,36 @@ cdef int records_forget(engine_t *engine) except -1:
     return 0
 
 
+def _begin_thread(ref):
+    """In a thread of its own, which no signal strikes: start the timer thread of a controller."""
+    cdef EngineBase engine = ref()
+    if engine is None:
+        return
+    begun = engine.registry.thread_begun
+    try:
+        if engine.shut != SHUT_CLOSED:
+            engine._thread_start()
+    except BaseException as error:
+        engine.thread_lost(None)
+        if "shutdown" not in str(error):  # the interpreter ends, and takes its threads along
+            report_unraisable(error, engine._thread_start)
+    finally:
+        begun.ring()
+
+
+cdef object thread_begin = _begin_thread
+
+
+cdef int thread_launch(object function, tuple arguments) except -1:
+    """Let a thread of its own call a function. Called directly, near the recursion limit it works, too."""
+    cdef tuple call = (function, arguments)
+    if PyCFunction_Check(start_new_thread) and PyCFunction_GetFlags(start_new_thread) == METH_VARARGS:
+        PyCFunction_GetFunction(start_new_thread)(PyCFunction_GetSelf(start_new_thread), <PyObject *> call)
+    else:
+        start_new_thread(function, arguments)
+    return 0
+
+
 cdef class EngineBase:
     """The state of an engine; see _core.pyx for its verbs."""
 
@@ -245,6 +291,9 @@ cdef class EngineBase:
         self.random_state |= 1
         self.by_hand = by_hand
         self.thread_wake_ns = INT64_MIN if by_hand else NEVER_NS
+        self.thread_state = THREAD_NONE
+        registry.thread_signal = registry.thread_begun = None
+        registry.astray = None
         if queues is None or type(queues) is QueueController:
             self.own_queues = QueueController() if queues is None else queues
             self.by_name = self.own_queues._by_name
@@ -316,6 +365,7 @@ cdef class EngineBase:
         self.by_name = self.own_queues._by_name
         queues_attach(self.own_queues, self.registry)
         self.registry.queues = None
+        self.registry.astray = set()
         self.shadow = WorkQueue()
         if not engine_reserve_queues(self.e, 1):
             raise MemoryError
@@ -341,7 +391,7 @@ cdef class EngineBase:
             self._fork_missed()
         self.shut = SHUT_OPEN
         if self.e.wheel.count or self.e.due_count:
-            self._poke()
+            self.poke()
         return 0
 
     cdef int lock_open(self) except -1:
@@ -362,15 +412,21 @@ cdef class EngineBase:
 
     cdef int leave_waking(self) except -1:
         cdef bint late
-        wake_all(self.e)
-        lock_acquire(&self.e.lock)
-        late = engine_wake_ns(self.e) < self.thread_wake_ns
-        lock_release(&self.e.lock)
-        if late:
-            try:
-                self._poke()
-            except Exception as error:  # what the verb did stands, and leases still look at the time
-                report_unraisable(error, self._poke)
+        try:
+            wake_all(self.e)
+        finally:
+            lock_acquire(&self.e.lock)
+            late = engine_wake_ns(self.e) < self.thread_wake_ns
+            lock_release(&self.e.lock)
+            if late:
+                self.poke_or_report()
+        return 0
+
+    cdef int poke_or_report(self) except -1:
+        try:
+            self.poke()
+        except Exception as error:  # what the verb did stands, and leases still look at the time
+            report_unraisable(error, self._poke)
         return 0
 
     cdef int raise_fenced(self, status_t status, const uint8_t *id, uint64_t fence) except -1:
@@ -388,7 +444,7 @@ cdef class EngineBase:
         lock_release(&self.e.lock)
         raise _errors.LeaseExpiredError(lease_text(id_object(id), fence, state, attempts))
 
-    cdef int fire(self, int64_t now_ns, bint whole) except -1:
+    cdef int fire(self, int64_t now_ns, bint whole, bint alone=False) except -1:
         """Do all that is due, in slices, between which others go on. Not whole: one slice, unless that
         could call users' functions or time moves by hand; then the engine may lag behind.
 
@@ -396,6 +452,8 @@ cdef class EngineBase:
         """
         cdef bint hooked = False
         cdef record_t *record
+        cdef RunRecord held = None
+        cdef uint64_t attempts = 0
         cdef kind_t kind = KIND_TTR
         cdef Py_ssize_t steps
         whole = whole or self.by_hand or self.e.expire_hooked or self.e.timeout_hooked
@@ -404,10 +462,20 @@ cdef class EngineBase:
             lock_acquire(&self.e.lock)
             record = engine_fire(self.e, now_ns, &kind, &steps)
             self.e.lagging = record == NULL and steps <= 0
+            if record != NULL:
+                attempts = record.attempts
             lock_release(&self.e.lock)
-            if self.e.woken_first != NULL:
-                hooked = True  # observers are told
-                wake_all(self.e)
+            if record != NULL:
+                held = record_object(record)
+                ref_drop(<PyObject *> held)
+            try:
+                if self.e.woken_first != NULL:
+                    hooked = True  # observers are told
+                    wake_all(self.e)
+            finally:
+                if record != NULL:
+                    hooked = True
+                    self.call_hook(held, kind, attempts, alone)
             if record == NULL:
                 if steps > 0:
                     break
@@ -418,23 +486,64 @@ cdef class EngineBase:
                 with nogil:
                     breathe()
                 continue
-            hooked = True
-            held = record_object(record)
-            ref_drop(<PyObject *> held)
-            self.call_hook(held, kind)
             now_ns = max(now_ns, verb_now(self))
         return hooked or self.shut == SHUT_CLOSED
 
-    cdef int call_hook(self, RunRecord record, kind_t kind) except -1:
+    cdef int call_hook(self, RunRecord record, kind_t kind, uint64_t attempts, bint alone) except -1:
+        """Call what a timer calls. If it raises, the engine does what fell due, unless that is done.
+
+        alone: nobody can catch what it raises.
+        """
         hook = self
         try:
             hook = (self.expire_func() if kind == KIND_TTL else
                     self.timeout_attempt_func() if kind == KIND_TTR else
                     self._awake if kind == KIND_SCHEDULED else self._lapse_run)
             hook(id_object(record.c.job.tie.id))
-        except Exception as error:
-            if self.shut != SHUT_CLOSED or not isinstance(error, _errors.ClosedError):
-                report_unraisable(error, hook)  # else it was closed meanwhile: no fault of the hook's
+        except BaseException as error:
+            if self.shut == SHUT_CLOSED and isinstance(error, _errors.ClosedError):
+                return 0  # it was closed meanwhile: no fault of the hook's
+            if self.shut != SHUT_CLOSED:
+                self.fall_due(record, kind, attempts)
+            if not alone and not isinstance(error, Exception):
+                raise
+            report_unraisable(error, hook)
+        return 0
+
+    cdef int fall_due(self, RunRecord record, kind_t kind, uint64_t attempts) except -1:
+        """What a timer's function should have done, had it not raised, is done: natively, so that no
+        job stays leased, or alive, for ever."""
+        cdef record_t *c = &record.c
+        cdef int64_t now_ns = self.e.wheel.now_ns
+        cdef wait_t *wait
+        cdef object late = None
+        try:
+            now_ns = verb_now(self)
+        except BaseException as error:  # of the clock
+            late = error
+        lock_acquire(&self.e.lock)
+        if c.home == self.e:
+            if kind == KIND_TTL:
+                if c.ttl.state == TIMER_FIRED:
+                    job_expire(self.e, c)
+            elif kind == KIND_TTR:
+                if c.state == STATE_LEASED and c.attempts == attempts and c.ttr.state == TIMER_FIRED:
+                    if job_timeout(self.e, c, now_ns) == NO_MEMORY:
+                        wheel_arm(&self.e.wheel, &c.ttr, now_ns + NS_PER_MS)
+            elif kind == KIND_SCHEDULED:
+                job_awake(self.e, c, now_ns)
+            else:
+                wait = c.waits
+                while wait != NULL and wait.kind != WAIT_RUN:
+                    wait = wait.next
+                if wait != NULL:
+                    wait_lapse(self.e, wait)
+        lock_release(&self.e.lock)
+        if self.registry.astray is not None:
+            self.registry.astray.add(record.job)
+        wake_all(self.e)
+        if late is not None:
+            raise late
         return 0
 
     def _tick(self):
@@ -442,14 +551,22 @@ cdef class EngineBase:
         cdef int64_t now_ns, wake_ns
         if self.shut == SHUT_CLOSED:
             return None
-        now_ns = verb_now(self)
-        self.fire(now_ns, True)
+        self.registry.ticking = True  # what is left over now is seen to by the end of this
+        try:
+            if self.e.woken_first != NULL:  # their wakes were struck
+                wake_all(self.e)
+            now_ns = verb_now(self)
+            self.fire(now_ns, True, True)
+        finally:
+            self.registry.ticking = False
         if self.shut == SHUT_CLOSED:  # by a hook
             return None
         lock_acquire(&self.e.lock)
         wake_ns = engine_wake_ns(self.e)
         if engine_due_ns(self.e) != NEVER_NS:
             wake_ns = min(wake_ns, now_ns + STEP_NOTICED_MS * NS_PER_MS)
+        if self.e.woken_first != NULL:
+            wake_ns = min(wake_ns, now_ns + LEFT_AGAIN_MS * NS_PER_MS)
         if not self.by_hand:
             self.thread_wake_ns = wake_ns
         lock_release(&self.e.lock)
@@ -476,11 +593,68 @@ cdef class EngineBase:
         """Raise unless it is open."""
         verb_enter(self)
 
-    def _poked(self, int64_t wake_ns):
-        """Note that the timer thread has been told to look by then."""
+    cdef int poke(self) except -1:
+        """See that the timer thread looks now. In this thread no bytecode runs, which could be struck."""
+        cdef bint starts
+        cdef object begun = self.registry.owner  # a weak reference to this
+        if self.shut == SHUT_CLOSED or self.by_hand or begun is None:
+            return 0
         lock_acquire(&self.e.lock)
-        self.thread_wake_ns = wake_ns
+        starts = self.thread_state == THREAD_NONE
+        if starts:
+            self.thread_state = THREAD_STARTING
+        self.thread_wake_ns = INT64_MIN  # it looks before it sleeps
         lock_release(&self.e.lock)
+        try:
+            if starts:
+                self.registry.thread_begun = WakeSignal()
+                thread_launch(thread_begin, (begun,))
+            else:
+                thread_ring(self.registry)
+        except BaseException:
+            self.thread_lost(None if starts else self.registry.thread_signal)
+            raise
+        return 0
+
+    cdef int thread_lost(self, object signal) except -1:
+        """The timer thread could not be started, or told: the next verb that is late does it anew."""
+        cdef object before = None  # dropped without the lock
+        lock_acquire(&self.e.lock)
+        if self.registry.thread_signal is signal:
+            before = self.registry.thread_signal
+            self.registry.thread_signal = None
+            self.thread_state = THREAD_NONE
+            self.thread_wake_ns = NEVER_NS
+        lock_release(&self.e.lock)
+        return 0
+
+    def _thread_awaited(self):
+        """Wait until the timer thread is started, if that is under way: whoever closes, joins it.
+
+        A second at most, should it be closed by what the start runs.
+        """
+        begun = self.registry.thread_begun
+        if self.thread_state == THREAD_STARTING and begun is not None and PyCFunction_Check(start_new_thread):
+            begun.sleep(1_000_000_000)
+            begun.ring()  # for the next who waits
+
+    def _thread_serves(self, signal):
+        """The calling thread is the timer thread from here on. False: another is."""
+        cdef bint first
+        cdef object before = self.registry.thread_signal  # dropped without the lock
+        lock_acquire(&self.e.lock)
+        first = self.thread_state == THREAD_STARTING
+        if first:
+            self.thread_state = THREAD_AT_WORK
+            self.registry.thread_signal = signal
+        lock_release(&self.e.lock)
+        return first
+
+    def _thread_ended(self, signal):
+        """It serves no more: if something is armed still, another is started."""
+        self.thread_lost(signal)
+        if self.shut == SHUT_OPEN and engine_wake_ns(self.e) < self.thread_wake_ns:
+            self.poke_or_report()
 
     def _note_reserve(self, Py_ssize_t size):
         """Make room for what is to be noted, or raise; whoever keeps a journal has it.
@@ -492,7 +666,11 @@ cdef class EngineBase:
         """See that what was noted lasts, or raise; whoever keeps a journal has it."""
 
     def _poke(self):
-        """Make the timer thread look; the subclass has it."""
+        """Make the timer thread look, and start it if there is none."""
+        self.poke()
+
+    def _thread_start(self):
+        """Start the timer thread; the subclass has it."""
 
     def _shut(self):
         """Close: every blocked call ends with ClosedError. Returns False if it was closed before."""
@@ -524,8 +702,11 @@ cdef class EngineBase:
                 self.e.slice_count += 1
                 with nogil:
                     breathe()
-        wake_all(self.e)
         self.registry.owner = None
+        try:
+            thread_ring(self.registry)  # it ends
+        finally:
+            wake_all(self.e)
         return True
 
     def _fork_begin(self):
@@ -558,6 +739,8 @@ cdef class EngineBase:
         lock_renew(&self.own_queues.making)
         notes_cut(self.e, 0)  # the parent tells them
         self.thread_wake_ns = INT64_MIN if self.by_hand else NEVER_NS
+        self.thread_state = THREAD_NONE
+        self.registry.thread_signal = self.registry.thread_begun = None
         if self.e.waiting_count:
             queues = list(self.own_queues._by_name.values())
         for queue in queues:
@@ -589,6 +772,11 @@ cdef class EngineBase:
         return 0
 
     @property
+    def _astray(self):
+        """Foreign queues: jobs whose place there is to be seen to. None: the queues are native."""
+        return self.registry.astray
+
+    @property
     def queues(self):
         """The QueueController, or the object that was given in its place."""
         return self.own_queues if self.foreign_queues is None else self.foreign_queues
@@ -597,6 +785,21 @@ cdef class EngineBase:
     def closed(self):
         """Whether close() was called."""
         return self.shut == SHUT_CLOSED
+
+    # ------------------------------------------------------------ left over
+
+    def _desert(self, waiter):
+        """Nobody will ever come for what a wait comes to: whoever wakes callers abandons it."""
+        if self.registry.deserted is None:
+            self.registry.deserted = []
+        self.registry.deserted.append((self, waiter))
+
+    def _pull(self, name):
+        """The next job of a foreign queue, or None. It is astray until its record, too, says leased."""
+        job = self.foreign_queues.lease(name)
+        if type(job) is Job:
+            self.registry.astray.add(job)
+        return job
 
     # ------------------------------------------------------------ queues by name
 

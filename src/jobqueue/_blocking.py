@@ -1,41 +1,31 @@
 """The timer thread of a controller, and what a fork does to all of them.
 
+A thread of its own starts it (_base.pyx, poke): in the thread of a verb no bytecode runs for that, so no
+signal can come between, and a handler of a signal may be where another controller is started.
+
 Blocked calls sleep in _waits.pyx, each on a lock of its own, which the engine releases when the
 wait ends: nobody polls, nobody is woken in vain, and Ctrl-C ends the sleep at once.
 
-Locking: nothing here holds a lock while it calls into the engine, except to start a thread.
+Locking: nothing here holds a lock while it calls into the engine.
 """
 
 import os
 import sys
 import weakref
-from _thread import TIMEOUT_MAX
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from . import _green, _records, _system
-from ._records import report_error
+from ._whole import WakeSignal, locked, serve
 
 if TYPE_CHECKING:
-    from _thread import LockType
-
     from ._waits import WaitingEngine
 
 __all__ = ["TimerThread", "fleet", "tell"]
 
 # Of the platform: what is shared with real threads must not be shared by greenlets alone.
 RLock: Final[Any] = _green.real("RLock")
-allocate_lock: Final[Any] = _green.real("allocate_lock")
 get_ident: Final[Any] = _green.real("get_ident")
-
-LOOK_NOW: Final = -(2**63)
-"""Wake time of a timer thread that has been told to look."""
-
-LOOK_NEVER: Final = 2**63 - 1
-"""Wake time while there is no timer thread: whatever is armed is earlier."""
-
-RETRY_NS: Final = 10**9
-"""Pause of the timer thread after a look that failed, so that a broken clock does not spin it."""
 
 
 def tell(message: str, *args: object) -> None:
@@ -62,12 +52,11 @@ class TimerThread:
     def __init__(self, engine: Ticking) -> None:
         import threading  # a program without timers need not wait for it
 
-        signal = _green.real("allocate_lock")()
-        signal.acquire()
+        signal = WakeSignal()
         self._signal: Final = signal
         self._starting: Final = RLock()  # a handler of a signal may join
         # Bound: at the end of the interpreter the names of a module go before controllers do.
-        ref = weakref.ref(engine, partial(_release, signal))
+        ref = weakref.ref(engine, partial(_ring, signal))
         thread = _green.RealThread if _green.replaced() else threading.Thread
         self._thread: Final = thread(
             target=_run, args=(ref, signal), name="jobqueue-timers", daemon=True
@@ -75,53 +64,41 @@ class TimerThread:
 
     def start(self) -> None:
         """Begin, once its controller knows it, so that a hook may close that at once."""
-        with self._starting:
-            self._thread.start()
+        locked(self._starting, self._thread.start)
 
     def poke(self) -> None:
         """Make it look at the deadlines now."""
-        _release(self._signal)
+        self._signal.ring()
 
     def join(self) -> None:
         """Wait for its end, unless it is the calling thread or one that has not begun."""
         if self._thread.ident == get_ident():
             return
-        with self._starting:  # whoever joins may come before the start is over
-            running = self._thread.is_alive()
-        if running:
+        if locked(self._starting, self._thread.is_alive):  # it may be in the midst of its start
             self._thread.join()
 
 
-def _release(signal: "LockType", _: object = None) -> None:
-    try:
-        signal.release()
-    except RuntimeError:
-        pass  # it has been told already, and is on its way
+def _ring(signal: WakeSignal, _: object) -> None:
+    signal.ring()
 
 
-def _run(ref: weakref.ref[Ticking], signal: "LockType") -> None:
-    tell("a timer thread has begun")
-    while True:
-        engine = ref()
-        if engine is None:
-            return
+def _run(ref: weakref.ref[Any], signal: WakeSignal) -> None:
+    if getattr(ref(), "_thread_serves", _yes)(signal):  # else another does
+        tell("a timer thread has begun")
         try:
-            wait_ns = engine._tick()
-        except BaseException as error:  # noqa: BLE001 - of a hook or a clock: the thread lives on
-            report_error(error, engine)
-            wait_ns = RETRY_NS
-        if wait_ns is None:
-            return
-        del engine
-        signal.acquire(timeout=-1 if wait_ns < 0 else min(wait_ns / 1e9, TIMEOUT_MAX))
+            serve(ref, signal)
+        finally:
+            getattr(ref(), "_thread_ended", _yes)(signal)
+
+
+def _yes(_: object) -> bool:
+    return True
 
 
 class Fleet:
     """All controllers of the process, to be told of a fork."""
 
     def __init__(self) -> None:
-        self.starting = allocate_lock()
-        """Held while a timer thread is started."""
         self._members: weakref.WeakSet[WaitingEngine] = weakref.WeakSet()
         self.changing = RLock()  # a handler of a signal may fork
         """Held while controllers join, while their observers come and go, and round a fork."""
@@ -134,8 +111,7 @@ class Fleet:
             )
 
     def join(self, engine: "WaitingEngine") -> None:
-        with self.changing:
-            self._members.add(engine)
+        locked(self.changing, self._members.add, engine)
 
     def _fork_begin(self) -> None:
         """No thread is in the middle of a transition when the process forks."""
@@ -158,7 +134,6 @@ class Fleet:
             if self._forks_seen == forks:
                 return
             _records._forked()
-            self.starting = allocate_lock()
             self.changing = RLock()
             self._forking = []
             for engine in list(self._members):

@@ -4,6 +4,11 @@ The native engine keeps the records, the timers and the lines of blocked leasers
 keeps the order of jobs. One lock makes each verb whole across the two, so this path is slower.
 
 Locking: ``_lock`` is reentrant, for timers that fire within a verb; nobody sleeps with it held.
+
+Invariant: a job whose place in the foreign queue may not agree with its record is in ``_astray``: it is
+put there before the record changes, and leaves it once the queue has followed. A queue that raises, or
+Ctrl-C between the two, leaves it there; the timer thread, or the next call that leases or looks, sees to
+it again. So a job is lost at no point, and a broken queue gets its jobs once it works.
 """
 
 import random
@@ -12,8 +17,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from ._base import _at_index
+from ._blocking import tell
 from ._job import ID, Job
 from ._records import State, Waiter, report_error
+from ._whole import whole
 from .controller import Controller
 from .errors import JobQueueError, NotFoundError, QueueOutOfSyncError, ValidationError
 from .interfaces import Duration, IDLike, QueueControllerInterface
@@ -22,6 +29,9 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 __all__ = ["GeneralController"]
+
+RETRY_NS: Final = 10**9
+"""Pause before a queue that raised is asked again."""
 
 
 class GeneralController(Controller):
@@ -33,21 +43,77 @@ class GeneralController(Controller):
     def _queues(self) -> QueueControllerInterface:
         return self.queues
 
+    # ------------------------------------------------------------ what the queue has not followed yet
+
+    def _change(self, job: Job | None, verb: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Change a record natively, and let the foreign queue follow."""
+        if job is None:
+            return verb(*args, **kwargs)
+        known = job in self._astray
+        self._astray.add(job)
+        try:
+            done = verb(*args, **kwargs)
+        except Exception:  # then nothing has changed
+            if not known:
+                self._astray.discard(job)
+            raise
+        try:
+            self._settle(job)
+        except Exception as error:  # noqa: BLE001 - as in _follow, without a frame more: it may be the last
+            report_error(error, self.queues)
+            self._poke()
+        return done
+
+    def _follow(self, job: Job | None) -> None:
+        """Settle a job. What is done is done: if the queue raises, it follows later."""
+        try:
+            self._settle(job)
+        except Exception as error:  # noqa: BLE001 - a foreign queue may raise anything
+            report_error(error, self.queues)
+            self._poke()  # in time it is tried again
+
+    @whole
+    def _tidy(self) -> None:
+        """Settle what is astray, until the queue raises."""
+        for job in list(self._astray):
+            if self.closed:
+                return
+            try:
+                self._settle(job)
+            except Exception as error:  # noqa: BLE001 - it was reported when it came first
+                self._retry_ns = self.clock.monotonic_ns() + RETRY_NS
+                tell("a foreign queue still does not follow: %r", error)
+                return
+
+    def _tick(self) -> int | None:
+        if self._astray:
+            self._tidy()
+        wait_ns = super()._tick()
+        if wait_ns is not None and self._astray:
+            return RETRY_NS if wait_ns < 0 else min(wait_ns, RETRY_NS)
+        return wait_ns
+
+    def fire_due(self) -> None:
+        if self._astray:
+            self._tidy()
+        super().fire_due()
+
+    def next_deadline_ns(self) -> int | None:
+        deadline_ns = super().next_deadline_ns()
+        if not self._astray or self.closed:
+            return deadline_ns
+        retry_ns = max(self._retry_ns, self.clock.monotonic_ns())
+        return retry_ns if deadline_ns is None else min(deadline_ns, retry_ns)
+
     def _forked(self) -> None:
         self._lock = threading.RLock()  # its holder may not be here
         super()._forked()
 
     # ------------------------------------------------------------ adding
 
-    def _place(self, job: Job, created_ns: int, how: str) -> None:
-        """Put a job that the engine has just taken into the foreign queue, or take it back."""
-        try:
-            placed = getattr(self._queues, how)(job)
-        except BaseException:
-            self._unadd(job, created_ns)
-            raise
-        if not placed:
-            self._unadd(job, created_ns)
+    def _place(self, job: Job, how: str) -> None:
+        """Put a job that the engine has just taken into the foreign queue."""
+        if not getattr(self._queues, how)(job):
             raise QueueOutOfSyncError(f"the queue refused job {job.id}")
 
     def add(self, job: Job, wait: Duration = 0) -> None:
@@ -59,8 +125,10 @@ class GeneralController(Controller):
     def _add_or_wait(self, job: Job, wait: Duration, scheduled: bool) -> None:
         waiter = self._add_begin(job, wait, None, scheduled)
         if waiter is not None:
-            self._wait(waiter, None, 0)
+            _, wait_ms = self._lease_arguments(job.name, wait)
+            self._wait(waiter, None, wait_ms)
 
+    @whole
     def _add_begin(
         self,
         job: Job,
@@ -68,22 +136,39 @@ class GeneralController(Controller):
         wake: Callable[[Waiter], object] | None,
         scheduled: bool = False,
     ) -> Waiter | None:
-        with self._lock:
-            created_ns = getattr(job, "created_ns", 0)
-            known = job in self.registry
-            try:
-                waiter = super()._add_begin(job, wait, wake, scheduled)
-                if waiter is None:
-                    self._enter_queue(job, created_ns)
-            except BaseException:  # Ctrl-C between the two, too
-                if not known and job in self.registry and not self._queues.exists(job):
+        created_ns = getattr(job, "created_ns", 0)
+        fresh = type(job) is Job and job not in self.registry
+        placed = False
+        try:
+            if fresh:
+                self._astray.add(job)
+            waiter = super()._add_begin(job, wait, wake, scheduled)
+            if waiter is None:
+                self._place(job, "schedule" if self._waits_for_time(job) else "add")
+                placed = True
+                self._offer(job.name)
+            if fresh:
+                self._astray.discard(job)
+        except BaseException as error:
+            # Native calls alone: near the recursion limit nothing else can be called.
+            if not placed:
+                if fresh:
                     self._unadd(job, created_ns)
+                    self._unplaced(job)
                 raise
-            return waiter
+            if not isinstance(error, Exception):
+                raise
+            report_error(error, self.queues)  # the job is in, and is offered later
+            self._poke()
+            return None
+        return waiter
 
-    def _enter_queue(self, job: Job, created_ns: int) -> None:
-        self._place(job, created_ns, "schedule" if self._waits_for_time(job) else "add")
-        self._offer(job.name)
+    def _unplaced(self, job: Job) -> None:
+        """A job that was not taken: nothing of it is left in the queue, at the latest when that works."""
+        try:
+            self._settle(job)
+        except Exception as error:  # noqa: BLE001 - the error of the add is on its way
+            tell("a foreign queue does not follow: %r", error)
 
     def _wait(self, waiter: Waiter, what: object, timeout_ms: int) -> Any:
         return self._finished(waiter, super()._wait(waiter, what, timeout_ms))
@@ -95,32 +180,49 @@ class GeneralController(Controller):
         """A job that waited for room and was taken in goes to its queue."""
         job = waiter.adds
         if job is not None:
-            with self._lock:
-                if self.registry.record(job) is not None and not self._queues.exists(job):
-                    self._enter_queue(job, job.created_ns)
-                    self._settle(job)  # it may have met somebody meanwhile
+            self._admitted(job)
         return answer
 
-    def add_many(self, jobs: Iterable[Job]) -> None:
-        with self._lock:
-            taken = list(jobs)
-            stamps = [getattr(job, "created_ns", 0) for job in taken]
-            super().add_many(taken)
-            for i, job in enumerate(taken):
-                try:
-                    self._place(job, stamps[i], "add")
-                except BaseException as error:
-                    for other, stamp in zip(taken[:i], stamps[:i], strict=True):
-                        self._queues.delete(other)
-                        self._unadd(other, stamp)
-                    for other, stamp in zip(taken[i + 1 :], stamps[i + 1 :], strict=True):
-                        self._unadd(other, stamp)
-                    if isinstance(error, JobQueueError):
-                        raise _at_index(error, i) from None
-                    raise
-            for name in dict.fromkeys(job.name for job in taken):
-                self._offer(name)
+    @whole
+    def _admitted(self, job: Job) -> None:
+        if self.registry.record(job) is not None and not self._queues.exists(job):
+            self._astray.add(job)
+            self._place(job, "schedule" if self._waits_for_time(job) else "add")
+            self._settle(job)  # it may have met somebody meanwhile
 
+    @whole
+    def add_many(self, jobs: Iterable[Job]) -> None:
+        taken = list(jobs)
+        stamps = [getattr(job, "created_ns", 0) for job in taken]
+        known = {job for job in taken if type(job) is Job and job in self.registry}
+        fresh = [job for job in taken if type(job) is Job and job not in known]
+        placed = 0
+        try:
+            self._astray.update(fresh)
+            super().add_many(taken)
+            for job in taken:
+                self._place(job, "add")
+                placed += 1
+        except BaseException as error:
+            for job, stamp in zip(taken, stamps, strict=True):
+                if type(job) is Job and job not in known:
+                    self._unadd(job, stamp)
+            for job in fresh:
+                self._unplaced(job)
+            if isinstance(error, QueueOutOfSyncError) and error.index is None:
+                raise _at_index(error, placed) from None
+            raise
+        for name in dict.fromkeys(job.name for job in taken):
+            self._offer_or_report(name)
+        self._astray.difference_update(taken)
+
+    def _offer_or_report(self, name: str) -> None:
+        try:
+            self._offer(name)
+        except Exception as error:  # noqa: BLE001 - the jobs are in
+            report_error(error, self.queues)
+
+    @whole
     def _run_begin(
         self,
         job: Job,
@@ -128,15 +230,23 @@ class GeneralController(Controller):
         wake: Callable[[Waiter], object] | None,
         lapse: bool = True,
     ) -> Waiter:
-        with self._lock:
-            created_ns = getattr(job, "created_ns", 0)
-            waiter = super()._run_begin(job, timeout, wake, False)
-            self._place(job, created_ns, "run")
+        created_ns = getattr(job, "created_ns", 0)
+        waiter = super()._run_begin(job, timeout, wake, False)
+        placed = False
+        try:
+            self._place(job, "run")
+            placed = True
             self._offer(job.name)
             if lapse and not timeout:
                 self._lapse(waiter)
                 self._settle(job)
-            return waiter
+        except BaseException:
+            if not placed:
+                self._unadd(job, created_ns)
+            self._abandon(waiter)
+            self._unplaced(job)
+            raise
+        return waiter
 
     def _run(self, job: Job, timeout: Duration) -> tuple[bool, bytes]:
         try:
@@ -146,8 +256,11 @@ class GeneralController(Controller):
 
     def _run_over(self, job: Job) -> None:
         if type(job) is Job:
-            with self._lock:
-                self._settle(self._job(job) or job)
+            self._over(job)
+
+    @whole
+    def _over(self, job: Job) -> None:
+        self._follow(self._job(job) or job)
 
     # ------------------------------------------------------------ leasing
 
@@ -156,7 +269,7 @@ class GeneralController(Controller):
         order = [name for name in names if not self._paused(name)]
         self._random.shuffle(order)
         for name in order:
-            while (job := self._queues.lease(name)) is not None:
+            while (job := self._pull(name)) is not None:
                 yield job
 
     def _take(self, names: Sequence[str]) -> Job | None:
@@ -165,7 +278,9 @@ class GeneralController(Controller):
             try:
                 super().start_attempt(job)
             except JobQueueError:
+                self._astray.discard(job)
                 continue  # it cannot be leased any more; its record says why
+            self._astray.discard(job)
             return job
         return None
 
@@ -176,25 +291,29 @@ class GeneralController(Controller):
 
     def _hand_on(self, name: str) -> None:
         while self._waited_for(name):
-            job = self._queues.lease(name)
+            job = self._pull(name)
             if job is None:
                 return
             if not self._hand(name, job) and not self._waited_for(name):
                 self._settle(job)  # who waited has left meanwhile
+            self._astray.discard(job)
 
     def _lease_now(
         self, names: str | Sequence[str], timeout: Duration, detailed: bool = False
     ) -> Any:
         distinct, timeout_ms = self._lease_arguments(names, timeout)
-        with self._lock:
-            self._lease_arguments(distinct, timeout)  # nobody closes it from here on
-            job = self._take(distinct)
-            if job is not None:
-                return self._leased(job) if detailed else job
-        if not timeout_ms:
+        leased = self._take_now(distinct, timeout, detailed)
+        if leased is None and not timeout_ms:
             return super().lease(distinct, 0)  # nothing is there natively: its error is ours
-        return None
+        return leased
 
+    @whole
+    def _take_now(self, names: list[str], timeout: Duration, detailed: bool) -> Any:
+        self._lease_arguments(names, timeout)  # nobody closes it from here on
+        job = self._take(names)
+        return self._leased(job) if detailed and job is not None else job
+
+    @whole
     def _lease_begin(
         self,
         names: str | Sequence[str],
@@ -203,15 +322,14 @@ class GeneralController(Controller):
         detailed: bool = False,
     ) -> Waiter:
         distinct, _ = self._lease_arguments(names, timeout_ms)
-        with self._lock:
-            waiter = super()._lease_begin(distinct, timeout_ms, wake, detailed)
-            try:
-                for name in distinct:  # a job may have come since the look before
-                    self._hand_on(name)
-            except BaseException:
-                self._abandon(waiter)
-                raise
-            return waiter
+        waiter = super()._lease_begin(distinct, timeout_ms, wake, detailed)
+        try:
+            for name in distinct:  # a job may have come since the look before
+                self._hand_on(name)
+        except BaseException:
+            self._abandon(waiter)
+            raise
+        return waiter
 
     def _lease_general(self, names: str | Sequence[str], timeout: Duration, detailed: bool) -> Any:
         leased = self._lease_now(names, timeout, detailed)
@@ -238,10 +356,9 @@ class GeneralController(Controller):
     ) -> None:
         into[:] = self._lease_general(names, timeout, True)
 
+    @whole
     def _unlease(self, job: Job) -> None:
-        with self._lock:
-            super()._unlease(job)
-            self._settle(job)
+        self._change(job, super()._unlease, job)
 
     def lease_many(self, names: str | Sequence[str], n: int, timeout: Duration) -> list[Job]:
         super()._lease_arguments(names, 0)
@@ -252,36 +369,37 @@ class GeneralController(Controller):
             return jobs
         return [self.lease(distinct, timeout_ms), *self._take_many(distinct, n - 1)]
 
+    @whole
     def _take_many(self, names: list[str], most: int) -> list[Job]:
         """Lease up to so many jobs that are ready now, as one."""
         jobs: list[Job] = []
-        with self._lock:
-            try:
-                while len(jobs) < most and not self.closed:
-                    job = self._take(names)
-                    if job is None:
-                        break
-                    jobs.append(job)
-            except Exception as error:
-                if not jobs:
-                    raise
-                report_error(error, self.lease_many)  # what is leased is leased all the same
+        try:
+            while len(jobs) < most and not self.closed:
+                job = self._take(names)
+                if job is None:
+                    break
+                jobs.append(job)
+        except Exception as error:
+            if not jobs:
+                raise
+            report_error(error, self.lease_many)  # what is leased is leased all the same
         return jobs
 
+    @whole
     def start_attempt(self, id: IDLike) -> None:
-        with self._lock:
-            job = self._job(id)
-            try:
-                super().start_attempt(id)
-            finally:
-                self._settle(job)
+        job = self._job(id)
+        try:
+            self._change(job, super().start_attempt, id)
+        except JobQueueError:
+            self._follow(job)  # its attempts may be spent: then it is FAILED
+            raise
 
+    @whole
     def _abandon(self, waiter: Waiter) -> Job | None:
-        with self._lock:
-            back = super()._abandon(waiter)
-            if back is not None:
-                self._settle(back)
-            return back
+        back = super()._abandon(waiter)
+        if back is not None:
+            self._follow(back)
+        return back
 
     # ------------------------------------------------------------ answering and ending
 
@@ -328,13 +446,13 @@ class GeneralController(Controller):
             else:
                 self._queues.awake(job)
             self._offer(job.name)
+        self._astray.discard(job)
 
+    @whole
     def complete(self, id: IDLike, result: "Buffer" = b"", *, attempt: int | None = None) -> None:
-        with self._lock:
-            job = self._job(id)
-            super().complete(id, result, attempt=attempt)
-            self._settle(job)
+        self._change(self._job(id), super().complete, id, result, attempt=attempt)
 
+    @whole
     def fail(
         self,
         id: IDLike,
@@ -343,99 +461,101 @@ class GeneralController(Controller):
         attempt: int | None = None,
         delay: Duration = 0,
     ) -> None:
-        with self._lock:
-            job = self._job(id)
-            super().fail(id, result, attempt=attempt, delay=delay)
-            if job is not None and self._waits_for_time(job):
-                self._queues.delete(job)  # it may have been ready, or due at another time
-            self._settle(job)
+        job = self._job(id)
 
+        def fail() -> None:
+            super(GeneralController, self).fail(id, result, attempt=attempt, delay=delay)
+
+        self._change(job, fail)
+        if job is not None and self._waits_for_time(job):
+            self._queues.delete(job)  # it may have been ready, or due at another time
+
+    @whole
     def complete_many(self, pairs: "Iterable[tuple[IDLike, Buffer]]") -> None:
-        with self._lock:
-            taken = list(pairs)
-            jobs = [self._job_of_pair(pair) for pair in taken]
-            super().complete_many(taken)
-            for job in jobs:
-                self._settle(job)
+        taken = list(pairs)
+        jobs = [self._job_of_pair(pair) for pair in taken]
+        self._change_all(jobs, super().complete_many, taken)
 
+    def _change_all(
+        self, jobs: Iterable[Job | None], verb: Callable[[list[Any]], Any], taken: list[Any]
+    ) -> Any:
+        """Change the records of a batch natively, and let the foreign queue follow."""
+        changed = {job for job in jobs if job is not None}
+        fresh = changed - self._astray
+        self._astray.update(changed)
+        try:
+            done = verb(taken)
+        except Exception:  # then nothing has changed
+            self._astray.difference_update(fresh)
+            raise
+        for job in changed:
+            self._follow(job)
+        return done
+
+    @whole
     def release(self, id: IDLike, delay: Duration = 0, *, attempt: int | None = None) -> None:
-        with self._lock:
-            job = self._job(id)
-            super().release(id, delay, attempt=attempt)
-            self._settle(job)
+        self._change(self._job(id), super().release, id, delay, attempt=attempt)
 
+    @whole
     def kick(self, id: IDLike) -> None:
-        with self._lock:
-            job = self._job(id)
-            record = self.registry.record(id)
-            dead = record is not None and record.state == State.FAILED
-            if dead and job is not None and self._queues.exists(job):
-                raise QueueOutOfSyncError(f"the queue holds job {job.id} already")
-            super().kick(id)
-            self._settle(job)
+        job = self._job(id)
+        record = self.registry.record(id)
+        dead = record is not None and record.state == State.FAILED
+        if dead and job is not None and self._queues.exists(job):
+            raise QueueOutOfSyncError(f"the queue holds job {job.id} already")
+        self._change(job, super().kick, id)
 
+    @whole
     def delete(self, id: IDLike) -> None:
-        with self._lock:
-            job = self._job(id)
-            super().delete(id)
-            self._settle(job)
+        self._change(self._job(id), super().delete, id)
 
+    @whole
     def delete_many(self, ids: Iterable[IDLike]) -> int:
-        with self._lock:
-            taken = list(ids)
-            jobs = [self._job_or_none(id) for id in taken]
-            deleted = super().delete_many(taken)
-            for job in jobs:
-                self._settle(job)
-            return deleted
+        taken = list(ids)
+        deleted: int = self._change_all(map(self._job_or_none, taken), super().delete_many, taken)
+        return deleted
 
+    @whole
     def expire(self, id: IDLike) -> None:
-        with self._lock:
-            job = self._job(id)
-            super().expire(id)
-            self._settle(job)
+        self._change(self._job(id), super().expire, id)
 
+    @whole
     def timeout_attempt(self, id: IDLike) -> None:
-        with self._lock:
-            record = self.registry.record(id)
-            leased = record is not None and record.running()
-            super().timeout_attempt(id)
-            if record is not None and leased:
-                self._settle(record.job)
+        record = self.registry.record(id)
+        leased = record is not None and record.running()
+        self._change(record.job if record and leased else None, super().timeout_attempt, id)
 
+    @whole
     def _awake(self, id: ID) -> None:
-        with self._lock:
-            job = self._job(id)
-            super()._awake(id)
-            self._settle(job)
+        self._change(self._job(id), super()._awake, id)
 
+    @whole
     def _lapse(self, waiter: Waiter) -> None:
-        with self._lock:
-            super()._lapse(waiter)
+        super()._lapse(waiter)
 
+    @whole
     def _lapse_run(self, id: ID) -> None:
-        with self._lock:
-            job = self._job(id)
-            super()._lapse_run(id)
-            self._settle(job)
+        self._change(self._job(id), super()._lapse_run, id)
 
+    @whole
     def _shut(self) -> bool:
-        with self._lock:
-            return super()._shut()
+        return super()._shut()
 
     # ------------------------------------------------------------ looking
 
+    @whole
     def _look(self, name: str, offset: int, limit: int | None, *, scheduled: bool) -> list[Job]:
         super().jobs(name, offset, limit)  # the same checks; natively there is nothing
-        with self._lock:
-            jobs = [
-                record.job
-                for record in self.registry
-                if record.job is not None
-                and record.job.name == name
-                and record.state in (State.NEW, State.PENDING)
-                and self._stands(record.job, scheduled=scheduled)
-            ]
+        if self._astray:
+            self._tidy()
+        jobs = [
+            record.job
+            for record in self.registry
+            if record.job is not None
+            and record.job.name == name
+            and record.state in (State.NEW, State.PENDING)
+            and self._stands(record.job, scheduled=scheduled)
+        ]
         jobs.sort(key=self._scheduled_order if scheduled else _ready_order)
         return jobs[offset:] if limit is None else jobs[offset : offset + limit]
 
@@ -453,38 +573,40 @@ class GeneralController(Controller):
     def peek(self, name: str) -> Job | None:
         return next(iter(self.jobs(name, 0, 1)), None)
 
+    @whole
     def pause(self, name: str) -> None:
-        with self._lock:
-            super().pause(name)
+        super().pause(name)
 
+    @whole
     def _explain(self, id: IDLike) -> tuple[Any, ...]:
-        with self._lock:
-            job, state, ahead, *rest = super()._explain(id)
-            if state in (State.NEW, State.PENDING):
-                due = self._waits_for_time(job)
-                line = self._look(job.name, 0, None, scheduled=due)
-                ahead = line.index(job) if job in line else None  # made by hand
-            return job, state, ahead, *rest
+        job, state, ahead, *rest = super()._explain(id)
+        if state in (State.NEW, State.PENDING):
+            due = self._waits_for_time(job)
+            line = self._look(job.name, 0, None, scheduled=due)
+            ahead = line.index(job) if job in line else None  # made by hand
+        return job, state, ahead, *rest
 
     def _queue_stats(self, name: str) -> tuple[Any, ...]:
         _, _, *rest = super()._queue_stats(name)
         return len(self.jobs(name)), len(self.scheduled_jobs(name)), *rest
 
+    @whole
     def resume(self, name: str) -> None:
-        with self._lock:
-            super().resume(name)
-            self._offer(name)
+        super().resume(name)
+        self._offer(name)
 
+    @whole
     def _stats(self) -> tuple[int, ...]:
-        with self._lock:
-            counts = list(super()._stats())
-            jobs = [
-                record.job
-                for record in self.registry
-                if record.job is not None and record.state in (State.NEW, State.PENDING)
-            ]
-            counts[6] = sum(self._stands(job, scheduled=False) for job in jobs)
-            counts[7] = sum(self._stands(job, scheduled=True) for job in jobs)
+        if self._astray:
+            self._tidy()
+        counts = list(super()._stats())
+        jobs = [
+            record.job
+            for record in self.registry
+            if record.job is not None and record.state in (State.NEW, State.PENDING)
+        ]
+        counts[6] = sum(self._stands(job, scheduled=False) for job in jobs)
+        counts[7] = sum(self._stands(job, scheduled=True) for job in jobs)
         return tuple(counts)
 
 
@@ -493,6 +615,7 @@ def become_general(controller: Controller, rng: random.Random | None) -> None:
     controller.__class__ = _general_class(type(controller))
     controller._lock = threading.RLock()
     controller._random = random.Random() if rng is None else rng
+    controller._retry_ns = 0
 
 
 _general_classes: Final[dict[type[Controller], type[Controller]]] = {}

@@ -17,6 +17,8 @@ cdef class Waiter:
     cdef object queues            # the queues in whose lines it stands; keeps them alive
     cdef Registry registry        # whose engine it waits in; keeps that alive
     cdef bint detailed            # a lease that wants (job, number, deadline ns)
+    cdef bint settled             # its caller has what it came to, or has left
+    cdef uint8_t strikes          # exceptions that struck its wake
 
 cdef class Registry:
     cdef engine_t e
@@ -26,12 +28,16 @@ cdef class Registry:
     cdef object queues            # that engine's QueueController, or None
     cdef object teller            # called when there are notes for observers; None: nobody observes
     cdef object shadow            # its WorkQueue for scheduled jobs, while its queues are foreign
+    cdef set astray               # and the jobs whose place there is to be seen to; else None
+    cdef object thread_signal     # what wakes the engine's timer thread; None: there is none
+    cdef object thread_begun      # a WakeSignal that rings when its start is over, or None
+    cdef list deserted            # (engine, waiter) for whom nobody comes any more; None: none ever
+    cdef bint draining            # somebody abandons these
+    cdef bint ticking             # the timer thread looks just now
     cdef object __weakref__
 
 cdef Waiter waiter_new(Registry registry, object wake, bint detailed)
 cdef int waiter_sleep(Waiter waiter, int64_t timeout_ms) except -1
-cdef void *signal_take() except NULL
-cdef void signal_give(void *signal) noexcept
 cdef RunRecord record_object(record_t *record)
 cdef record_t *record_make(void *job) except NULL
 cdef RunRecord record_new(object job)
@@ -39,4 +45,5 @@ cdef void homes_acquire() noexcept nogil
 cdef void homes_release() noexcept nogil
 cdef int64_t registry_now(Registry registry) except? -1
 cdef int wake_all(engine_t *engine) except -1
+cdef int thread_ring(Registry registry) except -1
 cdef int report_unraisable(object error, object where) except -1

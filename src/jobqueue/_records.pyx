@@ -4,7 +4,7 @@ Locking: each method takes the engine's lock round its native part, and runs no 
 """
 
 cimport cython
-from cpython.exc cimport PyErr_CheckSignals, PyErr_SetObject, PyErr_WriteUnraisable
+from cpython.exc cimport PyErr_SetObject, PyErr_WriteUnraisable
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t
@@ -21,16 +21,19 @@ from jobqueue._wheel cimport Timer
 from jobqueue._system cimport random_fill
 from jobqueue._job cimport Job, id_read, job_object, result_read
 from jobqueue._state cimport (
-    KIND_SCHEDULED, KIND_TTL, KIND_TTR, KIND_WAIT, OBJECT_HEAD, OUTCOME_ADDED, OUTCOME_NONE,
-    PLACE_SCHEDULED, SLICE_BUCKETS, SLICE_STEPS, STATE_COMPLETED, STATE_LEASED, TRANSITION_STEPS,
-    engine_init, engine_t, errand_post, job_locks_renew,
+    KIND_SCHEDULED, KIND_TTL, KIND_TTR, KIND_WAIT, OBJECT_HEAD, OUTCOME_ADDED, OUTCOME_LEASED,
+    OUTCOME_NONE, PLACE_SCHEDULED, SLICE_BUCKETS, SLICE_STEPS, STATE_COMPLETED, STATE_LEASED,
+    TRANSITION_STEPS, WAIT_RESULT, WAIT_RUN, engine_init, engine_t, errand_post, job_locks_renew,
     job_room, kind_t, object_of, queue_remove, queue_reschedule, record_init, record_processed, record_t,
     registry_add_by_hand, registry_find, scheduled_end, timer_end, views_t, wait_forget, wait_t,
-    woken_take,
+    woken_put, woken_take,
 )
 from jobqueue._watch cimport EVENT_FAILED, history_free, event_note, notes_clear
-from jobqueue._life cimport adders_admit, job_delete, job_finish
+from jobqueue._life cimport adders_admit, job_delete, job_finish, lease_undo
 from jobqueue._slices cimport engine_clear, engine_clear_begin, engine_clear_end
+from jobqueue._whole cimport (
+    WakeSignal, main_forget, signal_give, signal_sleep, signal_take, signal_wake,
+)
 from jobqueue._invariants cimport engine_check
 
 import sys
@@ -38,26 +41,9 @@ from enum import IntEnum
 
 from . import errors as _errors
 
-cdef extern from "pythread.h":
-    ctypedef void *PyThread_type_lock
-    ctypedef long long PY_TIMEOUT_T
-    ctypedef enum PyLockStatus:
-        PY_LOCK_FAILURE
-        PY_LOCK_ACQUIRED
-        PY_LOCK_INTR
-    enum:
-        NOWAIT_LOCK
-    PyThread_type_lock PyThread_allocate_lock()
-    void PyThread_free_lock(PyThread_type_lock lock) noexcept
-    int PyThread_acquire_lock(PyThread_type_lock lock, int flag) noexcept
-    PyLockStatus PyThread_acquire_lock_timed(
-        PyThread_type_lock lock, PY_TIMEOUT_T us, int intr) noexcept nogil
-    void PyThread_release_lock(PyThread_type_lock lock) noexcept
-    unsigned long PyThread_get_thread_ident() noexcept
-
 cdef enum:
     OFFSET_BELIEVED_MS = 500      # a step of the wall clock is noticed within this time
-    MAIN_TURN_US = 50000          # longest sleep of the main thread without a look at its signals
+    STRIKES_MAX = 3               # times that one wake is tried at once
 
 MAX_HARD_ATTEMPTS = 255
 MAX_RUN_RECORD_ATTEMPTS = 2**64 - 1
@@ -394,6 +380,8 @@ cdef class Waiter:
         if self.c.outcome == OUTCOME_NONE and (self.c.link_count or self.c.record != NULL):
             # Its caller was struck by an exception before it could say so.
             wait_forget(&self.registry.e, &self.c)
+        if not self.settled and self.c.outcome != OUTCOME_NONE:
+            waiter_drop(self)
         if self.c.record != NULL:
             ref_drop(object_of(self.c.record))
         if self.c.links != &self.link:
@@ -412,39 +400,39 @@ cdef class Waiter:
         return self.c.outcome == OUTCOME_NONE
 
 
-# Locks of sleeping threads. They are kept, held, for the next sleeper; the GIL guards the list.
-
-cdef enum:
-    SIGNALS_KEPT = 64
-
-cdef PyThread_type_lock signals[SIGNALS_KEPT]
-cdef int signal_count = 0
-
-
-cdef void *signal_take() except NULL:
-    """A lock that is held: sleep by acquiring it, wake by releasing it."""
-    global signal_count
-    cdef PyThread_type_lock signal
-    if HAS_GIL and signal_count > 0:
-        signal_count -= 1
-        return signals[signal_count]
-    signal = PyThread_allocate_lock()
-    if signal == NULL:
-        raise MemoryError
-    PyThread_acquire_lock(signal, NOWAIT_LOCK)
-    return signal
-
-
-cdef void signal_give(void *signal) noexcept:
-    """Take back a lock that nobody waits for, released or not."""
-    global signal_count
-    PyThread_acquire_lock(signal, NOWAIT_LOCK)
-    if HAS_GIL and signal_count < SIGNALS_KEPT:
-        signals[signal_count] = signal
-        signal_count += 1
+cdef void waiter_drop(Waiter self) noexcept:
+    """Its caller was struck before it had what the wait came to: a job it was handed goes back, and a
+    run job is gone."""
+    cdef engine_t *engine = &self.registry.e
+    cdef record_t *record = self.c.record
+    cdef bint wakes
+    if record == NULL or self.c.kind == WAIT_RESULT:
         return
-    PyThread_release_lock(signal)
-    PyThread_free_lock(signal)
+    lock_acquire(&engine.lock)
+    if self.c.outcome == OUTCOME_LEASED:
+        lease_undo(engine, &self.c, engine.wheel.now_ns)
+    elif self.c.kind == WAIT_RUN and record.home == engine:
+        job_delete(engine, record)
+    wakes = engine.woken_first != NULL
+    lock_release(&engine.lock)
+    if self.registry.astray is not None:
+        self.registry.astray.add(job_object(record.job))
+        wakes = True
+    if wakes:
+        thread_ring(self.registry)
+
+
+cdef int thread_ring(Registry registry) except -1:
+    """Let the timer thread, if there is one, do what is left over."""
+    cdef object signal
+    lock_acquire(&registry.e.lock)
+    signal = registry.thread_signal
+    lock_release(&registry.e.lock)
+    if type(signal) is WakeSignal:
+        (<WakeSignal> signal).ring_now()
+    elif signal is not None:
+        signal.ring()
+    return 0
 
 
 cdef Waiter waiter_new(Registry registry, object wake, bint detailed):
@@ -459,18 +447,6 @@ cdef Waiter waiter_new(Registry registry, object wake, bint detailed):
 
 
 cdef dict loaded = sys.modules
-cdef unsigned long main_ident = 0    # of the thread that handles signals; 0: not known
-
-
-cdef bint in_main_thread() except -1:
-    """Whether signals are handled in this thread; where nobody knows of threads, it is the only one."""
-    global main_ident
-    if main_ident == 0:
-        threading = sys.modules.get("threading")
-        if threading is None:
-            return True
-        main_ident = threading.main_thread().ident
-    return main_ident == PyThread_get_thread_ident()
 
 
 def _forked():
@@ -479,8 +455,7 @@ def _forked():
     Before the fork the locks of all engines were taken. Whoever held one of these waited for such a
     one, or was about to begin: nothing that they guard was half changed.
     """
-    global main_ident
-    main_ident = 0
+    main_forget()
     lock_renew(&homes_lock)
     job_locks_renew()
 
@@ -488,9 +463,7 @@ def _forked():
 cdef int waiter_sleep(Waiter waiter, int64_t timeout_ms) except -1:
     """Block the calling thread until the waiter is woken: 1. 0: the time is over; -1 ms: it never is.
 
-    Handlers of signals run meanwhile, in the main thread; what they raise ends the sleep. That thread
-    sleeps in short turns: a signal may strike just before a sleep begins, or (Windows,
-    _thread.interrupt_main) without waking who sleeps on a lock.
+    Of a greenlet only the greenlet sleeps. What a handler of a signal raises ends the sleep.
     """
     if "greenlet" in loaded:
         from ._green import bell as green_bell
@@ -501,26 +474,7 @@ cdef int waiter_sleep(Waiter waiter, int64_t timeout_ms) except -1:
                     return waiter_sleep_green(waiter, bell, timeout_ms)
             finally:
                 bell.close()
-    cdef PY_TIMEOUT_T turn_us = MAIN_TURN_US if in_main_thread() else -1
-    cdef PY_TIMEOUT_T left_us = timeout_ms * 1000 if timeout_ms >= 0 else -1
-    cdef PY_TIMEOUT_T sleep_us
-    cdef int64_t until_ns = 0
-    cdef PyLockStatus status
-    if timeout_ms >= 0:
-        until_ns = clock_mono_ns() + timeout_ms * NS_PER_MS
-    while True:
-        sleep_us = left_us
-        if turn_us >= 0 and (left_us < 0 or left_us > turn_us):
-            sleep_us = turn_us
-        with nogil:
-            status = PyThread_acquire_lock_timed(waiter.signal, sleep_us, 1)
-        if status == PY_LOCK_ACQUIRED or (status == PY_LOCK_FAILURE and sleep_us == left_us):
-            return status == PY_LOCK_ACQUIRED
-        PyErr_CheckSignals()
-        if timeout_ms >= 0:
-            left_us = (until_ns - clock_mono_ns()) // 1000
-            if left_us <= 0:
-                return 0
+    return signal_sleep(waiter.signal, timeout_ms)
 
 
 cdef bint waiter_listens(Waiter waiter, object ring) except -1:
@@ -556,9 +510,19 @@ cdef int waiter_sleep_green(Waiter waiter, object bell, int64_t timeout_ms) exce
 
 
 cdef int wake_all(engine_t *engine) except -1:
-    """Wake the callers whose waits have ended. Call it without the lock."""
+    """Wake the callers whose waits have ended. Call it without the lock.
+
+    Whatever strikes a wake, or an observer, the others are woken. What was struck is tried again, twice;
+    then it is left to the timer thread, or to the next verb. At the end an exception that is no
+    Exception is raised: the last.
+    """
     cdef wait_t *wait
+    cdef wait_t *left = NULL      # waits whose wakes were struck too often
     cdef Waiter waiter
+    cdef Registry registry = registry_of(engine)
+    cdef object struck = None
+    cdef int strikes = 0          # at the errand
+    cdef bint again = False       # the errand is left over
     while engine.woken_first != NULL:
         lock_acquire(&engine.lock)
         wait = woken_take(engine)
@@ -566,17 +530,86 @@ cdef int wake_all(engine_t *engine) except -1:
         if wait == NULL:
             break
         if wait == &engine.errand:
-            errand_run(engine)
+            try:
+                errand_run(engine)
+            except BaseException as error:
+                struck = worse(struck, error, registry)
+                strikes += 1
+                again = strikes == STRIKES_MAX
+                if not again:
+                    lock_acquire(&engine.lock)
+                    errand_post(engine)
+                    lock_release(&engine.lock)
             continue
         waiter = <Waiter> <PyObject *> object_of(wait)
-        ref_drop(<PyObject *> waiter)  # the list's; the variable has its own
         if waiter.signal != NULL:
-            PyThread_release_lock(waiter.signal)
+            ref_drop(<PyObject *> waiter)  # the list's; the variable has its own
+            signal_wake(waiter.signal)
             continue
         try:
             waiter.wake(waiter)
-        except Exception as error:
-            report_unraisable(error, waiter.wake)
+        except BaseException as error:
+            struck = worse(struck, error, waiter.wake)
+            if isinstance(error, (RecursionError, MemoryError)) or not isinstance(error, Exception):
+                waiter.strikes += 1
+                if waiter.strikes < STRIKES_MAX:
+                    lock_acquire(&engine.lock)
+                    woken_put(engine, wait)
+                    lock_release(&engine.lock)
+                else:
+                    waiter.strikes = 0
+                    wait.next = left
+                    left = wait
+                continue
+        ref_drop(<PyObject *> waiter)
+    if registry.deserted is not None:
+        deserted_drain(registry)
+    if left != NULL or again:
+        wakes_leave(registry, left, again)
+    if struck is not None and not isinstance(struck, Exception):
+        raise struck
+    return 0
+
+
+cdef object worse(object struck, object error, object where):
+    """Which of two exceptions is to be raised at the end; one that is not is shown."""
+    if isinstance(error, Exception):
+        report_unraisable(error, where)
+        return struck
+    return error
+
+
+cdef int wakes_leave(Registry registry, wait_t *left, bint errand) except -1:
+    """Leave wakes that were struck to the timer thread, or to the next verb."""
+    cdef wait_t *wait
+    lock_acquire(&registry.e.lock)
+    while left != NULL:
+        wait = left
+        left = wait.next
+        wait.next = NULL
+        woken_put(&registry.e, wait)
+    if errand:
+        errand_post(&registry.e)
+    lock_release(&registry.e.lock)
+    return 0 if registry.ticking else thread_ring(registry)
+
+
+cdef int deserted_drain(Registry registry) except -1:
+    """Abandon the waits for which nobody comes any more, one after the other: a job that goes from one
+    to the next must not deepen the stack with each."""
+    cdef list deserted = registry.deserted
+    while deserted and not registry.draining:
+        registry.draining = True
+        try:
+            while deserted:
+                pair = deserted.pop()
+                try:
+                    pair[0]._abandon(pair[1])
+                except BaseException:
+                    deserted.append(pair)
+                    raise
+        finally:
+            registry.draining = False
     return 0
 
 

@@ -380,6 +380,7 @@ cdef void wait_for_record(engine_t *engine, wait_t *wait, record_t *record) noex
 cdef void wait_end(engine_t *engine, wait_t *wait, outcome_t outcome) noexcept nogil
 cdef void wait_forget(engine_t *engine, wait_t *wait) noexcept nogil
 cdef void waits_end(engine_t *engine, record_t *record, outcome_t run, outcome_t result) noexcept nogil
+cdef void woken_put(engine_t *engine, wait_t *wait) noexcept nogil
 cdef wait_t *woken_take(engine_t *engine) noexcept nogil
 
 # timers

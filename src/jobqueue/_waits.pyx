@@ -30,7 +30,9 @@ from jobqueue._life cimport (
     job_add, job_awake, job_check_new, job_delete, job_kick, job_schedule, job_start, job_unadd,
     lease_undo, queue_offer, record_lapse, wait_lapse,
 )
-from jobqueue._records cimport RunRecord, Waiter, record_new, waiter_new, waiter_sleep, wake_all
+from jobqueue._records cimport (
+    RunRecord, Waiter, record_new, waiter_new, waiter_sleep, wake_all,
+)
 from jobqueue._queues cimport WorkQueue, queue_get
 from jobqueue._base cimport (
     bound_read, count_read, look_leave, queue_for, raise_refused, record_find, verb_change,
@@ -651,12 +653,16 @@ cdef class WaitingEngine(Engine):
         wake_all(self.e)
 
     def _abandon(self, Waiter waiter not None):
-        """Its caller leaves by an exception: a job it was handed goes back, a run job is gone.
+        """Its caller leaves by an exception: a job it was handed goes back (returned), a run job is gone."""
+        cdef int64_t now_ns = self.e.wheel.now_ns
+        try:
+            now_ns = verb_now(self)
+        finally:  # whatever a clock raises
+            back = self.abandon(waiter, now_ns)
+        return back
 
-        Returns the Job that went back, or None.
-        """
+    cdef object abandon(self, Waiter waiter, int64_t now_ns):
         cdef wait_t *wait = &waiter.c
-        cdef int64_t now_ns = verb_now(self)
         cdef object back = None
         lock_acquire(&self.e.lock)
         wait_forget(self.e, wait)
@@ -667,7 +673,10 @@ cdef class WaitingEngine(Engine):
             job_unadd(self.e, wait.record, wait.record.job.tie.created_ns)
         if wait.kind == WAIT_RUN and wait.record.home == self.e:
             job_delete(self.e, wait.record)
+        waiter.settled = True
         lock_release(&self.e.lock)
+        if self.registry.astray is not None and wait.record != NULL and wait.kind != WAIT_RESULT:
+            self.registry.astray.add(job_object(wait.record.job))
         wake_all(self.e)
         return back
 
@@ -687,7 +696,9 @@ cdef class WaitingEngine(Engine):
             lock_acquire(&self.e.lock)
             deadline_ns = wait.record.ttr.deadline_ns
             lock_release(&self.e.lock)
-            return lease_object(wait.record, wait.attempt, deadline_ns, waiter.detailed)
+            result = lease_object(wait.record, wait.attempt, deadline_ns, waiter.detailed)
+            waiter.settled = True
+            return result
         if outcome == OUTCOME_PROCESSED:
             lock_acquire(&self.e.lock)
             result = record_result(wait.record)

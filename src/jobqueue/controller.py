@@ -15,7 +15,14 @@ from ._job import MAX_RESULT, Job
 from ._queues import QueueController
 from ._records import Registry
 from ._waits import WaitingEngine
-from .errors import JobQueueError, shown
+from ._whole import locked
+from .errors import (
+    DuplicateResultError,
+    JobQueueError,
+    LeaseExpiredError,
+    NotFoundError,
+    shown,
+)
 from .interfaces import (
     Duration,
     IDLike,
@@ -58,12 +65,13 @@ class Controller(WaitingEngine):
     RunResult(success=True, result=b'sent')
     """
 
-    __slots__ = ("_clock", "_lock", "_observers", "_random", "_thread")
+    __slots__ = ("_clock", "_lock", "_observers", "_random", "_retry_ns", "_thread")
     _thread: _blocking.TimerThread | None
     _observers: "Observers | None"
     _clock: Clock
     _lock: "threading.RLock"
     _random: "random.Random"
+    _retry_ns: int
 
     def __init__(
         self,
@@ -176,10 +184,13 @@ class Controller(WaitingEngine):
         if not callable(callback):
             raise TypeError(f"callback must be callable, not {shown(callback)}")
         self._enter()
-        with _blocking.fleet.changing:
-            if self._observers is None:
-                self._observers = Observers(self)
-        return Observation(self._observers, callback)
+        if self._observers is None:
+            locked(_blocking.fleet.changing, self._observers_make, Observers)
+        return Observation(self._observers, callback)  # type: ignore[arg-type] # it is there now
+
+    def _observers_make(self, make: "Callable[[Controller], Observers]") -> None:
+        if self._observers is None:
+            self._observers = make(self)
 
     def explain(self, id: IDLike) -> "Explanation":
         """Why a job does, or does not, run: see jobqueue.observing.Explanation. O(queues).
@@ -206,9 +217,9 @@ class Controller(WaitingEngine):
         """
         if self._shut():
             _blocking.tell("closed, with %d records", len(self.registry))
-            if self._thread is not None:
-                self._thread.poke()
-                self._thread.join()
+        self._thread_awaited()
+        if self._thread is not None:  # also if the close before was struck
+            self._thread.join()
 
     def __enter__(self) -> Self:
         self._enter()
@@ -239,20 +250,9 @@ class Controller(WaitingEngine):
 
     # ------------------------------------------------------------ what the engine calls
 
-    def _poke(self) -> None:
-        self._poked(_blocking.LOOK_NOW)
-        if self._thread is None:
-            with _blocking.fleet.starting:
-                if self._thread is None:
-                    self._thread = thread = _blocking.TimerThread(self)
-                    try:
-                        thread.start()
-                    except BaseException:
-                        self._thread = None
-                        self._poked(_blocking.LOOK_NEVER)  # so that the next verb tries again
-                        raise
-                    return
-        self._thread.poke()
+    def _thread_start(self) -> None:
+        self._thread = _blocking.TimerThread(self)
+        self._thread.start()
 
     def _fork_missed(self) -> None:
         _blocking.fleet.forked()
@@ -267,12 +267,17 @@ class Controller(WaitingEngine):
         super()._forked()
 
 
+REFUSED: Final = (LeaseExpiredError, NotFoundError, DuplicateResultError)
+"""What an answer is refused with when the lease is over."""
+
+
 class Attempt:
     """A lease as a context manager; its answers are fenced by the number of the attempt.
 
     Leaving the block without an answer completes the job with ``b""``; leaving it by an exception
     fails the job with the exception's text, or releases it if that is KeyboardInterrupt, SystemExit
-    or GeneratorExit. Made by Controller.attempt.
+    or GeneratorExit. After an answer that was refused with LeaseExpiredError the lease is over:
+    leaving the block does nothing more. Made by Controller.attempt.
 
     Entering raises as Controller.lease. Each answer raises LeaseExpiredError if the lease is over.
     """
@@ -299,22 +304,38 @@ class Attempt:
 
     def complete(self, result: "Buffer" = b"") -> None:
         """Complete the job."""
-        self._controller.complete(self.job, result, attempt=self.number)
+        try:
+            self._controller.complete(self.job, result, attempt=self.number)
+        except REFUSED:
+            self._answered = True
+            raise
         self._answered = True
 
     def fail(self, result: "Buffer" = b"", delay: Duration = 0) -> None:
         """Fail the job; if it is tried again, it is ready after ``delay``."""
-        self._controller.fail(self.job, result, attempt=self.number, delay=delay)
+        try:
+            self._controller.fail(self.job, result, attempt=self.number, delay=delay)
+        except REFUSED:
+            self._answered = True
+            raise
         self._answered = True
 
     def touch(self, ttr: Duration | None = None) -> None:
         """Start the TTR again: the job's own, or ``ttr``."""
-        self._controller.touch(self.job, ttr, attempt=self.number)
+        try:
+            self._controller.touch(self.job, ttr, attempt=self.number)
+        except REFUSED:
+            self._answered = True
+            raise
         self._deadline_ns = self._controller._lease_deadline_ns(self.job) or self._deadline_ns
 
     def release(self, delay: Duration = 0) -> None:
         """Give the job back: ready at once, or after ``delay``."""
-        self._controller.release(self.job, delay, attempt=self.number)
+        try:
+            self._controller.release(self.job, delay, attempt=self.number)
+        except REFUSED:
+            self._answered = True
+            raise
         self._answered = True
 
     def __enter__(self) -> Self:

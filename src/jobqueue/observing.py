@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 from ._blocking import fleet
 from ._job import ID, Job
 from ._records import State, report_error
+from ._whole import if_free, locked
 
 if TYPE_CHECKING:
     from .controller import Controller
@@ -112,17 +113,21 @@ class Observers:
         self._all: tuple[Observation, ...] = ()
 
     def add(self, one: "Observation") -> None:
-        with fleet.changing:
-            self._all = (*self._all, one)
-            if (controller := self._controller()) is not None:
-                controller._tell(self.tell)
+        locked(fleet.changing, self._add, one)
+
+    def _add(self, one: "Observation") -> None:
+        self._all = (*self._all, one)
+        if (controller := self._controller()) is not None:
+            controller._tell(self.tell)
 
     def remove(self, one: "Observation") -> None:
-        with fleet.changing:
-            self._all = tuple(other for other in self._all if other is not one)
-            controller = self._controller()
-            if not self._all and controller is not None and not controller.closed:
-                controller._tell(None)
+        locked(fleet.changing, self._remove, one)
+
+    def _remove(self, one: "Observation") -> None:
+        self._all = tuple(other for other in self._all if other is not one)
+        controller = self._controller()
+        if not self._all and controller is not None and not controller.closed:
+            controller._tell(None)
 
     def forked(self) -> None:
         """In a forked child: who told may not be here, and the parent tells what was noted."""
@@ -131,19 +136,23 @@ class Observers:
 
     def tell(self) -> None:
         """Tell of every transition that was noted, unless another does: then it is left to him."""
+        while if_free(self._telling, self._tell_all):  # an observer may fork: the lock is another then
+            pass
+
+    def _tell_all(self) -> bool:
+        """Tell what was noted until now; whether there was anything."""
         controller = self._controller()
-        while controller is not None and self._telling.acquire(blocking=False):
-            try:
-                self._told_next += map(_event, controller._take_notes())
-                if not self._told_next:
-                    return
-                while self._told_next:
-                    event = self._told_next.popleft()
-                    for one in self._all:
-                        if one in self._all:  # else another has just stopped it
-                            one._tell(event)
-            finally:
-                self._telling.release()
+        if controller is None:
+            return False
+        self._told_next += map(_event, controller._take_notes())
+        if not self._told_next:
+            return False
+        while self._told_next:
+            event = self._told_next.popleft()
+            for one in self._all:
+                if one in self._all:  # else another has just stopped it
+                    one._tell(event)
+        return True
 
 
 class Observation:

@@ -6,6 +6,7 @@ import pytest
 
 from jobqueue import (
     MAX_RESULT,
+    DuplicateResultError,
     Job,
     LeaseExpiredError,
     NotFoundError,
@@ -13,6 +14,7 @@ from jobqueue import (
     State,
     WaitTimeoutError,
 )
+from tests.model import view_of
 
 MS = timedelta(milliseconds=1)
 
@@ -251,3 +253,33 @@ def test_nested_attempts(engine):
         inner.fail(b"inner")
     assert engine.result(outer.job, 0) == RunResult(True, b"")
     assert engine.result(inner.job, 0) == RunResult(False, b"inner")
+
+
+@pytest.mark.parametrize("answer", ["complete", "fail", "touch", "release"])
+@pytest.mark.parametrize("end", ["time", "delete", "another lease", "completed"])
+def test_leaving_after_a_refused_answer_is_silent(engine, clock, answer, end):
+    """The caller was told that the lease is over, and need not be told again."""
+    engine.add(job := Job("a", ttr=100))
+    with engine.attempt("a", 0) as attempt:
+        match end:
+            case "time":
+                clock.advance(100)
+            case "delete":
+                engine.delete(job)
+            case "another lease":
+                clock.advance(100)
+                assert engine.lease("a", 0) == job
+            case "completed":
+                engine.complete(job, b"by another")
+        before = view_of(engine)
+        with pytest.raises((LeaseExpiredError, NotFoundError, DuplicateResultError)):
+            getattr(attempt, answer)()
+    assert view_of(engine) == before
+
+
+def test_a_wrong_answer_is_not_an_answer(engine):
+    """What was refused for its own sake leaves the lease as it is: leaving the block ends it."""
+    engine.add(job := Job("a"))
+    with engine.attempt("a", 0) as attempt, pytest.raises(TypeError):
+        attempt.complete("no bytes")
+    assert engine.registry.record(job.id).success()

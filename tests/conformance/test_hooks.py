@@ -115,9 +115,59 @@ def test_a_hook_that_raises(engine, clock, monkeypatch):
     engine.add(second)
     clock.advance(300)
     assert caught == [RuntimeError, RuntimeError]
-    assert engine.jobs("a") == [first, second]  # the engine is whole
-    engine.delete(first)
-    assert engine.lease("a", 0) == second
+    assert engine.jobs("a") == []  # what fell due happened all the same
+    assert engine.stats().evicted_jobs == 2
+
+
+def test_a_lease_whose_hook_raises_is_over(engine, clock, monkeypatch):
+    monkeypatch.setattr(sys, "unraisablehook", lambda args: None)
+
+    def broken(id: ID) -> None:
+        raise RuntimeError("hook")
+
+    engine.handle_timeout_attempt(broken)
+    engine.add(job := Job("a", ttr=100))
+    engine.lease("a", 0)
+    clock.advance(100)
+    assert engine.registry.record(job.id).state == State.PENDING
+    assert engine.stats().timed_out == 1
+    assert engine.lease("a", 0) == job
+
+
+@pytest.mark.parametrize("deed", ["touch", "lease again", "complete", "delete"])
+def test_a_hook_that_acts_and_then_raises_has_acted(engine, clock, monkeypatch, deed):
+    """The engine does what fell due only if the job still is as it fell due."""
+    monkeypatch.setattr(sys, "unraisablehook", lambda args: None)
+
+    def hook(id: ID) -> None:
+        match deed:
+            case "touch":
+                engine.touch(id, 500)
+            case "lease again":
+                engine.timeout_attempt(id)
+                assert engine.lease("a", 0).id == id
+            case "complete":
+                engine.complete(id, b"done")
+            case "delete":
+                engine.delete(id)
+        raise RuntimeError("afterwards")
+
+    engine.handle_timeout_attempt(hook)
+    engine.add(job := Job("a", ttr=100))
+    engine.lease("a", 0)
+    clock.advance(100)
+    record = engine.registry.record(job.id)
+    found = None if record is None else (record.state, record.attempts)
+    assert found == {
+        "touch": (State.LEASED, 1),
+        "lease again": (State.LEASED, 2),
+        "complete": (State.COMPLETED, 1),
+        "delete": None,
+    }[deed]
+    assert engine.stats().timed_out == (deed == "lease again")
+    engine.handle_timeout_attempt(None)
+    clock.advance(500)
+    assert engine.stats().running == 0
 
 
 def test_a_hook_may_call_back(engine, clock):

@@ -687,9 +687,9 @@ class ModelController(Bounds, Waits, Watching):
             case "wait":
                 self._time_out_wait(owner)
             case "ttl":
-                self._fire_hook(self._on_expire, self.expire, owner.job.id)
+                self._fire_hook(self._on_expire, self.expire, owner, kind)
             case "ttr":
-                self._fire_hook(self._on_timeout, self.timeout_attempt, owner.job.id)
+                self._fire_hook(self._on_timeout, self.timeout_attempt, owner, kind)
             case "awake":
                 self.queues.awake(owner)
                 if (record := self.registry.record(owner.id)) is not None:
@@ -697,18 +697,33 @@ class ModelController(Bounds, Waits, Watching):
                     self._note(record, EventKind.AWAKE)
                 self._hand_off(owner.name)
 
-    def _fire_hook(self, hook: Callable[[ID], object], own: Callable[[ID], object], id: ID) -> None:
+    def _fire_hook(self, hook: Any, own: Any, owner: Record, kind: str) -> None:
+        attempts = owner.attempts
+
+        def own_if_due() -> None:
+            """The hook raised: what fell due happens, unless it did."""
+            here = not self._closed and self.registry.record(owner.job.id) is owner
+            leased = owner.state == State.LEASED and owner.attempts == attempts
+            if here and (owner, kind) not in self._timers and (leased or kind == "ttl"):
+                own(owner.job.id)
+
         if hook == own:
-            own(id)
+            own(owner.job.id)
             return
         self._follow_up()
         with self._outside():
-            self._call(hook, id)
+            self._call(hook, owner.job.id, own_if_due)
 
-    def _call(self, hook: Callable[[Any], object], argument: Any) -> None:
+    def _call(
+        self,
+        hook: Callable[[Any], object],
+        argument: Any,
+        otherwise: Callable[[], object] = lambda: None,
+    ) -> None:
         try:
             hook(argument)
         except Exception as error:  # noqa: BLE001 - it goes to sys.unraisablehook
+            otherwise()
             sys.unraisablehook(
                 SimpleNamespace(
                     exc_type=type(error),

@@ -14,6 +14,7 @@ from jobqueue import (
     NotFoundError,
     QueueController,
     QueueControllerInterface,
+    QueueFullError,
     QueueInterface,
     QueueOutOfSyncError,
     RunResult,
@@ -294,3 +295,120 @@ def test_what_a_batch_has_leased_before_the_queue_broke_is_leased(
         assert seen == [OSError]
         queues.fail.clear()
         assert lease("a") is not None
+
+
+class Flaky(Broken):
+    """Raises so many times, then works again: a connection that was lost for a moment."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.broken = 0
+
+    def _ask(self, verb: str) -> bool:
+        if verb in {"add", "delete", "lease"} and self.broken:
+            self.broken -= 1
+            raise ConnectionError(f"the queue's {verb} broke")
+        return super()._ask(verb)
+
+    def delete(self, job: Job) -> bool:
+        return self._ask("delete") and super().delete(job)
+
+
+def leave_by_ttr(c: Any, job: Job) -> None:
+    c.clock.advance(1000)
+
+
+BACK_IN_LINE = {
+    "release": lambda c, job: c.release(job),
+    "fail": lambda c, job: c.fail(job, b"no"),
+    "time out": leave_by_ttr,
+    "undo": lambda c, job: c._unlease(job),
+}
+
+
+@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize("way", BACK_IN_LINE)
+def test_a_queue_that_raises_as_a_job_goes_back(
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch, way: str, times: int
+) -> None:
+    """What the engine did stands; the job goes into its line when the queue works again."""
+    shown: list[Any] = []
+    monkeypatch.setattr("sys.unraisablehook", lambda args: shown.append(args.exc_type))
+    queues = Flaky()
+    with Controller(queues=queues, clock=clock) as c:
+        c.add(job := Job("a", max_fails=5, ttr=1000))
+        c.lease("a", 0)
+        queues.broken = times
+        BACK_IN_LINE[way](c, job)
+        assert shown == [ConnectionError]  # once, however long it takes
+        record = c.registry.record(job.id)
+        assert not record.running()
+        for _ in range(times):
+            clock.advance(1000)  # it is asked again once a second
+        assert queues.broken == 0
+        assert queues.exists(job)
+        assert c.lease("a", 0) == job
+        assert c.stats().ready == 0
+        c._check()
+
+
+def test_a_queue_that_raised_is_asked_again_by_the_next_lease(
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.unraisablehook", lambda _: None)
+    queues = Flaky()
+    with Controller(queues=queues, clock=clock) as c:
+        c.add(job := Job("a", max_fails=1))
+        c.fail(c.lease("a", 0))
+        queues.broken = 1
+        c.kick(job)
+        assert not queues.exists(job)
+        assert c.stats().ready == 1  # whoever looks has it seen to
+        assert c.lease("a", 0) == job
+
+
+def test_a_blocked_leaser_has_the_job_once_the_queue_works(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody calls: the timer thread asks the queue again."""
+    monkeypatch.setattr("sys.unraisablehook", lambda _: None)
+    queues = Flaky()
+    with Controller(queues=queues) as c:
+        c.add(job := Job("a"))
+        c.lease("a", 0)
+        leaser = Call(c.lease, "a", 60_000)
+        wait_until(lambda: c.stats().waiting == 1)
+        queues.broken = 1
+        c.release(job)
+        assert leaser.outcome() == job
+
+
+def test_an_answer_stands_though_the_queue_raises(
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.unraisablehook", lambda _: None)
+    queues = Flaky()
+    with Controller(queues=queues, clock=clock) as c:
+        c.add_many([done := Job("a"), gone := Job("a"), left := Job("a")])
+        queues.broken = 1
+        c.complete(done, b"done")  # while it is in line
+        queues.broken = 1
+        c.delete(gone)
+        assert c.result(done, 0) == RunResult(True, b"done")
+        assert c.lease_many("a", 3, 0) == [left]
+        assert not queues.exists(done)
+        assert not queues.exists(gone)
+
+
+@pytest.mark.parametrize("verb", ["add", "schedule"])
+def test_a_wait_for_room_is_as_long_as_it_was_asked_for(verb: str) -> None:
+    with Controller(queues=Queues(), max_jobs=1) as c:
+        c.add(first := Job("a"))
+        job = Job("a", time=first.expiration)
+        call = Call(getattr(c, verb), job, timedelta(seconds=60))
+        wait_until(lambda: c.stats().blocked == 1)
+        c.delete(first)
+        call.outcome()
+        assert job in c.registry
+        with pytest.raises(QueueFullError):
+            c.add(Job("a"), wait=5)

@@ -34,7 +34,7 @@ async def waited(
 
 
 def _wake(engine: WaitingEngine, future: Future[None], waiter: Waiter) -> None:
-    """From any thread."""
+    """From any thread. Struck by an exception it is called again: twice does no harm."""
     loop = future.get_loop()
     if _get_running_loop() is loop:
         if not future.done():  # else its task is cancelled, and about to abandon the wait
@@ -42,8 +42,10 @@ def _wake(engine: WaitingEngine, future: Future[None], waiter: Waiter) -> None:
         return
     try:
         loop.call_soon_threadsafe(_ring, future)
-    except RuntimeError:  # the loop is closed: nobody will ever come for the job
-        engine._abandon(waiter)
+    except RuntimeError:
+        if not loop.is_closed():
+            raise  # RecursionError is one: it is tried again
+        engine._desert(waiter)  # nobody will ever come for the job
 
 
 def _ring(future: Future[None]) -> None:

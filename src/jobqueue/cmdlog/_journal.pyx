@@ -25,7 +25,8 @@ from jobqueue._state cimport (
 from jobqueue._job cimport name_read
 from jobqueue._life cimport queue_offer
 from jobqueue._queues cimport WorkQueue, queue_get
-from jobqueue._records cimport Registry, registry_now, signal_give, signal_take
+from jobqueue._records cimport Registry, registry_now
+from jobqueue._whole cimport signal_give, signal_take
 from jobqueue._base cimport EngineBase, verb_change, verb_fired_now, verb_leave
 from jobqueue.cmdlog._format cimport (
     FRAME, FRAME_BATCH, HEADER, KIND_BATCH_END, KIND_CLOCK, KIND_DEAD, KIND_END, KIND_GONE,

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from .. import _job
+from .._whole import locked
 from ..errors import hint, shown
 
 __all__ = ["ManualClock"]
@@ -79,30 +80,34 @@ class ManualClock:
 
         Raises TypeError for a float, ValueError for a negative duration.
         """
-        with self._advancing:
-            target_ns = self._monotonic_ns + _duration_ns(duration)
-            while True:
-                deadlines = [
-                    (deadline_ns, driven)
-                    for driven in self._alive()
-                    if (deadline_ns := driven.next_deadline_ns()) is not None
-                ]
-                earliest = min(deadlines, key=lambda pair: pair[0], default=None)
-                if earliest is None or earliest[0] > target_ns:
-                    break
-                self._move(earliest[0])
-                earliest[1].fire_due()
-            self._move(target_ns)
+        locked(self._advancing, self._advance, duration)
+
+    def _advance(self, duration: int | timedelta) -> None:
+        target_ns = self._monotonic_ns + _duration_ns(duration)
+        while True:
+            deadlines = [
+                (deadline_ns, driven)
+                for driven in self._alive()
+                if (deadline_ns := driven.next_deadline_ns()) is not None
+            ]
+            earliest = min(deadlines, key=lambda pair: pair[0], default=None)
+            if earliest is None or earliest[0] > target_ns:
+                break
+            self._move(earliest[0])
+            earliest[1].fire_due()
+        self._move(target_ns)
 
     def step(self, duration: int | timedelta) -> None:
         """Let the wall clock jump, either way, as if somebody set it; monotonic time stands still.
 
         Scheduled jobs that this makes due run at once.
         """
-        with self._advancing:
-            self._wall_ns += _duration_ns(duration, signed=True)
-            for driven in self._alive():
-                driven.fire_due()
+        locked(self._advancing, self._step, duration)
+
+    def _step(self, duration: int | timedelta) -> None:
+        self._wall_ns += _duration_ns(duration, signed=True)
+        for driven in self._alive():
+            driven.fire_due()
 
     def _move(self, monotonic_ns: int) -> None:
         forward_ns = max(monotonic_ns - self._monotonic_ns, 0)  # a timer may have advanced further
