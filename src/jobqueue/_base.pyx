@@ -15,7 +15,7 @@ from jobqueue._types cimport (
 )
 from jobqueue._ids cimport BUCKET_SLOTS, bucket_t, ids_walk, ids_walk_t
 from jobqueue._skiplist cimport skiplist_len
-from jobqueue._wheel cimport wheel_next_deadline, wheel_shift
+from jobqueue._wheel cimport wheel_arm, wheel_next_deadline, wheel_shift
 from jobqueue._system cimport fork_unwatch, fork_watch, random_fill
 from jobqueue._job cimport ID, Job, id_object, name_read, ttl_read
 from jobqueue._state cimport (
