@@ -65,6 +65,7 @@ class TimerThread:
     def start(self) -> None:
         """Begin, once its controller knows it, so that a hook may close that at once."""
         locked(self._starting, self._thread.start)
+        tell("a timer thread has begun")  # not in that thread: a handler of the user's may block
 
     def poke(self) -> None:
         """Make it look at the deadlines now."""
@@ -84,7 +85,6 @@ def _ring(signal: WakeSignal, _: object) -> None:
 
 def _run(ref: weakref.ref[Any], signal: WakeSignal) -> None:
     if getattr(ref(), "_thread_serves", _yes)(signal):  # else another does
-        tell("a timer thread has begun")
         try:
             serve(ref, signal)
         finally:

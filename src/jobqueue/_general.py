@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["GeneralController"]
 
+REFUSALS: Final = (JobQueueError, TypeError, ValueError)
+"""What the engine refuses a call with. Anything else may have struck after it was done."""
+
 RETRY_NS: Final = 10**9
 """Pause before a queue that raised is asked again."""
 
@@ -53,7 +56,7 @@ class GeneralController(Controller):
         self._astray.add(job)
         try:
             done = verb(*args, **kwargs)
-        except Exception:  # then nothing has changed
+        except REFUSALS:  # then nothing has changed
             if not known:
                 self._astray.discard(job)
             raise
@@ -485,7 +488,7 @@ class GeneralController(Controller):
         self._astray.update(changed)
         try:
             done = verb(taken)
-        except Exception:  # then nothing has changed
+        except REFUSALS:  # then nothing has changed
             self._astray.difference_update(fresh)
             raise
         for job in changed:

@@ -24,8 +24,8 @@ class Deed:
 
 
 DEEDS: list[Deed] = []
-PLAIN = ("native", "threaded", "foreign", "foreign, threaded", "durable")
-BY_HAND = ("native", "foreign", "durable")
+PLAIN = ("native", "threaded", "foreign", "foreign, threaded")
+BY_HAND = ("native", "foreign")
 LOOPS = ("asyncio",)
 
 
@@ -132,7 +132,7 @@ def add_many(w: World) -> None:
 
 @deed()
 def schedule(w: World) -> None:
-    w.c.schedule(Job("a", time=Job("x").expiration))
+    w.c.schedule(Job("a", time=w.now() + 50 * MS))
 
 
 @deed(scene=stocked)
@@ -251,7 +251,7 @@ def result(w: World) -> None:
     w.c.result(w.kept["dead"], 0)
 
 
-@deed("native", "foreign", "durable")
+@deed("native", "foreign")
 def run_in_vain(w: World) -> None:
     try:
         w.c.run(Job("r"), 0)
@@ -321,7 +321,7 @@ def awaited_lease_in_vain(w: Awaiting) -> None:
 @deed(*LOOPS, scene=tasks_wait)
 def add_to_tasks(w: Awaiting) -> None:
     w.c.add(Job("a"))
-    w.run(w.kept["tasks"][0])
+    w.wait(w.kept["tasks"][0])
 
 
 async def handed(w: Awaiting) -> None:
@@ -336,7 +336,7 @@ async def handed(w: Awaiting) -> None:
 
 @deed(*LOOPS)
 def hand_off_between_tasks(w: Awaiting) -> None:
-    w.run(handed(w))
+    w.wait(w.loop.create_task(handed(w)))
 
 
 async def worked(w: Awaiting) -> None:
@@ -348,7 +348,7 @@ async def worked(w: Awaiting) -> None:
 
 @deed(*LOOPS)
 def awaited_attempt(w: Awaiting) -> None:
-    w.run(worked(w))
+    w.wait(w.loop.create_task(worked(w)))
 
 
 @deed(*LOOPS)

@@ -1,9 +1,11 @@
 """Strikes: an exception raised at the k-th bytecode that a call runs, as a signal handler may.
 
 Only the calling thread is struck, and only in frames of the package, or in frames that these call:
-the standard library beneath them, but neither the tests' own code nor the machinery of imports.
+the standard library beneath them, but neither the tests' own code nor what keeps locks of the whole
+process, and leaves them held if it is struck itself: imports and logging.
 """
 
+import logging
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -14,6 +16,7 @@ from typing import Any
 
 PACKAGE = str(Path(__file__).parents[2] / "src" / "jobqueue")
 TESTS = str(Path(__file__).parents[1])
+LOGGING = str(Path(logging.__file__).parent)
 TOOL = 3
 """A tool id of sys.monitoring that neither debuggers, profilers nor coverage take."""
 
@@ -27,9 +30,8 @@ def _of_package(code: CodeType) -> bool:
 
 
 def _spared(code: CodeType) -> bool:
-    """Code that is not struck, nor what it calls: the tests', and imports."""
-    name = code.co_filename
-    return name.startswith((TESTS, "<frozen importlib"))
+    """Code that is not struck, nor what it calls."""
+    return code.co_filename.startswith((TESTS, LOGGING, "<frozen importlib"))
 
 
 def _struck(frame: FrameType | None) -> bool:

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from jobqueue import Controller, Job, JobQueueError, State, WaitTimeoutError, aio
@@ -45,6 +45,10 @@ class World:
     def c(self) -> Any:
         """The controller for threads."""
         return self.engine
+
+    def now(self) -> datetime:
+        """The wall time of its clock."""
+        return datetime.now(UTC) if self.clock is None else self.clock.now
 
     def blocked(self, function: Callable[..., Any], *args: Any) -> Call:
         """Start a call that waits in another thread, and return once it does."""
@@ -166,6 +170,11 @@ class Awaiting(World):
     def run(self, awaitable: Awaitable[Any]) -> Any:
         """Run to its end, as ``asyncio.run`` does with what a program is."""
         return self.loop.run_until_complete(awaitable)
+
+    def wait(self, task: "asyncio.Task[Any]") -> None:
+        """Run until a task has ended."""
+        done, _ = self.run(asyncio.wait([task], timeout=PATIENCE_S))
+        assert done, "a task never ends"
 
     def task(self, coroutine: Any) -> "asyncio.Task[Any]":
         """Begin a task, and let it come to where it waits."""

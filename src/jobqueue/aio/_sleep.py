@@ -11,6 +11,7 @@ from typing import Any
 
 from .._records import Waiter
 from .._waits import WaitingEngine
+from .._whole import ring_future
 
 __all__ = ["sleep_begin", "waited"]
 
@@ -37,17 +38,11 @@ def _wake(engine: WaitingEngine, future: Future[None], waiter: Waiter) -> None:
     """From any thread. Struck by an exception it is called again: twice does no harm."""
     loop = future.get_loop()
     if _get_running_loop() is loop:
-        if not future.done():  # else its task is cancelled, and about to abandon the wait
-            future.set_result(None)
+        ring_future(future)
         return
     try:
-        loop.call_soon_threadsafe(_ring, future)
+        loop.call_soon_threadsafe(ring_future, future)
     except RuntimeError:
         if not loop.is_closed():
             raise  # RecursionError is one: it is tried again
         engine._desert(waiter)  # nobody will ever come for the job
-
-
-def _ring(future: Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
