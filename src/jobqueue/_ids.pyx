@@ -30,7 +30,7 @@ cdef enum:
     BUCKETS_MIN = 2               # smallest table
     BUCKETS_KEPT = 4096           # one this small does not shrink: jobs come and go
     BUCKETS_AT_ONCE = 1024        # a table up to this size moves in one go
-    GROWING_STEP = 2              # buckets of the old table that an add or a remove moves over, while
+    GROWING_STEP = 1              # buckets of the old table that an add or a remove moves over, while
     SHRINKING_STEP = 16           # the new one is larger, or smaller: then it has few items to a bucket
 
 

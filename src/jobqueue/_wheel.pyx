@@ -681,6 +681,22 @@ cdef class TimerWheel:
         timer.state = TIMER_FIRED
         return timer
 
+    def _advance_some(self, int64_t now_ns, Py_ssize_t steps):
+        """For tests: what advance does, in so many steps; the timers fired, and whether that was all."""
+        cdef list fired = []
+        cdef timer_t *node
+        cdef Timer timer
+        while steps > 0:
+            with cython.critical_section(self):
+                node = wheel_pop_due(&self.wheel, now_ns, &steps)
+            if node is NULL:
+                break
+            steps -= 1
+            timer = self.armed.pop(<uintptr_t> node)
+            timer.state = TIMER_FIRED
+            fired.append(timer)
+        return fired, steps > 0
+
     def next_deadline(self):
         """The earliest deadline, a datetime in UTC; None if no timer is armed.
 

@@ -47,7 +47,7 @@ class HandClock:
 
 
 class Untimed(Controller):
-    """A controller whose timer thread is always late: there is none. Only verbs look at the time."""
+    """A controller without a timer thread, as if that were late: only verbs look at the time."""
 
     __slots__ = ()
 
@@ -193,7 +193,7 @@ def test_the_table_of_ids_grows_and_shrinks_in_steps() -> None:
         now = registry._tables()[0]
         grew += now[0] > before[0] > 1024
         if now[0] == before[0] and before[1]:
-            assert (now[2] or before[1]) - before[2] <= 2  # buckets moved by one add
+            assert (now[2] or before[1]) - before[2] <= 1  # buckets moved by one add
         if at % 5000 == 0:
             registry._check()
             assert all(registry.record(one.job) is one for one in records[: at + 1 : 97])
