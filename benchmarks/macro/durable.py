@@ -41,7 +41,7 @@ class SlowMapped(Mapped):
 class SlowDisk(Files):
     """A disk whose syncs take as long as those of most machines, not of a virtual one."""
 
-    def create_mapped(self, path: Path, size: int) -> Mapped:
+    def create_mapped(self, path: Path | str, size: int) -> Mapped:
         return SlowMapped(path, size)
 
 

@@ -107,7 +107,7 @@ class Disk(Files):
     def lock(self, path: Path) -> Any:
         return FakeLock(self, str(path))
 
-    def names(self, directory: Path) -> list[str]:
+    def names(self, directory: Path | str) -> list[str]:
         return list(self.names_seen)
 
     def read(self, path: Path) -> bytes:

@@ -283,7 +283,7 @@ def test_more_finds_no_room_while_a_segment_is_made_than_it_holds():
     disk = Disk()
     name = "a" * 200  # what lives takes most of the log: nobody compacts it
 
-    def create(path: Path, size: int) -> FakeMapped:
+    def create(path: Path | str, size: int) -> FakeMapped:
         clock.advance(1000)
         return Disk.create_mapped(disk, path, size)
 

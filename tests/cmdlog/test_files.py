@@ -26,7 +26,7 @@ def test_disk_space_is_there_before_it_is_stored_into(tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no limit to lower there")
 def test_less_space_is_enough_after_more_could_not_be_had(tmp_path):
     """The limit of the process stands for a full disk."""
-    import resource  # noqa: PLC0415 - of POSIX
+    import resource
 
     mapped = Mapped(tmp_path / "file", 1 << 20)
     mapped.allocate(1000)

@@ -1,4 +1,4 @@
-"""Logs to be struck where they grow, switch, sync, compact and close; and what must be left of them."""
+"""Logs to be struck where they grow, switch, sync, compact and close; what must be left of them."""
 
 import shutil
 import tempfile
@@ -16,10 +16,14 @@ GAP = 10_000
 """Bytes that are left where the next job finds no more room; the margin is 8192."""
 
 
-class Log(Durable):
-    """A durable controller with small segments. What it acknowledged is in ``kept["acknowledged"]``."""
+def ids_of(c: Any) -> set[Any]:
+    return {record.job.id for record in c.registry}
 
-    options: dict[str, Any] = {"sync": "os", "segment_size": SEGMENT}
+
+class Log(Durable):
+    """A log with small segments. What it acknowledged is in ``kept["acknowledged"]``."""
+
+    options: dict[str, Any] = {"sync": "os", "segment_size": SEGMENT}  # noqa: RUF012 - as Durable
 
     def check(self) -> None:
         self.rest()
@@ -43,7 +47,7 @@ class Log(Durable):
             wait_until(lambda: self.copied(Path(copy)), "files that nobody changes")
             with DurableController(copy, clock=self.clock, **self.options) as c:
                 c._check()
-                assert self.acknowledged <= {record.job.id for record in c.registry}
+                assert self.acknowledged <= ids_of(c)
 
     def copied(self, copy: Path) -> bool:
         """Copy the files as they are; False: a compaction removed one meanwhile."""
@@ -61,7 +65,7 @@ class Log(Durable):
         """The lock is free, no draft is left, and all is there."""
         with self.open() as c:
             c._check()
-            assert self.acknowledged <= {record.job.id for record in c.registry}
+            assert self.acknowledged <= ids_of(c)
             assert not list(Path(self.directory.name).glob("*.tmp"))
             c.add(Job("after"))
         assert not self.c._log.segments.is_kept
@@ -70,13 +74,17 @@ class Log(Durable):
 class SyncedLog(Log):
     """Each call waits for the disk."""
 
-    options = {"sync": "always", "segment_size": SEGMENT}
+    options = {"sync": "always", "segment_size": SEGMENT}  # noqa: RUF012
 
 
 class BoundedLog(Log):
     """So near its bound that the next job waits for a compaction."""
 
-    options = {"sync": "os", "max_log_bytes": 200_000}
+    options = {  # noqa: RUF012
+        "sync": "os",
+        "segment_size": 4 * SEGMENT,
+        "max_log_bytes": 200_000,
+    }
 
 
 LOGS = ("log", "log, always")

@@ -160,9 +160,6 @@ class Files:
         """Bytes of a file."""
         return os.stat(path).st_size  # noqa: PTH116 - it may be a str
 
-    create_mapped = Mapped
-    """A new file in memory: of a path, with a size. A type, so that no bytecode runs in it."""
-
     def create(self, path: Path) -> Appended:
         """A file to be written, empty at first."""
         return Appended(path)
@@ -188,13 +185,24 @@ class Files:
         """Give a file another name, in place of whoever has it."""
         old.replace(new)
 
-    unlink = staticmethod(os.unlink)
-    """Remove a file."""
+    # Native, so that no bytecode runs amid a step of the log: see _segments.pyx.
+    if TYPE_CHECKING:
 
-    if TYPE_CHECKING or _disk.IS_NATIVE:
-        sync_directory = staticmethod(_disk.sync_directory)
-        """Bring the names of a directory to the disk."""
-    else:
+        def create_mapped(self, path: str | Path, size: int) -> Mapped:
+            """A new file in memory."""
+
+        def unlink(self, path: str | Path) -> None:
+            """Remove a file."""
 
         def sync_directory(self, path: str | Path) -> None:
-            """There, they are on the disk with the file."""
+            """Bring the names of a directory to the disk."""
+
+    else:
+        create_mapped = Mapped
+        unlink = staticmethod(os.unlink)
+        if _disk.IS_NATIVE:
+            sync_directory = staticmethod(_disk.sync_directory)
+        else:
+
+            def sync_directory(self, path: str | Path) -> None:
+                """There, they are on the disk with the file."""

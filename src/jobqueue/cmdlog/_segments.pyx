@@ -163,7 +163,7 @@ cdef class Segments:
         self.grow_begin()
         try:
             for name in self.files.names(self.directory):
-                if name.endswith((".cmdlog", ".snapshot")):
+                if name[:9].isdigit() and name[9:] in (".cmdlog", ".snapshot"):
                     path = f"{self.directory}{os.sep}{name}"
                     self.sizes[path] = self.files.size(path)
                     if name.endswith(".cmdlog"):
