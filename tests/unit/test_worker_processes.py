@@ -13,6 +13,7 @@ import pytest
 
 from jobqueue import Controller, Job, State
 from jobqueue.cmdlog import DurableController
+from jobqueue.worker import _processes as processes
 from tests.shells import Shell
 from tests.waiting import wait_until
 
@@ -121,6 +122,12 @@ def die_once(job):
 
 def end_at_once(job):
     os._exit(3)
+
+
+def close_all(job):
+    """As what turns a process into a daemon does. Its pipe is among it."""
+    os.closerange(3, 256)
+    return b"nobody hears it"
 
 
 def strike_oneself(job):
@@ -237,11 +244,12 @@ def test_a_process_that_is_killed_at_work_is_a_lost_attempt(controller, kind, nu
 
 
 @every_shell
-def test_a_process_that_ends_of_itself_fails_its_job(controller, kind):
+@pytest.mark.parametrize(("handler", "code"), [(end_at_once, 3), (close_all, 0)])
+def test_a_process_that_ends_of_itself_fails_its_job(controller, kind, handler, code):
     job = Job("a")
-    with shell_of(kind, controller, a=end_at_once) as shell:
+    with shell_of(kind, controller, a=handler) as shell:
         controller.add(job)
-        assert "exit code 3" in json.loads(processed(controller, job))["message"]
+        assert f"exit code {code}" in json.loads(processed(controller, job))["message"]
         assert shell.alive() == 1
     assert controller.registry.record(job).state == State.FAILED
 
@@ -266,6 +274,49 @@ def test_a_process_that_cannot_be_started_is_tried_again(controller, kind, monke
         processed(controller, job)
         assert controller.registry.record(job).fails == 0
         assert shell.alive() == 1
+
+
+def test_a_process_that_starts_slowly_outlives_the_lease_of_its_first_job(controller, monkeypatch):
+    """Else a job whose TTR is shorter than the start of a process would never be done."""
+    go = threading.Event()
+    receive = processes.Child.receive
+
+    def slowly(child):
+        """It is ready, and that is not seen for a while; unless somebody wakes who waits."""
+        while not child.used and not go.is_set():
+            if child._woken.poll(0.01):
+                return None
+        return receive(child)
+
+    monkeypatch.setattr(processes.Child, "receive", slowly)
+    job = Job("a", ttr=300)
+    with shell_of("threads", controller, a=fine) as shell:
+        controller.add(job)
+        wait_until(lambda: controller.registry.record(job).attempts >= 3)
+        assert controller.registry.record(job).fails == 0
+        go.set()
+        pid = int(processed(controller, job))
+        (child,) = shell.worker._processes._free
+        assert child._process.pid == pid
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGCHLD"), reason="no SIGCHLD here")
+def test_a_program_that_reaps_its_children_itself(controller, tmp_path):
+    """Their exit codes are then not to be had; that they are dead is known all the same."""
+    kept = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        job, ok = Job("a", f"{tmp_path / 'pid'} {int(signal.SIGKILL)}".encode()), Job("ok")
+        with shell_of("threads", controller, a=die_once, ok=fine) as shell:
+            controller.add(job)
+            assert processed(controller, job) == b"second"
+            (child,) = shell.worker._processes._free
+            os.kill(child._process.pid, signal.SIGKILL)
+            wait_until(lambda: not child.alive(), "its death")
+            controller.add(ok)
+            processed(controller, ok)
+            assert controller.registry.record(ok).attempts == 1
+    finally:
+        signal.signal(signal.SIGCHLD, kept)
 
 
 @every_shell

@@ -247,14 +247,15 @@ class Processes:
             if running.work_on(child, has_job=True):
                 begun, answer = self._ask(child, attempt)
         except NotBegunError:
-            code = child.end()
+            code = child.end(PATIENCE_S)
             return None if code is None or code < 0 else _not_begun(code)
         except BaseException:
             child.kill()
             child.end()
             raise
         if not running.work_on(None, has_job=False) or answer is None:
-            code = child.end()
+            # The end of its pipe may come a moment before its own, which tells how it ended.
+            code = child.end(0.0 if running.killed else PATIENCE_S)
             if running.killed:
                 return Outcome(told="its process was killed")
             return _died(code) if begun else None
