@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -43,7 +42,13 @@ def gone(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except FileNotFoundError:
-        return os.path.isdir("/proc/self")
+        return Path("/proc/self").is_dir()
+
+
+def descriptors() -> int:
+    """How many are open, if the system tells."""
+    known = Path("/proc/self/fd")
+    return len(list(known.iterdir())) if known.is_dir() else 0
 
 
 def pid_in(path: Path) -> int:
@@ -103,7 +108,7 @@ def end_later(job):
 
     def end():
         while not Path(job.payload.decode()).exists():
-            time.sleep(0.01)
+            threading.Event().wait(0.01)
         os._exit(7)
 
     threading.Thread(target=end).start()
@@ -323,7 +328,7 @@ def test_a_program_that_reaps_its_children_itself(controller, tmp_path):
 def test_nothing_is_left_after_stop(controller, kind, tmp_path):
     """No process, and no descriptor, of those that lived and of those that were killed."""
     for name in range(2):  # the first round opens what stays open, the tracker of resources
-        opened = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+        before = descriptors()
         shell = shell_of(kind, controller, concurrency=2, a=leave_forked, ok=fine).start()
         oks = [Job("ok") for _ in range(6)]
         controller.add_many(oks)
@@ -337,10 +342,9 @@ def test_nothing_is_left_after_stop(controller, kind, tmp_path):
         controller.delete(job)
         for pid in (*pids, started):
             wait_until(lambda pid=pid: gone(pid), "the end of a process")
-        wait_until(lambda: shell.alive() == 0)
+        wait_until(lambda shell=shell: shell.alive() == 0)
         shell.close()
-    if opened:
-        wait_until(lambda: len(os.listdir("/proc/self/fd")) <= opened, "closed descriptors")
+    wait_until(lambda: descriptors() <= before, "closed descriptors")
 
 
 # ---------------------------------------------------------------- the parent

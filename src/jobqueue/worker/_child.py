@@ -67,7 +67,7 @@ def _serve_one(
 ) -> None:
     pipe.send_bytes(BEGUN)
     try:
-        job: Job = pickle.loads(request)
+        job: Job = pickle.loads(request)  # noqa: S301 - of the parent
         handler = _handler(job.name, handlers, known)
         result = result_bytes(contextvars.copy_context().run(handler, job))
         check_result(result)
@@ -77,14 +77,12 @@ def _serve_one(
     pipe.send_bytes(answer)
 
 
-def _handler(
-    name: str, handlers: "Mapping[str, Handler | bytes]", known: dict[str, Any]
-) -> Any:
+def _handler(name: str, handlers: "Mapping[str, Handler | bytes]", known: dict[str, Any]) -> Any:
     handler = known.get(name)
     if handler is None:
         handler = handlers[name]
         if isinstance(handler, bytes):
-            handler = pickle.loads(handler)
+            handler = pickle.loads(handler)  # noqa: S301 - of the parent
         known[name] = handler
     return handler
 

@@ -24,14 +24,11 @@ from collections.abc import Mapping
 from multiprocessing import connection
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from ._attempt import Attempt
 from ._child import BEGUN, QUIET, READY, RETURNED, serve
 from ._handlers import Handler, pickled
-
-if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
 
 __all__ = ["Outcome", "Processes"]
 
@@ -47,7 +44,7 @@ CRASHES: Final = {
     for name in ("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP")
     if hasattr(signal, name)
 }
-"""Signals by which a process ends because of what its handler does; the others come from outside."""
+"""Signals by which a process ends because of its handler; the others come from outside."""
 
 _starting = threading.Lock()
 _living: "Final[weakref.WeakSet[Child]]" = weakref.WeakSet()

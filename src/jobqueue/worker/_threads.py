@@ -324,7 +324,7 @@ class Worker:
             again = self._policy.again(attempt, again)
 
     def _pause(self, failures: int, ended: Callable[[], bool]) -> None:
-        """Wait before the engine is asked again. A clock that is moved by hand ends it by itself."""
+        """Wait before the engine is asked again. A clock moved by hand ends it by itself."""
         over = threading.Event()
         pause = self._renewals.pause(failures, over.set)
         try:
