@@ -1,4 +1,4 @@
-"""aio.Worker and its tasks: whatever made them, whatever a handler does to them, however they end."""
+"""aio.Worker and its tasks: whatever made them, and whatever a handler does to them."""
 
 import asyncio
 import threading
@@ -376,8 +376,10 @@ def test_a_plain_function_may_return_an_awaitable():
             await asyncio.sleep(0)
             return b"awaited"
 
-        async with aio.Controller() as c:
-            async with aio.Worker(c, {"a": lambda attempt: slow(attempt)}, concurrency=1):
-                assert (await c.run(Job("a"), 20_000)).result == b"awaited"
+        def plain(attempt):
+            return slow(attempt)
+
+        async with aio.Controller() as c, aio.Worker(c, {"a": plain}, concurrency=1):
+            assert (await c.run(Job("a"), 20_000)).result == b"awaited"
 
     asyncio.run(main())

@@ -106,7 +106,7 @@ def test_a_context_lasts_while_a_coroutine_waits():
     asyncio.run(main())
 
 
-class Tracked(Exception):
+class TrackedError(Exception):
     pass
 
 
@@ -119,7 +119,7 @@ def test_an_idle_slot_keeps_nothing_of_its_last_job(controller, kind, process, m
 
     def handler(attempt):
         if attempt.job.payload:
-            error = Tracked("with a payload")
+            error = TrackedError("with a payload")
             refs.append(weakref.ref(error))
             try:
                 raise error

@@ -6,13 +6,13 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
 from jobqueue import Controller, Job, State
 from jobqueue.cmdlog import DurableController
+from jobqueue.worker import _processes as processes
 from tests.shells import Shell
 from tests.waiting import wait_until
 
@@ -42,7 +42,13 @@ def gone(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except FileNotFoundError:
-        return os.path.isdir("/proc/self")
+        return Path("/proc/self").is_dir()
+
+
+def descriptors() -> int:
+    """How many are open, if the system tells."""
+    known = Path("/proc/self/fd")
+    return len(list(known.iterdir())) if known.is_dir() else 0
 
 
 def pid_in(path: Path) -> int:
@@ -102,7 +108,7 @@ def end_later(job):
 
     def end():
         while not Path(job.payload.decode()).exists():
-            time.sleep(0.01)
+            threading.Event().wait(0.01)
         os._exit(7)
 
     threading.Thread(target=end).start()
@@ -121,6 +127,12 @@ def die_once(job):
 
 def end_at_once(job):
     os._exit(3)
+
+
+def close_all(job):
+    """As what turns a process into a daemon does. Its pipe is among it."""
+    os.closerange(3, 256)
+    return b"nobody hears it"
 
 
 def strike_oneself(job):
@@ -237,11 +249,12 @@ def test_a_process_that_is_killed_at_work_is_a_lost_attempt(controller, kind, nu
 
 
 @every_shell
-def test_a_process_that_ends_of_itself_fails_its_job(controller, kind):
+@pytest.mark.parametrize(("handler", "code"), [(end_at_once, 3), (close_all, 0)])
+def test_a_process_that_ends_of_itself_fails_its_job(controller, kind, handler, code):
     job = Job("a")
-    with shell_of(kind, controller, a=end_at_once) as shell:
+    with shell_of(kind, controller, a=handler) as shell:
         controller.add(job)
-        assert "exit code 3" in json.loads(processed(controller, job))["message"]
+        assert f"exit code {code}" in json.loads(processed(controller, job))["message"]
         assert shell.alive() == 1
     assert controller.registry.record(job).state == State.FAILED
 
@@ -268,11 +281,54 @@ def test_a_process_that_cannot_be_started_is_tried_again(controller, kind, monke
         assert shell.alive() == 1
 
 
+def test_a_process_that_starts_slowly_outlives_the_lease_of_its_first_job(controller, monkeypatch):
+    """Else a job whose TTR is shorter than the start of a process would never be done."""
+    go = threading.Event()
+    receive = processes.Child.receive
+
+    def slowly(child):
+        """It is ready, and that is not seen for a while; unless somebody wakes who waits."""
+        while not child.used and not go.is_set():
+            if child._woken.poll(0.01):
+                return None
+        return receive(child)
+
+    monkeypatch.setattr(processes.Child, "receive", slowly)
+    job = Job("a", ttr=300)
+    with shell_of("threads", controller, a=fine) as shell:
+        controller.add(job)
+        wait_until(lambda: controller.registry.record(job).attempts >= 3)
+        assert controller.registry.record(job).fails == 0
+        go.set()
+        pid = int(processed(controller, job))
+        (child,) = shell.worker._processes._free
+        assert child._process.pid == pid
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGCHLD"), reason="no SIGCHLD here")
+def test_a_program_that_reaps_its_children_itself(controller, tmp_path):
+    """Their exit codes are then not to be had; that they are dead is known all the same."""
+    kept = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        job, ok = Job("a", f"{tmp_path / 'pid'} {int(signal.SIGKILL)}".encode()), Job("ok")
+        with shell_of("threads", controller, a=die_once, ok=fine) as shell:
+            controller.add(job)
+            assert processed(controller, job) == b"second"
+            (child,) = shell.worker._processes._free
+            os.kill(child._process.pid, signal.SIGKILL)
+            wait_until(lambda: not child.alive(), "its death")
+            controller.add(ok)
+            processed(controller, ok)
+            assert controller.registry.record(ok).attempts == 1
+    finally:
+        signal.signal(signal.SIGCHLD, kept)
+
+
 @every_shell
 def test_nothing_is_left_after_stop(controller, kind, tmp_path):
     """No process, and no descriptor, of those that lived and of those that were killed."""
     for name in range(2):  # the first round opens what stays open, the tracker of resources
-        opened = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+        before = descriptors()
         shell = shell_of(kind, controller, concurrency=2, a=leave_forked, ok=fine).start()
         oks = [Job("ok") for _ in range(6)]
         controller.add_many(oks)
@@ -286,10 +342,9 @@ def test_nothing_is_left_after_stop(controller, kind, tmp_path):
         controller.delete(job)
         for pid in (*pids, started):
             wait_until(lambda pid=pid: gone(pid), "the end of a process")
-        wait_until(lambda: shell.alive() == 0)
+        wait_until(lambda shell=shell: shell.alive() == 0)
         shell.close()
-    if opened:
-        wait_until(lambda: len(os.listdir("/proc/self/fd")) <= opened, "closed descriptors")
+    wait_until(lambda: descriptors() <= before, "closed descriptors")
 
 
 # ---------------------------------------------------------------- the parent

@@ -272,31 +272,38 @@ class Worker:
                     self._policy.recovered()
                     self._renewals.wake_all()
                 await self._handle(leased, slot)
-                handled += 1
                 leased = None  # an idle task keeps nothing of the last job
+                handled += 1
                 if handled % TURN == 0:  # however many jobs there are, others have their turn
                     await asyncio.sleep(0)
                 continue
-            except WaitTimeoutError:
-                continue
             except ClosedError:
                 break
-            except GeneratorExit:
-                raise
-            except asyncio.CancelledError:
-                if task.cancelling() or self._stopping:
-                    raise
-                # Else it is what is left of a cancellation that its handler undid.
-            except BaseException as error:
-                if from_signal(error):
-                    self._pass_on(error)
-                    await asyncio.sleep(0)
-                else:
-                    failures += 1
-                    self._policy.trouble(leased, error)
+            except BaseException as error:  # noqa: BLE001 - it may pass; the slot lives on
+                failures += self._trouble(slot, leased, error)
             leased = None
-            if failures:
-                await self._pause(failures)
+            await (self._pause(failures) if failures else asyncio.sleep(0))
+
+    def _trouble(
+        self, slot: Slot, leased: tuple[Job, int, int] | None, error: BaseException
+    ) -> bool:
+        """Whether the engine is to be asked again after a pause. Raises what ends the task."""
+        if isinstance(error, WaitTimeoutError):
+            return False
+        if isinstance(error, asyncio.CancelledError):
+            if slot.task.cancelling() or self._stopping:
+                raise error
+            return False  # what is left of a cancellation that its handler undid
+        if isinstance(error, GeneratorExit):
+            raise error
+        if not from_signal(error):
+            self._policy.trouble(leased, error)
+            return True
+        if not isinstance(error, KeyboardInterrupt | SystemExit):
+            raise error
+        # It ends the loop's run as if it had struck the loop itself; which may run again.
+        asyncio.get_running_loop().call_soon(_raise, error)
+        return False
 
     async def _handle(self, leased: tuple[Job, int, int], slot: Slot) -> None:
         attempt = self._policy.begin(leased)
@@ -319,26 +326,12 @@ class Worker:
                         slot.own = slot.task.cancelling()
                     else:
                         value = await _run_on(slot, context, handler, waits_for)
-                elif rule.process:
-                    value = await self._in_process(attempt, context)
                 else:
                     value = await self._in_thread(slot, attempt, context)
-            except BaseException as error:
-                slot.running = False
-                if self._for_us(slot, error):
-                    self._policy.released(attempt)
-                    attempt.lose()
-                    raise
-                if rule.process:
-                    raise
-                answer = None if attempt.lost else self._policy.failed(attempt, error)
+            except BaseException as error:  # noqa: BLE001 - it says what is the job's
+                answer = self._raised(slot, attempt, error)
             else:
-                slot.running = False
-                attempt.on_lost = None
-                if rule.process:
-                    answer = self._policy.came_to(attempt, value)
-                else:
-                    answer = self._policy.succeeded(attempt, value)
+                answer = self._returned(slot, attempt, value)
             if answer is not None:
                 await self._insist(attempt, answer)
         finally:
@@ -346,6 +339,24 @@ class Worker:
             slot.attempt = None
         if slot.task.cancelling() or getattr(slot.task, "_must_cancel", False):
             await self._settle(slot)
+
+    def _returned(self, slot: Slot, attempt: Attempt, value: Any) -> Answer | None:
+        slot.running = False
+        attempt.on_lost = None
+        if attempt.rule.process:
+            return self._policy.came_to(attempt, value)
+        return self._policy.succeeded(attempt, value)
+
+    def _raised(self, slot: Slot, attempt: Attempt, error: BaseException) -> Answer | None:
+        """Answer for what came out of a handler. Raises what is not the job's."""
+        slot.running = False
+        if self._for_us(slot, error):
+            self._policy.released(attempt)
+            attempt.lose()
+            raise error
+        if attempt.rule.process:  # one could not be started
+            raise error
+        return None if attempt.lost else self._policy.failed(attempt, error)
 
     def _for_us(self, slot: Slot, error: BaseException) -> bool:
         """Whether an exception that came out of a handler is meant for its task, or the program."""
@@ -357,12 +368,6 @@ class Worker:
             except RuntimeError:
                 return True
         return from_signal(error)
-
-    def _pass_on(self, error: BaseException) -> None:
-        """Let what a signal has raised end the loop's run, as if it had struck the loop itself."""
-        if not isinstance(error, KeyboardInterrupt | SystemExit):
-            raise error
-        asyncio.get_running_loop().call_soon(_raise, error)
 
     async def _settle(self, slot: Slot) -> None:
         """Undo what the handler did to its task; go on with what others did."""
@@ -377,13 +382,13 @@ class Worker:
             if slot.task.cancelling():
                 raise
 
-    async def _in_process(self, attempt: Attempt, context: contextvars.Context) -> Any:
-        assert self._processes is not None  # noqa: S101 - made at the start, for rules like this
-        return _value(await self._hands.call(context, self._processes.call, attempt))
-
     async def _in_thread(self, slot: Slot, attempt: Attempt, context: contextvars.Context) -> Any:
-        """A plain function; what it returns may be awaitable all the same."""
-        value = _value(await self._hands.call(context, attempt.rule.handler, attempt))
+        """Call a plain function, or wait for a process; what it returns may be awaitable."""
+        function = attempt.rule.handler
+        if attempt.rule.process:
+            assert self._processes is not None  # noqa: S101 - made at the start, for rules like this
+            function = self._processes.call
+        value = _value(await self._hands.call(context, function, attempt))
         if inspect.isawaitable(value):
             attempt.on_lost = slot.lost
             handler = _awaiting(value)
@@ -422,7 +427,7 @@ class Worker:
             raise
 
     async def _pause(self, failures: int) -> None:
-        """Wait before the engine is asked again. A clock that is moved by hand ends it by itself."""
+        """Wait before the engine is asked again. A clock moved by hand ends it by itself."""
         loop = asyncio.get_running_loop()
         over = loop.create_future()
         pause = self._renewals.pause(failures, partial(loop.call_soon_threadsafe, _end, over))

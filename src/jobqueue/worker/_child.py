@@ -46,6 +46,11 @@ def serve(pipe: "Connection", handlers: "Mapping[str, Handler | bytes]") -> None
     """The main function of the process. handlers: by name, pickled if it was spawned."""
     _settle_in(pipe)
     known: dict[str, Any] = {}
+    for name in handlers:  # what they import takes time, and none of a job's
+        try:
+            _handler(name, handlers, known)
+        except BaseException:  # noqa: BLE001, S110 - the jobs of this name will tell
+            pass
     try:
         pipe.send_bytes(READY)
         while True:
@@ -62,19 +67,24 @@ def _serve_one(
 ) -> None:
     pipe.send_bytes(BEGUN)
     try:
-        job: Job = pickle.loads(request)
-        handler = known.get(job.name)
-        if handler is None:
-            handler = handlers[job.name]
-            if isinstance(handler, bytes):
-                handler = pickle.loads(handler)
-            known[job.name] = handler
+        job: Job = pickle.loads(request)  # noqa: S301 - of the parent
+        handler = _handler(job.name, handlers, known)
         result = result_bytes(contextvars.copy_context().run(handler, job))
         check_result(result)
         answer = RETURNED + result
     except BaseException as error:  # noqa: BLE001 - it is the job's
         answer = RAISED + reason(error)
     pipe.send_bytes(answer)
+
+
+def _handler(name: str, handlers: "Mapping[str, Handler | bytes]", known: dict[str, Any]) -> Any:
+    handler = known.get(name)
+    if handler is None:
+        handler = handlers[name]
+        if isinstance(handler, bytes):
+            handler = pickle.loads(handler)  # noqa: S301 - of the parent
+        known[name] = handler
+    return handler
 
 
 def _settle_in(pipe: "Connection") -> None:

@@ -134,7 +134,7 @@ class Policy:
             self._complete(attempt.job, result, attempt=attempt.number)
         except (TypeError, ValidationError) as error:
             return self.failed(attempt, error)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - it may pass
             return self._refused(attempt, partial(attempt.complete, result), error)
         attempt._answered = True
         return None
@@ -191,7 +191,7 @@ class Policy:
             return None
         try:
             answer()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - it may pass
             return self._refused(attempt, answer, error)
         return None
 

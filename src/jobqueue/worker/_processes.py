@@ -24,14 +24,11 @@ from collections.abc import Mapping
 from multiprocessing import connection
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from ._attempt import Attempt
 from ._child import BEGUN, QUIET, READY, RETURNED, serve
 from ._handlers import Handler, pickled
-
-if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
 
 __all__ = ["Outcome", "Processes"]
 
@@ -47,7 +44,7 @@ CRASHES: Final = {
     for name in ("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP")
     if hasattr(signal, name)
 }
-"""Signals by which a process ends because of what its handler does; the others come from outside."""
+"""Signals by which a process ends because of its handler; the others come from outside."""
 
 _starting = threading.Lock()
 _living: "Final[weakref.WeakSet[Child]]" = weakref.WeakSet()
@@ -247,14 +244,15 @@ class Processes:
             if running.work_on(child, has_job=True):
                 begun, answer = self._ask(child, attempt)
         except NotBegunError:
-            code = child.end()
+            code = child.end(PATIENCE_S)
             return None if code is None or code < 0 else _not_begun(code)
         except BaseException:
             child.kill()
             child.end()
             raise
         if not running.work_on(None, has_job=False) or answer is None:
-            code = child.end()
+            # The end of its pipe may come a moment before its own, which tells how it ended.
+            code = child.end(0.0 if running.killed else PATIENCE_S)
             if running.killed:
                 return Outcome(told="its process was killed")
             return _died(code) if begun else None

@@ -231,29 +231,45 @@ class Worker:
     # ------------------------------------------------------------ a thread's work
 
     def _work(self, number: int, names: str | list[str]) -> None:
+        """Serve until the end, whatever is thrown into the thread from outside.
+
+        Some programs throw exceptions into threads, to end what takes too long; one may come when
+        its handler has just ended. Two levels, for one that strikes where another is caught.
+        """
+        ended = False
+        while not ended:
+            try:
+                while not ended:
+                    try:
+                        self._serve(number, names)
+                        self._at_work.discard(number)
+                        self._ring()
+                        ended = True
+                    except BaseException:  # noqa: BLE001, S110 - it was for another
+                        pass
+            except BaseException:  # noqa: BLE001, S110 - as above
+                pass
+
+    def _serve(self, number: int, names: str | list[str]) -> None:
         leased = None
         failures = 0
-        try:
-            while not self._stopping:
-                try:
-                    leased = self._take(number, names)
-                    if failures:
-                        failures = 0
-                        self._policy.recovered()
-                        self._renewals.wake_all()
-                    if leased is not None:
-                        self._handle(leased)
-                except ClosedError:
-                    break
-                except BaseException as error:  # noqa: BLE001 - it may pass; the slot lives on
-                    failures += 1
-                    self._policy.trouble(leased, error)
-                leased = None  # an idle thread keeps nothing of the last job
+        while not self._stopping:
+            try:
+                leased = self._take(number, names)
                 if failures:
-                    self._pause(failures, lambda: self._stopping)
-        finally:
-            self._at_work.discard(number)
-            self._ring()
+                    failures = 0
+                    self._policy.recovered()
+                    self._renewals.wake_all()
+                if leased is not None:
+                    self._handle(leased)
+            except ClosedError:
+                break
+            except BaseException as error:  # noqa: BLE001 - it may pass; the slot lives on
+                failures += 1
+                self._policy.trouble(leased, error)
+            leased = None  # an idle thread keeps nothing of the last job
+            if failures:
+                self._pause(failures, lambda: self._stopping)
 
     def _take(self, number: int, names: str | list[str]) -> tuple[Job, int, int] | None:
         """The next job; None when there is nothing more to take."""
@@ -308,7 +324,7 @@ class Worker:
             again = self._policy.again(attempt, again)
 
     def _pause(self, failures: int, ended: Callable[[], bool]) -> None:
-        """Wait before the engine is asked again. A clock that is moved by hand ends it by itself."""
+        """Wait before the engine is asked again. A clock moved by hand ends it by itself."""
         over = threading.Event()
         pause = self._renewals.pause(failures, over.set)
         try:
