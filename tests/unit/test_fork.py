@@ -54,6 +54,23 @@ def gauges(c):
 """
 
 
+AT_REST = """
+sys.setswitchinterval(1000)  # a thread keeps the GIL until it sleeps
+
+def at_rest():
+    '''Wait until the other threads sleep: the child of a process in which one waits for the GIL hangs,
+    unless Python's hooks make the GIL anew.'''
+    def asleep():
+        tasks = "/proc/self/task"
+        frames = sys._current_frames()
+        begun = not os.path.isdir(tasks) or len(os.listdir(tasks)) == len(frames)
+        return begun and all(
+            "threading" not in frame.f_code.co_filename
+            for ident, frame in frames.items() if ident != threading.get_ident())
+    return soon(asleep)
+"""
+
+
 def run_script(body: str) -> Any:
     done = subprocess.run(
         [sys.executable, "-X", "faulthandler", "-c", HEAD + body],
@@ -70,11 +87,9 @@ def run_script(body: str) -> Any:
 @pytest.fixture(params=["os.fork()", "ctypes.PyDLL(None).fork()"], ids=["hooks", "no hooks"])
 def fork(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """How to fork: as Python does, or as a host in C that runs none of its hooks (uWSGI)."""
-    head = HEAD.replace("os.fork()", request.param)
+    head = HEAD
     if request.param != "os.fork()":
-        # Without the hooks, a child of a process whose other thread has asked for the GIL waits for
-        # that thread for ever, at its next bytecode: so none asks.
-        head += "sys.setswitchinterval(1000)\n"
+        head = HEAD.replace("os.fork()", f"at_rest() and {request.param}") + AT_REST
     monkeypatch.setitem(globals(), "HEAD", head)
     return str(request.param)
 
