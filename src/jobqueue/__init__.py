@@ -8,13 +8,13 @@
 RunResult(success=True, result=b'hello world')
 """
 
-import sys
+import sys as _sys
 
 from . import _system
 
 # Native modules are loaded once a process, whatever sys.modules forgets, and hold the errors and
 # the classes of the first import. So a second one finds these, instead of making others.
-sys.modules.update(_system.kept)
+_sys.modules.update(_system.kept)
 globals().update({name.rpartition(".")[2]: module for name, module in _system.kept.items()})
 
 from ._clock import Clock, SystemClock
@@ -107,7 +107,7 @@ from .validation import (
 
 __version__ = "0.1.0"
 _system.kept.update(
-    {name: module for name, module in sys.modules.items() if name.startswith("jobqueue.")}
+    {name: module for name, module in _sys.modules.items() if name.startswith("jobqueue.")}
 )
 
 

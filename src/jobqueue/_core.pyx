@@ -58,20 +58,6 @@ cdef inline int job_check(object value) except -1:
     return 0
 
 
-cdef list batch_read(object values, str what, str wanted):
-    """What a batch call was given, as a list of its own."""
-    if not isinstance(values, (str, bytes)):
-        try:
-            values = iter(values)
-        except TypeError:
-            pass
-        else:
-            return list(values)
-    raise TypeError(
-        f"{what} must be an iterable of {wanted}, not {_errors.shown(values)}"
-        f" of type {type(values).__name__}{_errors.hint('', '', values)}")
-
-
 cdef Job job_read(object value):
     job_check(value)
     return <Job> value
@@ -263,7 +249,7 @@ cdef class Engine(EngineBase):
         O(k log n), and others wait that long: a batch is one step, its size is the caller's choice.
         """
         # With the GIL nobody can change the list of somebody else while it is read.
-        cdef list taken = <list> jobs if HAS_GIL and type(jobs) is list else batch_read(jobs, "jobs", "Jobs")
+        cdef list taken = <list> jobs if HAS_GIL and type(jobs) is list else _errors.batch(jobs, "jobs", "Jobs")
         cdef Py_ssize_t count = len(taken)
         cdef Py_ssize_t made = 0
         cdef Py_ssize_t at = 0
@@ -689,7 +675,8 @@ cdef class Engine(EngineBase):
         Raises as complete, the error naming the index (``error.index``). O(k log n); others wait that
         long: a batch is one step, its size is the caller's choice.
         """
-        cdef list taken = batch_read(pairs, "pairs", "(id, result) pairs")
+        cdef list taken = (list(pairs) if type(pairs) is list else
+                           _errors.batch(pairs, "pairs", "(id, result) pairs"))
         cdef Py_ssize_t count = len(taken)
         cdef list kept = None     # results that the pairs do not hold as they are
         cdef answer_t *answers = <answer_t *> PyMem_RawMalloc(
@@ -788,7 +775,9 @@ cdef class Engine(EngineBase):
         cdef record_t *record
         cdef Py_ssize_t i, deleted = 0
         read = []
-        for i, id in enumerate(batch_read(ids, "ids", "ids")):
+        if type(ids) is not list:
+            ids = _errors.batch(ids, "ids", "ids")
+        for i, id in enumerate(ids):
             try:
                 id_read(id, data)
             except _errors.ValidationError as error:

@@ -149,9 +149,7 @@ cdef int id_read_slow(object value, uint8_t *out) except -1:
         _errors.raise_wrong_type(
             InvalidIDError, "id", "an ID, a UUID, its canonical str, 16 bytes or a Job", value)
     if out[6] >> 4 != 4 or out[8] >> 6 != 2:
-        raise InvalidIDError(
-            f"id must be a UUID of version 4, not {id_text(out)}; ID.new() makes one, and a key of your"
-            " own goes into unique")
+        _errors.raise_not_version_4(id_text(out))
     return 0
 
 
@@ -622,9 +620,7 @@ cdef Job job_build(PyObject **slots):
 cdef inline int slots_begin(PyObject **slots, PyObject *const *args, Py_ssize_t given) except -1:
     cdef Py_ssize_t i
     if given > SLOTS_POSITIONAL:
-        raise TypeError(
-            f"Job() takes at most {SLOTS_POSITIONAL} positional arguments, name and payload ({given} given);"
-            f" by keyword: {', '.join(JOB_ARGS[SLOTS_POSITIONAL:])}")
+        raise TypeError(_errors.positional_text(given, JOB_ARGS))
     for i in range(SLOTS):
         slots[i] = args[i] if i < given else NULL
     return 0

@@ -163,6 +163,12 @@ cdef void fork_noticed() noexcept nogil:
     forks_leave()
 
 
+def _forget_random():
+    """Drop the block of random bytes; for tests."""
+    global random_used
+    random_used = RANDOM_BLOCK
+
+
 def forks():
     """How many forks lie between this process and the one that imported the module first."""
     return fork_count

@@ -280,6 +280,37 @@ def no_job_text(value: object) -> str:
     return said + (hint("", "", value) or "; Job(name, payload) makes one")
 
 
+def batch(values: object, what: str, wanted: str) -> list[object]:
+    """What a batch call was given, as a list of its own."""
+    if not isinstance(values, (str, bytes)):
+        try:
+            each = iter(values)  # type: ignore[call-overload]
+        except TypeError:
+            pass
+        else:
+            return list(each)
+    raise TypeError(
+        f"{what} must be an iterable of {wanted}, not {shown(values)}"
+        f" of type {type(values).__name__}{hint('', '', values)}"
+    )
+
+
+def raise_not_version_4(text: str) -> NoReturn:
+    """Raise for another UUID."""
+    raise InvalidIDError(
+        f"id must be a UUID of version 4, not {text};"
+        " ID.new() makes one, and a key of your own goes into unique"
+    )
+
+
+def positional_text(given: int, words: "Sequence[str]") -> str:
+    """What to say of too many arguments by position."""
+    return (
+        f"Job() takes at most 2 positional arguments, name and payload ({given} given);"
+        f" by keyword: {', '.join(words[2:])}"
+    )
+
+
 def raise_not_canonical(text: str) -> NoReturn:
     """Raise for a str that is no id."""
     import uuid  # noqa: PLC0415 - few need it
