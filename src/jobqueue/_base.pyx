@@ -9,10 +9,10 @@ from cpython.object cimport PyObject
 from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t, uint16_t, uint64_t
 
 from jobqueue._types cimport (
-    HAS_GIL, NEVER_NS, NS_PER_MS, TIMER_ARMED, TIMER_CANCELLED, lock_acquire, lock_release,
-    lock_renew, ref_drop, ref_take,
+    HAS_GIL, NEVER_NS, NS_PER_MS, TIMER_CANCELLED, lock_acquire, lock_release, lock_renew, ns_add,
+    ref_drop, ref_take,
 )
-from jobqueue._wheel cimport wheel_arm, wheel_cancel, wheel_init, wheel_next_deadline
+from jobqueue._wheel cimport wheel_move, wheel_next_deadline
 from jobqueue._system cimport random_fill
 from jobqueue._job cimport ID, Job, id_object, name_read, ttl_read
 from jobqueue._state cimport (
@@ -22,7 +22,7 @@ from jobqueue._state cimport (
     engine_wake_ns, kind_t, object_of, queue_remove, queue_t, record_t, refusal_t, registry_find,
     scheduled_end, status_t, wait_end, wait_forget, wait_t,
 )
-from jobqueue._watch cimport notes_clear, notes_cut
+from jobqueue._watch cimport events_clear, events_cut
 from jobqueue._life cimport engine_fire, job_delete, lease_undo, room_recount
 from jobqueue._records cimport (
     Registry, RunRecord, record_object, registry_now, report_unraisable, wake_all,
@@ -35,6 +35,9 @@ import weakref
 
 from . import errors as _errors
 from ._records import State
+
+cdef extern from "pythread.h":
+    unsigned long PyThread_get_thread_ident() noexcept
 
 cdef tuple STATUS_ERRORS = (
     None, MemoryError, _errors.NotFoundError, _errors.DuplicateJobError, _errors.DuplicateResultError,
@@ -145,25 +148,21 @@ cdef int64_t bound_read(object value, str what) except -1:
 
 cdef int clock_change(Registry registry, object clock) except -1:
     """Let a registry follow a clock. What its timers have left, they keep."""
-    cdef RunRecord record
     cdef int64_t past_ns = registry_now(registry)  # by the clock of before
     cdef int64_t now_ns
-    cdef list armed = []
-    if registry.clock is None and clock is None:
+    before = registry.clock
+    if before is None and clock is None:
         return 0
-    for record in registry:
-        if record.c.ttl.state == TIMER_ARMED:
-            armed.append((record, True, record.c.ttl.deadline_ns - past_ns))
-            wheel_cancel(&registry.e.wheel, &record.c.ttl)
-        if record.c.ttr.state == TIMER_ARMED:
-            armed.append((record, False, record.c.ttr.deadline_ns - past_ns))
-            wheel_cancel(&registry.e.wheel, &record.c.ttr)
     registry.clock = clock
     registry.offset_until_ns = INT64_MIN
-    now_ns = registry_now(registry)
-    wheel_init(&registry.e.wheel, now_ns)
-    for record, is_ttl, left_ns in armed:
-        wheel_arm(&registry.e.wheel, &record.c.ttl if is_ttl else &record.c.ttr, now_ns + <int64_t> left_ns)
+    try:
+        now_ns = registry_now(registry)
+    except BaseException:
+        registry.clock = before
+        raise
+    lock_acquire(&registry.e.lock)
+    wheel_move(&registry.e.wheel, past_ns, now_ns)
+    lock_release(&registry.e.lock)
     return 0
 
 
@@ -183,15 +182,22 @@ cdef int shadow_detach(Registry registry) except -1:
 cdef class EngineBase:
     """The state of an engine; see _core.pyx for its verbs."""
 
+    def __cinit__(self):
+        """Every field is what it says from the first: a subclass may forget to call __init__."""
+        self.registry = Registry()
+        self.e = &self.registry.e
+        self.own_queues = QueueController()
+        self.by_name = self.own_queues._by_name
+
     def __init__(self, Registry registry=None, queues=None, *, clock=None, rng=None, result_ttl=None,
                  max_jobs=None, max_bytes=None, history=0,
                  bint by_hand=False):
-        if self.e != NULL:
+        if self.shut != SHUT_UNBUILT:
             raise TypeError("a controller is built once")
         if registry is None:
-            registry = Registry()
+            registry = self.registry
         owner = registry.owner
-        if owner is not None and owner() is not None:
+        if owner is not None and owner() is not None and owner() is not self:
             raise ValueError("the registry belongs to another controller that is still open")
         if type(queues) is QueueController and (<QueueController> queues).registry is not None:
             owner = (<QueueController> queues).registry.owner
@@ -227,7 +233,7 @@ cdef class EngineBase:
         else:
             self.foreign_queues = queues
             self.shadow_attach()
-        notes_clear(self.e)
+        events_clear(self.e)
         registry.teller = None
         self.e.history_max = <uint16_t> min(kept, 65535)
         self.e.watched = WATCH_HISTORY if kept else 0
@@ -371,6 +377,7 @@ cdef class EngineBase:
         cdef int64_t now_ns, wake_ns
         if self.shut == SHUT_CLOSED:
             return None
+        self.registry.timer_ident = PyThread_get_thread_ident()
         now_ns = verb_now(self)
         self.fire(now_ns)
         if self.shut == SHUT_CLOSED:  # by a hook
@@ -378,11 +385,11 @@ cdef class EngineBase:
         lock_acquire(&self.e.lock)
         wake_ns = engine_wake_ns(self.e)
         if engine_due_ns(self.e) != NEVER_NS:
-            wake_ns = min(wake_ns, now_ns + STEP_NOTICED_MS * NS_PER_MS)
+            wake_ns = min(wake_ns, ns_add(now_ns, STEP_NOTICED_MS * NS_PER_MS))
         if not self.by_hand:
             self.thread_wake_ns = wake_ns
         lock_release(&self.e.lock)
-        return -1 if wake_ns == NEVER_NS else max(wake_ns - now_ns, 0)
+        return -1 if wake_ns == NEVER_NS else max(ns_add(wake_ns, -now_ns), 0)
 
     def next_deadline_ns(self):
         """Exact monotonic ns of the earliest deadline, or None. What a manual clock asks."""
@@ -460,8 +467,9 @@ cdef class EngineBase:
         if self.shut == SHUT_CLOSED or self.shut == SHUT_UNBUILT:
             return
         self.shut = SHUT_FORKED
+        self.registry.timer_ident = 0
         lock_renew(&self.own_queues.making)
-        notes_cut(self.e, 0)  # the parent tells them
+        events_cut(self.e, 0, 0)  # the parent tells them
         self.thread_wake_ns = INT64_MIN if self.by_hand else NEVER_NS
         for queue in list(self.own_queues._by_name.values()):
             while queue.c.first_link != NULL:

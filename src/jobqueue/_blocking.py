@@ -54,7 +54,7 @@ class TimerThread:
 
     __slots__ = ("_signal", "_starting", "_thread")
 
-    def __init__(self, engine: Ticking) -> None:
+    def __init__(self, engine: Ticking, name: str = "jobqueue-timers") -> None:
         import threading  # a program without timers need not wait for it
 
         signal = allocate_lock()
@@ -64,7 +64,7 @@ class TimerThread:
         # Bound: at the end of the interpreter the names of a module go before controllers do.
         ref = weakref.ref(engine, partial(_release, signal))
         self._thread: Final = threading.Thread(
-            target=_run, args=(ref, signal), name="jobqueue-timers", daemon=True
+            target=_run, args=(ref, signal), name=name, daemon=True
         )
 
     def start(self) -> None:

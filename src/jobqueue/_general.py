@@ -3,16 +3,17 @@
 The native engine keeps the records, the timers and the lines of blocked leasers; the foreign object
 keeps the order of jobs. One lock makes each verb whole across the two, so this path is slower.
 
-Locking: ``_lock`` is reentrant, for timers that fire within a verb; nobody sleeps with it held.
+Locking: ``_lock`` is reentrant, for timers that fire within a verb; nobody sleeps with it held, and
+observers are notified once it is let go: they may call every verb. See Whole in _notify.pyx.
 """
 
 import random
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from ._base import _at_index
-from ._job import ID, Job
+from ._job import ID, Job, check_name
+from ._notify import Whole
 from ._records import State, Waiter, report_error
 from .controller import Controller
 from .errors import JobQueueError, NotFoundError, QueueOutOfSyncError, ValidationError
@@ -34,7 +35,7 @@ class GeneralController(Controller):
         return self.queues
 
     def _forked(self) -> None:
-        self._lock = threading.RLock()  # its holder may not be here
+        self._lock = Whole(self)  # its holder may not be here
         super()._forked()
 
     # ------------------------------------------------------------ adding
@@ -166,6 +167,7 @@ class GeneralController(Controller):
                 super().start_attempt(job)
             except JobQueueError:
                 continue  # it cannot be leased any more; its record says why
+            self._lock.touch(job)
             return job
         return None
 
@@ -179,6 +181,7 @@ class GeneralController(Controller):
             job = self._queues.lease(name)
             if job is None:
                 return
+            self._lock.touch(job)
             if not self._hand(name, job) and not self._waited_for(name):
                 self._settle(job)  # who waited has left meanwhile
 
@@ -214,10 +217,10 @@ class GeneralController(Controller):
             return waiter
 
     def _lease_general(self, names: str | Sequence[str], timeout: Duration, detailed: bool) -> Any:
-        leased = self._lease_now(names, timeout, detailed)
+        distinct, timeout_ms = self._lease_arguments(names, timeout)  # each is read once
+        leased = self._lease_now(distinct, timeout_ms, detailed)
         if leased is not None:
             return leased
-        distinct, timeout_ms = self._lease_arguments(names, timeout)
         return self._wait(
             self._lease_begin(distinct, timeout_ms, None, detailed), distinct, timeout_ms
         )
@@ -244,9 +247,9 @@ class GeneralController(Controller):
             self._settle(job)
 
     def lease_many(self, names: str | Sequence[str], n: int, timeout: Duration) -> list[Job]:
-        super()._lease_arguments(names, 0)
+        distinct, _ = super()._lease_arguments(names, 0)  # each is read once
         super()._check_count(n)
-        distinct, timeout_ms = self._lease_arguments(names, timeout)
+        _, timeout_ms = self._lease_arguments(distinct, timeout)
         jobs = self._take_many(distinct, n)
         if jobs:
             return jobs
@@ -317,6 +320,7 @@ class GeneralController(Controller):
         """Make the foreign queue agree with the job's record."""
         if job is None:
             return
+        self._lock.touch(job)
         record = self.registry.record(job)
         if record is None or record.running() or record.processed():
             self._queues.delete(job)
@@ -426,6 +430,7 @@ class GeneralController(Controller):
     # ------------------------------------------------------------ looking
 
     def _look(self, name: str, offset: int, limit: int | None, *, scheduled: bool) -> list[Job]:
+        name = check_name(name)
         super().jobs(name, offset, limit)  # the same checks; natively there is nothing
         with self._lock:
             jobs = [
@@ -471,6 +476,7 @@ class GeneralController(Controller):
         return len(self.jobs(name)), len(self.scheduled_jobs(name)), *rest
 
     def resume(self, name: str) -> None:
+        name = check_name(name)
         with self._lock:
             super().resume(name)
             self._offer(name)
@@ -491,7 +497,8 @@ class GeneralController(Controller):
 def become_general(controller: Controller, rng: random.Random | None) -> None:
     """Turn a Controller that is being built, of any subclass, into one over foreign queues."""
     controller.__class__ = _general_class(type(controller))
-    controller._lock = threading.RLock()
+    controller._lock = Whole(controller)
+    controller._observers = None
     controller._random = random.Random() if rng is None else rng
 
 

@@ -42,6 +42,7 @@ cdef inline int64_t wheel_next_wake(const wheel_t *wheel) noexcept nogil:
 
 cdef void wheel_init(wheel_t *wheel, int64_t now_ns) noexcept nogil
 cdef void wheel_clear(wheel_t *wheel) noexcept nogil
+cdef void wheel_move(wheel_t *wheel, int64_t past_ns, int64_t now_ns) noexcept nogil
 cdef void wheel_arm(wheel_t *wheel, timer_t *timer, int64_t deadline_ns) noexcept nogil
 cdef void wheel_cancel(wheel_t *wheel, timer_t *timer) noexcept nogil
 cdef timer_t *wheel_pop_due(wheel_t *wheel, int64_t now_ns) noexcept nogil

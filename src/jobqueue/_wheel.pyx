@@ -17,7 +17,9 @@ cimport cython
 from cpython.exc cimport PyErr_SetObject, PyErr_WriteUnraisable
 from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint16_t, uint64_t, uintptr_t
 
-from jobqueue._types cimport NEVER_NS, NS_PER_MS, TIMER_ARMED, TIMER_CANCELLED, TIMER_FIRED, timer_t
+from jobqueue._types cimport (
+    NEVER_NS, NS_PER_MS, TIMER_ARMED, TIMER_CANCELLED, TIMER_FIRED, ns_add, timer_t,
+)
 
 from datetime import datetime, timedelta, timezone
 
@@ -249,6 +251,22 @@ cdef void wheel_clear(wheel_t *wheel) noexcept nogil:
             wheel_cancel(wheel, timer)
             timer = wheel.slots[i].head
     wheel.wake_ns = NEVER_NS
+
+
+cdef void wheel_move(wheel_t *wheel, int64_t past_ns, int64_t now_ns) noexcept nogil:
+    """Let the time be another than that of before, as if nothing had passed: what its timers have
+    left, they keep. O(n)."""
+    cdef wheel_t before = wheel[0]
+    cdef timer_t *timer
+    cdef timer_t *next
+    cdef int i
+    wheel_init(wheel, now_ns)
+    for i in range(WHEEL_DUE + 1):
+        timer = before.slots[i].head
+        while timer is not NULL:
+            next = timer.next
+            wheel_arm(wheel, timer, ns_add(now_ns, ns_add(timer.deadline_ns, -past_ns)))
+            timer = next
 
 
 cdef void wheel_arm(wheel_t *wheel, timer_t *timer, int64_t deadline_ns) noexcept nogil:
