@@ -36,6 +36,7 @@ cdef enum:
     MOMENT_EVENTS = 32            # who are quick if they are told of this many meanwhile; else
     MOMENT_BUSY = 256             # in which case a verb waits on while the backlog is over its bound
     MOMENTS_MAX = 100
+    MOMENTS_SLOW = 20             # of them, those in which they were told of fewer than that
     MOMENT_NEXT = 4096            # nobody waits again before so many more have happened, at most
 
 
@@ -158,15 +159,17 @@ cdef class Notifier:
         self.keep_pace(registry)
 
     cdef int keep_pace(self, Registry registry) except -1:
-        """Wait for observers that are far behind, if they are quick. A batch may have passed the bound:
-        then until they are within it again, else the next verb's events would be dropped."""
+        """Wait for observers that are far behind, if they are quick. A batch may just have passed the
+        bound: then until they are within it again, else the next verb's events would be dropped."""
+        cdef int slow = 0
         cdef int i
         for i in range(MOMENTS_MAX):
-            if self.wait_a_moment(registry) < MOMENT_BUSY or registry.e.event_count < EVENTS_MAX:
+            slow += self.wait_a_moment(registry, i > 0) < MOMENT_BUSY
+            if slow > MOMENTS_SLOW or registry.e.event_count < EVENTS_MAX or registry.e.event_lost > 0:
                 break
         return 0
 
-    cdef int64_t wait_a_moment(self, Registry registry) except -1:
+    cdef int64_t wait_a_moment(self, Registry registry, bint again) except -1:
         """Let the observers catch up, if they are far behind and quick. How many events they were told."""
         cdef uint64_t taken, noted, told
         cdef Py_ssize_t spare
@@ -175,7 +178,7 @@ cdef class Notifier:
         taken = registry.e.event_taken
         noted = taken + <uint64_t> registry.e.event_count + registry.e.event_lost
         lock_release(&registry.e.lock)
-        if noted - taken < EVENTS_MAX // 2 or noted < self.patient_from:
+        if noted - taken < EVENTS_MAX // 2 or (noted < self.patient_from and not again):
             return 0
         if self.teller == ident or registry.timer_ident == ident:
             return 0

@@ -22,8 +22,8 @@ from jobqueue._system cimport clock_read, random_fill
 from jobqueue._job cimport Job, id_read, job_object, result_read
 from jobqueue._state cimport (
     KIND_SCHEDULED, KIND_TTL, KIND_TTR, KIND_WAIT, OBJECT_HEAD, OUTCOME_ADDED, OUTCOME_NONE,
-    PLACE_SCHEDULED, STATE_COMPLETED, STATE_FAILED, STATE_LEASED, engine_clear, engine_init, engine_t, job_locks_renew,
-    job_room, kind_t, object_of, queue_remove, queue_reschedule, record_init, record_processed, record_t,
+    PLACE_SCHEDULED, STATE_COMPLETED, STATE_FAILED, STATE_LEASED, engine_clear, engine_init, engine_t,
+    job_locks_renew, job_room, kind_t, object_of, queue_remove, queue_reschedule, record_init, record_processed, record_t,
     registry_add_by_hand, registry_find, scheduled_end, timer_end, views_t, wait_forget, wait_t,
     WATCH_EVENTS, woken_take,
 )

@@ -85,14 +85,16 @@ cdef int64_t delta_us(object delta) noexcept:
 
 
 cdef int64_t clock_read(object value, str what) except? -1:
-    """What a clock says, brought into the range of times."""
+    """What a clock says, brought into the range of times. What 64 bits do not hold is no time: such
+    a clock is broken, and must not end all that is."""
     cdef int overflow = 0
     cdef int64_t ns
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{what}() of a clock must return an int of ns, not {_errors.shown(value)}")
     ns = PyLong_AsLongLongAndOverflow(value, &overflow)
     if overflow:
-        return TIME_MAX_NS if overflow > 0 else -TIME_MAX_NS
+        raise _errors.InvalidTimeError(
+            f"{what}() of a clock must return what 64 bits of ns hold, not {_errors.shown(value)}")
     return min(max(ns, -TIME_MAX_NS), TIME_MAX_NS)
 
 # ---------------------------------------------------------------- random bytes, in blocks

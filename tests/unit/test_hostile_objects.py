@@ -1,4 +1,4 @@
-"""Objects that say what is not true of them; parts that were never built; clocks at the ends of time.
+"""Objects that lie about themselves; parts that were never built; clocks at the ends of time.
 
 What was read of an argument is what is used, and it is read once.
 """
@@ -24,7 +24,6 @@ from jobqueue import (
     MAX_TTL,
     Controller,
     InvalidIDError,
-    InvalidNameError,
     InvalidPayloadError,
     InvalidTimeError,
     InvalidTTLError,
@@ -95,7 +94,7 @@ def test_bytes_of_a_subclass_are_what_they_are() -> None:
 # ---------------------------------------------------------------- names
 
 
-class Colour(str, enum.Enum):
+class Colour(str, enum.Enum):  # noqa: UP042 - a StrEnum is shown as what it is
     """The usual way to name queues before StrEnum."""
 
     RED = "red"
@@ -343,11 +342,12 @@ except TypeError:
     sys.exit(0)
 job = Job("m")
 waiter = importlib.import_module("jobqueue._records").Waiter
-pool = ["m", 0, job, [job], [(job, b"")], job.id, None, 5, RunRecord(job), [], b"", waiter.__new__(waiter),
-        lambda *_: None, WorkQueue(), Registry(), TimerWheel().arm(5)]
+pool = ["m", 0, job, [job], [(job, b"")], job.id, None, 5, RunRecord(job), [], b"",
+        waiter.__new__(waiter), lambda *_: None, WorkQueue(), Registry(), TimerWheel().arm(5)]
+not_called = ("__class__", "__init_subclass__", "__reduce__", "__reduce_ex__", "__getattribute__")
 refused = []
 for method in dir(made):
-    if method in ("__class__", "__init_subclass__", "__reduce__", "__reduce_ex__", "__getattribute__"):
+    if method in not_called:
         continue
     try:
         call = getattr(made, method)
@@ -355,10 +355,9 @@ for method in dir(made):
         continue
     if not callable(call):
         continue
-    sets = [(), *((a,) for a in pool), *itertools.product(pool, repeat=2), *((a, b, 0) for a in pool for b in pool)]
+    pairs = list(itertools.product(pool, repeat=2))
+    sets = [(), *((a,) for a in pool), *pairs, *((*pair, 0) for pair in pairs)]
     for arguments in sets:
-        if method == "_lead" or method in ("settle",) and len(arguments) > 1:
-            continue
         try:
             call(*arguments)
         except BaseException as error:
@@ -367,8 +366,6 @@ for method in dir(made):
                 break
 print(sorted(set(refused)))
 """
-
-ASLEEP = ("_wait", "_fork_begin")
 
 
 @pytest.mark.parametrize("kind", sorted(native_types(), key=str), ids=lambda kind: kind.__name__)
@@ -382,9 +379,12 @@ def test_no_native_object_crashes_for_want_of_its_init(kind: type) -> None:
         bares.append("subclass")
     for bare in bares:
         done = subprocess.run(
-            [sys.executable, "-X", "faulthandler", "-c", UNBUILT, kind.__module__, kind.__name__, bare],
-            capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
+            [sys.executable, "-c", UNBUILT, kind.__module__, kind.__name__, bare],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr[-2000:]
 
 
@@ -479,7 +479,7 @@ class Wild:
 
 ENDS = (
     *(0, 1, -1, 10**18, 2**62, -(2**62), 2**63 - 1, 2**63 - 2, -(2**63), -(2**63) + 1),
-    *(2**63, -(2**64), 2**200, 9_214_000_000 * 10**9, 2**63 - 1 - 86_400 * 30 * 10**9),
+    *(9_214_000_000 * 10**9, 2**63 - 1 - 86_400 * 30 * 10**9),
 )
 
 
@@ -533,6 +533,21 @@ def test_clocks_that_say_no_number(says: Any) -> None:
             setattr(clock, field, true)
         assert c.lease("a", 0).name == "a"
         c._check()
+
+
+@pytest.mark.parametrize("says", [2**63, -(2**63) - 1, 2**200])
+def test_clocks_that_say_too_much(says: int) -> None:
+    """They are broken; what is here must not end for that."""
+    clock = Wild()
+    with Controller(clock=clock) as c:  # type: ignore[arg-type]
+        c.add(job := Job("a"))
+        for field in ("wall", "mono"):
+            true = getattr(clock, field)
+            setattr(clock, field, says)
+            with pytest.raises(InvalidTimeError, match="64 bits"):
+                c.names()
+            setattr(clock, field, true)
+        assert c.lease("a", 0) == job
 
 
 def test_a_clock_that_calls_verbs() -> None:

@@ -1,5 +1,5 @@
-"""Observers that are slow, that hang, and that raise: others do not wait for them, and nothing is told
-twice or lost without a word."""
+"""Observers that are slow, that hang, and that raise: others do not wait for them, and nothing is
+told twice or lost without a word."""
 
 import os
 import sys
@@ -134,7 +134,7 @@ def test_a_refused_batch_leaves_the_backlog_as_it_was() -> None:
 
 
 def test_a_verb_tells_for_a_slice_and_leaves_the_rest() -> None:
-    """The observer lets a call of the adding thread hang only while it may; then another thread comes."""
+    """The observer holds up the adding thread only while it may; then another thread goes on."""
     threads: set[str] = set()
     told: list[Event] = []
     slow = threading.Event()
@@ -243,7 +243,7 @@ def test_time_of_a_delete_is_when_it_was_done_not_told() -> None:
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit])
 @pytest.mark.parametrize("queues", [None, Queues], ids=["native", "foreign"])
 def test_what_ends_a_program_costs_no_event(error: type[BaseException], queues: Any) -> None:
-    """It reaches the caller; the other observers, and the other events, are told of all the same."""
+    """It reaches the caller; all observers are told of all events all the same."""
     one: list[Event] = []
     other: list[Event] = []
 
@@ -286,10 +286,12 @@ def test_the_thread_that_notifies_lives_on(monkeypatch: pytest.MonkeyPatch) -> N
     told: list[Event] = []
 
     def observe(event: Event) -> None:
+        mine = threading.current_thread().name == "jobqueue-observers"
+        if mine:
+            broken.append(event)
         told.append(event)
         threading.Event().wait(0.002)
-        if threading.current_thread().name == "jobqueue-observers":
-            broken.append(event)
+        if mine:
             raise SystemExit
 
     with Controller() as c:

@@ -91,7 +91,7 @@ class Tracing:
             self._forget()
 
     def _forget(self) -> None:
-        """Events are missing: end the spans, and drop the contexts, of jobs whose end was among them."""
+        """Events are missing: end the spans, drop the contexts, of jobs that may have ended."""
         registry = self._controller.registry
         for id, span in list(self._spans.items()):
             record = registry.record(id)
