@@ -52,6 +52,7 @@ MODULES = (
     "_queues",
     "_base",
     "_core",
+    "_notify",
     "_waits",
     "cmdlog._format",
     "cmdlog._journal",

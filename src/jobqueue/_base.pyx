@@ -11,7 +11,7 @@ from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t, uint16_t, uint6
 from jobqueue._whole cimport WakeSignal
 from jobqueue._types cimport (
     HAS_GIL, NEVER_NS, NS_PER_MS, TIMER_CANCELLED, TIMER_FIRED, breathe, lock_acquire, lock_release,
-    lock_renew, ref_drop, ref_take, struct_clear,
+    lock_renew, ns_add, ref_drop, ref_take, struct_clear,
 )
 from jobqueue._ids cimport BUCKET_SLOTS, bucket_t, ids_walk, ids_walk_t
 from jobqueue._skiplist cimport skiplist_len
@@ -26,7 +26,7 @@ from jobqueue._state cimport (
     queue_t, record_assign, record_t, record_unassign, refusal_t, registry_find, scheduled_end,
     status_t, wait_end, wait_forget, wait_t,
 )
-from jobqueue._watch cimport notes_clear, notes_cut
+from jobqueue._watch cimport events_clear, events_cut
 from jobqueue._life cimport (
     engine_fire, job_awake, job_delete, job_expire, job_timeout, lease_undo, wait_lapse,
 )
@@ -54,6 +54,8 @@ cdef extern from "Python.h":
     int PyCFunction_GetFlags(object function) except -1
     PyCFunction PyCFunction_GetFunction(object function) except NULL
     PyObject *PyCFunction_GetSelf(object function) noexcept
+cdef extern from "pythread.h":
+    unsigned long PyThread_get_thread_ident() noexcept
 
 cdef tuple STATUS_ERRORS = (
     None, MemoryError, _errors.NotFoundError, _errors.DuplicateJobError, _errors.DuplicateResultError,
@@ -169,13 +171,18 @@ cdef int clock_change(Registry registry, object clock) except -1:
     """Let a registry follow a clock. What its timers have left, they keep. O(timers)."""
     cdef int64_t past_ns = registry_now(registry)  # by the clock of before
     cdef int64_t now_ns
-    if registry.clock is None and clock is None:
+    before = registry.clock
+    if before is None and clock is None:
         return 0
     registry.clock = clock
     registry.offset_until_ns = INT64_MIN
-    now_ns = registry_now(registry)
+    try:
+        now_ns = registry_now(registry)
+    except BaseException:
+        registry.clock = before
+        raise
     lock_acquire(&registry.e.lock)
-    wheel_shift(&registry.e.wheel, now_ns, now_ns - past_ns)
+    wheel_shift(&registry.e.wheel, past_ns, now_ns)
     lock_release(&registry.e.lock)
     return 0
 
@@ -252,15 +259,22 @@ cdef int thread_launch(object function, tuple arguments) except -1:
 cdef class EngineBase:
     """The state of an engine; see _core.pyx for its verbs."""
 
+    def __cinit__(self):
+        """Every field is what it says from the first: a subclass may forget to call __init__."""
+        self.registry = Registry()
+        self.e = &self.registry.e
+        self.own_queues = QueueController()
+        self.by_name = self.own_queues._by_name
+
     def __init__(self, Registry registry=None, queues=None, *, clock=None, rng=None, result_ttl=None,
                  max_jobs=None, max_bytes=None, history=0,
                  bint by_hand=False):
-        if self.e != NULL:
+        if self.shut != SHUT_UNBUILT:
             raise TypeError("a controller is built once")
         if registry is None:
-            registry = Registry()
+            registry = self.registry
         owner = registry.owner
-        if owner is not None and owner() is not None:
+        if owner is not None and owner() is not None and owner() is not self:
             raise ValueError("the registry belongs to another controller that is still open")
         if type(queues) is QueueController and (<QueueController> queues).registry is not None:
             owner = (<QueueController> queues).registry.owner
@@ -301,7 +315,7 @@ cdef class EngineBase:
         else:
             self.foreign_queues = queues
             self.shadow_attach()
-        notes_clear(self.e)
+        events_clear(self.e)
         registry.teller = None
         self.e.history_max = <uint16_t> kept
         self.e.watched = WATCH_HISTORY if kept else 0
@@ -529,7 +543,7 @@ cdef class EngineBase:
             elif kind == KIND_TTR:
                 if c.state == STATE_LEASED and c.attempts == attempts and c.ttr.state == TIMER_FIRED:
                     if job_timeout(self.e, c, now_ns) == NO_MEMORY:
-                        wheel_arm(&self.e.wheel, &c.ttr, now_ns + NS_PER_MS)
+                        wheel_arm(&self.e.wheel, &c.ttr, ns_add(now_ns, NS_PER_MS))
             elif kind == KIND_SCHEDULED:
                 job_awake(self.e, c, now_ns)
             else:
@@ -551,6 +565,7 @@ cdef class EngineBase:
         cdef int64_t now_ns, wake_ns
         if self.shut == SHUT_CLOSED:
             return None
+        self.registry.timer_ident = PyThread_get_thread_ident()
         self.registry.ticking = True  # what is left over now is seen to by the end of this
         try:
             if self.e.woken_first != NULL:  # their wakes were struck
@@ -564,13 +579,13 @@ cdef class EngineBase:
         lock_acquire(&self.e.lock)
         wake_ns = engine_wake_ns(self.e)
         if engine_due_ns(self.e) != NEVER_NS:
-            wake_ns = min(wake_ns, now_ns + STEP_NOTICED_MS * NS_PER_MS)
+            wake_ns = min(wake_ns, ns_add(now_ns, STEP_NOTICED_MS * NS_PER_MS))
         if self.e.woken_first != NULL:
-            wake_ns = min(wake_ns, now_ns + LEFT_AGAIN_MS * NS_PER_MS)
+            wake_ns = min(wake_ns, ns_add(now_ns, LEFT_AGAIN_MS * NS_PER_MS))
         if not self.by_hand:
             self.thread_wake_ns = wake_ns
         lock_release(&self.e.lock)
-        return -1 if wake_ns == NEVER_NS else max(wake_ns - now_ns, 0)
+        return -1 if wake_ns == NEVER_NS else max(ns_add(wake_ns, -now_ns), 0)
 
     def next_deadline_ns(self):
         """Exact monotonic ns of the earliest deadline, or None. What a manual clock asks."""
@@ -736,8 +751,9 @@ cdef class EngineBase:
         lock_renew(&self.e.lock)
         if self.shut == SHUT_CLOSED:
             return
+        self.registry.timer_ident = 0
         lock_renew(&self.own_queues.making)
-        notes_cut(self.e, 0)  # the parent tells them
+        events_cut(self.e, 0, 0)  # the parent tells them
         self.thread_wake_ns = INT64_MIN if self.by_hand else NEVER_NS
         self.thread_state = THREAD_NONE
         self.registry.thread_signal = self.registry.thread_begun = None

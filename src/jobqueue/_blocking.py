@@ -49,7 +49,7 @@ class TimerThread:
 
     __slots__ = ("_signal", "_starting", "_thread")
 
-    def __init__(self, engine: Ticking) -> None:
+    def __init__(self, engine: Ticking, name: str = "jobqueue-timers") -> None:
         import threading  # a program without timers need not wait for it
 
         signal = WakeSignal()
@@ -59,7 +59,7 @@ class TimerThread:
         ref = weakref.ref(engine, partial(_ring, signal))
         thread = _green.RealThread if _green.replaced() else threading.Thread
         self._thread: Final = thread(
-            target=_run, args=(ref, signal), name="jobqueue-timers", daemon=True
+            target=_run, args=(ref, signal), name=name, daemon=True
         )
 
     def start(self) -> None:

@@ -18,6 +18,7 @@ from jobqueue._state cimport (
     NOT_FOUND, OK, QUEUE_FULL, STATE_NEW, STATE_PENDING, engine_t, note, object_of,
     queue_t, record_t, refusal_t, registry_find, status_t, wait_t,
 )
+from jobqueue._watch cimport events_batch
 from jobqueue._life cimport (
     answer_check, entrants_add, job_add, job_check_new, job_complete,
     job_delete, job_expire, job_fail, job_finish, job_lease, job_release, job_schedule, job_start,
@@ -135,10 +136,12 @@ cdef status_t answers_apply(
     cdef status_t status = answers_check(engine, answers, count, at)
     cdef Py_ssize_t i
     note(engine, NULL, NOTE_BATCH)
+    events_batch(engine, count)
     for i in range(count if status == OK else at[0]):
         answers[i].record.marked = False
         if status == OK:
             job_finish(engine, answers[i].record, True, answers[i].result, now_ns)
+    events_batch(engine, 0)
     note(engine, NULL, NOTE_BATCH_END)
     return status
 
@@ -786,11 +789,13 @@ cdef class Engine(EngineBase):
         verb_drain(self, len(read) * CHANGE_NOTED)
         lock_acquire(&self.e.lock)
         note(self.e, NULL, NOTE_BATCH)
+        events_batch(self.e, len(read))
         for i in range(len(read)):
             record = registry_find(self.e, (<ID> read[i]).data)
             if record != NULL:
                 job_delete(self.e, record)
                 deleted += 1
+        events_batch(self.e, 0)
         note(self.e, NULL, NOTE_BATCH_END)
         lock_release(&self.e.lock)
         verb_leave(self, OK, NULL)

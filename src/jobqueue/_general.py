@@ -3,7 +3,8 @@
 The native engine keeps the records, the timers and the lines of blocked leasers; the foreign object
 keeps the order of jobs. One lock makes each verb whole across the two, so this path is slower.
 
-Locking: ``_lock`` is reentrant, for timers that fire within a verb; nobody sleeps with it held.
+Locking: ``_lock`` is reentrant, for timers that fire within a verb; nobody sleeps with it held, and
+observers are notified once it is let go: they may call every verb. See WholeLock in _notify.pyx.
 
 Invariant: a job whose place in the foreign queue may not agree with its record is in ``_astray``: it is
 put there before the record changes, and leaves it once the queue has followed. A queue that raises, or
@@ -12,13 +13,13 @@ it again. So a job is lost at no point, and a broken queue gets its jobs once it
 """
 
 import random
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from ._base import _at_index
 from ._blocking import tell
-from ._job import ID, Job
+from ._job import ID, Job, check_name
+from ._notify import WholeLock
 from ._records import State, Waiter, report_error
 from ._whole import whole
 from .controller import Controller
@@ -109,7 +110,7 @@ class GeneralController(Controller):
         return retry_ns if deadline_ns is None else min(deadline_ns, retry_ns)
 
     def _forked(self) -> None:
-        self._lock = threading.RLock()  # its holder may not be here
+        self._lock = WholeLock(self)  # its holder may not be here
         super()._forked()
 
     # ------------------------------------------------------------ adding
@@ -284,6 +285,7 @@ class GeneralController(Controller):
                 self._astray.discard(job)
                 continue  # it cannot be leased any more; its record says why
             self._astray.discard(job)
+            self._lock.touch(job)
             return job
         return None
 
@@ -297,6 +299,7 @@ class GeneralController(Controller):
             job = self._pull(name)
             if job is None:
                 return
+            self._lock.touch(job)
             if not self._hand(name, job) and not self._waited_for(name):
                 self._settle(job)  # who waited has left meanwhile
             self._astray.discard(job)
@@ -335,10 +338,10 @@ class GeneralController(Controller):
         return waiter
 
     def _lease_general(self, names: str | Sequence[str], timeout: Duration, detailed: bool) -> Any:
-        leased = self._lease_now(names, timeout, detailed)
+        distinct, timeout_ms = self._lease_arguments(names, timeout)  # each is read once
+        leased = self._lease_now(distinct, timeout_ms, detailed)
         if leased is not None:
             return leased
-        distinct, timeout_ms = self._lease_arguments(names, timeout)
         return self._wait(
             self._lease_begin(distinct, timeout_ms, None, detailed), distinct, timeout_ms
         )
@@ -364,9 +367,9 @@ class GeneralController(Controller):
         self._change(job, super()._unlease, job)
 
     def lease_many(self, names: str | Sequence[str], n: int, timeout: Duration) -> list[Job]:
-        super()._lease_arguments(names, 0)
+        distinct, _ = super()._lease_arguments(names, 0)  # each is read once
         super()._check_count(n)
-        distinct, timeout_ms = self._lease_arguments(names, timeout)
+        _, timeout_ms = self._lease_arguments(distinct, timeout)
         jobs = self._take_many(distinct, n)
         if jobs:
             return jobs
@@ -438,6 +441,7 @@ class GeneralController(Controller):
         """Make the foreign queue agree with the job's record."""
         if job is None:
             return
+        self._lock.touch(job)
         record = self.registry.record(job)
         if record is None or record.running() or record.processed():
             self._queues.delete(job)
@@ -548,6 +552,7 @@ class GeneralController(Controller):
 
     @whole
     def _look(self, name: str, offset: int, limit: int | None, *, scheduled: bool) -> list[Job]:
+        name = check_name(name)
         super().jobs(name, offset, limit)  # the same checks; natively there is nothing
         if self._astray:
             self._tidy()
@@ -595,6 +600,7 @@ class GeneralController(Controller):
 
     @whole
     def resume(self, name: str) -> None:
+        name = check_name(name)
         super().resume(name)
         self._offer(name)
 
@@ -616,7 +622,8 @@ class GeneralController(Controller):
 def become_general(controller: Controller, rng: random.Random | None) -> None:
     """Turn a Controller that is being built, of any subclass, into one over foreign queues."""
     controller.__class__ = _general_class(type(controller))
-    controller._lock = threading.RLock()
+    controller._lock = WholeLock(controller)
+    controller._observers = None
     controller._random = random.Random() if rng is None else rng
     controller._retry_ns = 0
 

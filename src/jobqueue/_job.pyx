@@ -6,6 +6,9 @@ collector nothing. Building one is a single vectorcall, which reads each keyword
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.datetime cimport (
+    PyDelta_Check, import_datetime, timedelta_days, timedelta_microseconds, timedelta_seconds,
+)
 from cpython.long cimport PyLong_AsLongLongAndOverflow
 from cpython.object cimport Py_EQ, Py_GT, Py_LE, Py_LT, Py_NE, PyObject
 from cpython.unicode cimport PyUnicode_Check
@@ -19,7 +22,7 @@ from jobqueue._types cimport (
     pool_take, ref_drop, ref_take, slab_t, small_int, struct_clear, type_set, unique_t,
 )
 from jobqueue._ids cimport ids_far, ids_fetch
-from jobqueue._system cimport random_fill, stamp_next
+from jobqueue._system cimport random_fill, stamp_next, time_read
 from jobqueue._state cimport OBJECT_HEAD, payload_data, payload_room, record_room, whole_steps
 
 import sys
@@ -75,9 +78,8 @@ TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
 cdef int64_t PRIORITY_MIN = -2147483648
 cdef int64_t PRIORITY_MAX = 2147483647
-# Far enough from the ends of int64 that adding a TTL to a time cannot overflow.
-cdef int64_t TIME_MAX_NS = NEVER_NS - 2 * TTL_MAX_MS * NS_PER_MS
 cdef object EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+import_datetime()
 cdef str MS_WANTED = "an int of ms or a timedelta"
 
 # ---------------------------------------------------------------- ID
@@ -130,21 +132,29 @@ cdef str id_text(const uint8_t *data):
     return text[:36].decode("ascii")
 
 
+cdef object uuid_bytes(object value):
+    """What a UUID says its bytes are, asked once; None: it was not built to the end."""
+    try:
+        return value.bytes
+    except AttributeError:
+        return None
+
+
 cdef int id_read_slow(object value, uint8_t *out) except -1:
     uuid_module = sys.modules.get("uuid")  # whoever has a UUID has imported it
     if PyUnicode_Check(value):
         if not id_parse_text(value if type(value) is str else str.__str__(value), out):
             _errors.raise_not_canonical(str.__str__(value))
-    elif uuid_module is not None and isinstance(value, uuid_module.UUID):
-        data = value.bytes
-        if type(data) is not bytes or PyBytes_GET_SIZE(data) != ID_SIZE:
-            raise InvalidIDError(f"id must be 16 bytes, not {_errors.shown(data)} of {_errors.shown(value)}")
-        memcpy(out, PyBytes_AS_STRING(data), ID_SIZE)
     elif isinstance(value, bytes):
         if PyBytes_GET_SIZE(value) != ID_SIZE:
             raise InvalidIDError(
                 f"id must be 16 bytes, not {PyBytes_GET_SIZE(value)}: {_errors.shown(value)}")
         memcpy(out, PyBytes_AS_STRING(value), ID_SIZE)
+    elif uuid_module is not None and isinstance(value, uuid_module.UUID):
+        read = uuid_bytes(value)
+        if not isinstance(read, bytes) or PyBytes_GET_SIZE(read) != ID_SIZE:
+            raise InvalidIDError(f"id must be a UUID that has 16 bytes, not {_errors.shown(value)}")
+        memcpy(out, PyBytes_AS_STRING(read), ID_SIZE)
     else:
         _errors.raise_wrong_type(
             InvalidIDError, "id", "an ID, a UUID, its canonical str, 16 bytes or a Job", value)
@@ -331,9 +341,13 @@ cdef bytes bytes_read(object value, Py_ssize_t size_max, error, str what):
         copied = <bytes> value
         size = PyBytes_GET_SIZE(copied)
     elif PyObject_CheckBuffer(value):
-        size = memoryview(value).nbytes
-        copied = bytes(memoryview(value)) if size <= size_max else b""
-        size = max(size, PyBytes_GET_SIZE(copied))
+        try:
+            view = memoryview(value)  # what it shows cannot be resized meanwhile
+            size = view.nbytes
+            copied = view.tobytes() if size <= size_max else b""
+            size = max(size, PyBytes_GET_SIZE(copied))
+        except (BufferError, ValueError) as reason:  # released, or of a format nobody knows
+            raise error(f"{what} must be bytes-like, and this cannot be read: {reason}") from None
     else:
         _errors.raise_wrong_type(error, what, "bytes-like", value)
     if size > size_max:
@@ -385,9 +399,9 @@ cdef int64_t ms_read_other(
     cdef int64_t number = 0
     if is_int(value):
         number = PyLong_AsLongLongAndOverflow(value, &overflow)
-    elif isinstance(value, timedelta):
-        number = ((<int64_t> value.days * 86400 + <int64_t> value.seconds) * 1000
-                  + <int64_t> value.microseconds // 1000)
+    elif PyDelta_Check(value):  # its fields, not what a subclass says of them
+        number = ((<int64_t> timedelta_days(value) * 86400 + timedelta_seconds(value)) * 1000
+                  + timedelta_microseconds(value) // 1000)
     else:
         _errors.raise_wrong_type(error, what, MS_WANTED, value)
     if overflow or number < low or number > high:
@@ -407,23 +421,6 @@ cdef int64_t ttl_read(object value, int64_t low, str what) except -2:
     return ms_read(value, low, TTL_MAX_MS, InvalidTTLError, what)
 
 
-cdef int64_t time_read(object value, str what) except? -1:
-    """The rule of times: an aware datetime between 1678 and 2262; returns wall ns."""
-    cdef int64_t seconds, ns
-    if not isinstance(value, datetime):
-        _errors.raise_wrong_type(
-            InvalidTimeError, what, "an aware datetime", value)
-    if value.utcoffset() is None:
-        raise InvalidTimeError(
-            f"{what} must have a timezone, but {_errors.shown(value)} is naive; datetime.now(UTC) has one")
-    delta = value - EPOCH
-    seconds = <int64_t> delta.days * 86400 + <int64_t> delta.seconds
-    if not -9214000000 < seconds < TIME_MAX_NS // 1000000000:
-        raise InvalidTimeError(f"{what} must be from 1678 to 2262, not {_errors.shown(value)}")
-    ns = seconds * 1000000000 + <int64_t> delta.microseconds * 1000
-    return ns
-
-
 cdef object time_object(int64_t ns):
     """An aware UTC datetime of wall ns, rounded down to microseconds."""
     cdef int64_t us = ns // 1000 - (ns % 1000 < 0)
@@ -440,7 +437,8 @@ def check_id(value):
     id_read(value, data)
 
 def check_name(value):
-    name_read(value)
+    """The name, as an exact str."""
+    return name_read(value)
 
 def check_payload(value):
     payload_read(value)

@@ -14,7 +14,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from jobqueue._types cimport (
     HAS_GIL, JOB_CREATED_GIVEN, JOB_UNIQUE, NEVER_NS, NS_PER_MS, TIMER_ARMED, TIMER_CANCELLED,
-    TIMER_FIRED, TIMER_IDLE, job_t, object_books, prefetch, ref_drop, ref_take, slot_books, sortkey_t,
+    TIMER_FIRED, TIMER_IDLE, job_t, ns_add, object_books, prefetch, ref_drop, ref_take, slot_books, sortkey_t,
     timer_t,
 )
 from jobqueue._ids cimport ids_far, ids_fetch
@@ -23,7 +23,7 @@ from jobqueue._wheel cimport wheel_arm, wheel_cancel, wheel_due_ns, wheel_pop_du
 from jobqueue._watch cimport (
     EVENT_ADDED, EVENT_AWAKE, EVENT_COMPLETED, EVENT_DELETED, EVENT_EXHAUSTED, EVENT_EXPIRED, EVENT_FAILED,
     EVENT_KICKED, EVENT_LEASED, EVENT_RELEASED, EVENT_SCHEDULED, EVENT_TIMED_OUT, EVENT_TOUCHED,
-    EVENT_UNDONE, event_note, event_kind_t, notes_cut,
+    EVENT_UNDONE, event_note, event_kind_t, events_batch, events_cut,
 )
 from jobqueue._state cimport (
     ALREADY_LEASED, ALREADY_PROCESSED, ANY_ATTEMPT, DUPLICATE_JOB, DUPLICATE_RESULT, EXPIRED,
@@ -210,12 +210,13 @@ cdef status_t job_enter_alone(
         if status != OK:
             return status
     if ids_far(&engine.ids) and due_ns == NEVER_NS:
-        place_prefetch(record, now_ns + engine.wall_offset_ns if stamped else created_old_ns)
+        place_prefetch(record, ns_add(now_ns, engine.wall_offset_ns) if stamped else created_old_ns)
     done = registry_add(engine, record)
     if done != 1:
         return NO_MEMORY if done < 0 else DUPLICATE_JOB
     if stamped:
-        job.tie.created_ns = max(now_ns + engine.wall_offset_ns, engine.created_last_ns + 1)
+        job.tie.created_ns = max(
+            ns_add(now_ns, engine.wall_offset_ns), engine.created_last_ns + 1)
     if due_ns != NEVER_NS:
         done = queue_schedule(record.queue, record, due_ns)
     elif engine.shadow == NULL:
@@ -249,7 +250,7 @@ cdef status_t time_check(
         if scheduled:
             return NO_TIME
         start_ns = job.tie.created_ns if job.flags & JOB_CREATED_GIVEN or job.held else wall_ns
-    if not is_run and start_ns + <int64_t> job.ttl_ms * NS_PER_MS < wall_ns:
+    if not is_run and ns_add(start_ns, <int64_t> job.ttl_ms * NS_PER_MS) < wall_ns:
         return EXPIRED
     return OK
 
@@ -258,7 +259,8 @@ cdef status_t job_check_new(
         engine_t *engine, const job_t *job, bint scheduled, bint is_run,
         int64_t now_ns) noexcept nogil:
     """What an add or schedule would come to, were its queue there."""
-    cdef status_t status = time_check(job, scheduled, is_run, now_ns + engine.wall_offset_ns)
+    cdef status_t status = time_check(
+        job, scheduled, is_run, ns_add(now_ns, engine.wall_offset_ns))
     if status == OK and registry_find(engine, job.tie.id) != NULL:
         return DUPLICATE_JOB
     if status == OK and job.flags & JOB_UNIQUE:
@@ -272,7 +274,7 @@ cdef status_t job_add(engine_t *engine, record_t *record, int64_t now_ns) noexce
     """NEW, in ready; TTL runs, unless it is a run job. The caller offers the queue."""
     cdef job_t *job = record.job
     cdef bint stamped = not job.flags & JOB_CREATED_GIVEN and job.held == 0
-    cdef int64_t wall_ns = now_ns + engine.wall_offset_ns
+    cdef int64_t wall_ns = ns_add(now_ns, engine.wall_offset_ns)
     cdef status_t status = time_check(job, False, record.is_run, wall_ns)
     if status == OK:
         status = job_enter(engine, record, NEVER_NS, now_ns)
@@ -288,7 +290,7 @@ cdef status_t job_add(engine_t *engine, record_t *record, int64_t now_ns) noexce
 cdef status_t job_schedule(engine_t *engine, record_t *record, int64_t now_ns) noexcept nogil:
     """NEW, in scheduled until its time; in ready if that is past. The caller offers the queue."""
     cdef int64_t time_ns = record.job.time_ns
-    cdef int64_t wall_ns = now_ns + engine.wall_offset_ns
+    cdef int64_t wall_ns = ns_add(now_ns, engine.wall_offset_ns)
     cdef status_t status = time_check(record.job, True, False, wall_ns)
     if status == OK:
         status = job_enter(engine, record, NEVER_NS if time_ns <= wall_ns else time_ns, now_ns)
@@ -392,7 +394,7 @@ cdef void job_finish(
         registry_remove(engine, record)
         return
     if engine.result_ttl_ns != NEVER_NS:
-        latest_ns = now_ns + engine.result_ttl_ns
+        latest_ns = ns_add(now_ns, engine.result_ttl_ns)
         if record.ttl.state != TIMER_ARMED or latest_ns < record.ttl.deadline_ns:
             timer_end(engine, record, KIND_TTL)
             wheel_arm(&engine.wheel, &record.ttl, latest_ns)
@@ -468,7 +470,7 @@ cdef status_t job_kick(engine_t *engine, record_t *record, int64_t now_ns) noexc
         room_take(engine, record)
     timer_end(engine, record, KIND_TTL)
     record.ttl.state = record.ttr.state = record.scheduled = TIMER_IDLE
-    ttl_arm(engine, record, now_ns + engine.wall_offset_ns)
+    ttl_arm(engine, record, ns_add(now_ns, engine.wall_offset_ns))
     engine.kicked_count += 1
     note(engine, record, NOTE_CHANGED)
     if engine.watched:
@@ -490,7 +492,8 @@ cdef status_t job_back(
         job_drop(engine, record, OUTCOME_TIMEOUT)
         return OK
     if delay_ms > 0:
-        status = job_back_later(engine, record, now_ns + engine.wall_offset_ns + delay_ms * NS_PER_MS)
+        status = job_back_later(engine, record, ns_add(
+            ns_add(now_ns, engine.wall_offset_ns), delay_ms * NS_PER_MS))
         if status == OK and engine.watched:
             event_note(engine, record, kind, STATE_PENDING, reason, now_ns)
         return status
@@ -554,7 +557,8 @@ cdef status_t job_start(engine_t *engine, record_t *record, int64_t now_ns) noex
     state_set(record, STATE_LEASED)
     record.attempts += 1
     engine.leased_count += 1
-    wheel_arm(&engine.wheel, &record.ttr, now_ns + <int64_t> record.job.ttr_ms * NS_PER_MS)
+    wheel_arm(&engine.wheel, &record.ttr,
+              ns_add(now_ns, <int64_t> record.job.ttr_ms * NS_PER_MS))
     note(engine, record, NOTE_CHANGED)
     if engine.watched:
         event_note(engine, record, EVENT_LEASED, record.state, NULL, now_ns)
@@ -590,8 +594,8 @@ cdef status_t job_touch(
     cdef status_t status = lease_check(record, attempt)
     if status == OK:
         timer_end(engine, record, KIND_TTR)
-        wheel_arm(&engine.wheel, &record.ttr,
-                  now_ns + (ttr_ms if ttr_ms >= 0 else <int64_t> record.job.ttr_ms) * NS_PER_MS)
+        wheel_arm(&engine.wheel, &record.ttr, ns_add(
+            now_ns, (ttr_ms if ttr_ms >= 0 else <int64_t> record.job.ttr_ms) * NS_PER_MS))
         note(engine, record, NOTE_CHANGED)
         if engine.watched:
             event_note(engine, record, EVENT_TOUCHED, record.state, NULL, now_ns)
@@ -635,11 +639,13 @@ cdef status_t entrants_add(
     cdef int64_t created_last_ns = engine.created_last_ns
     cdef status_t status
     cdef bint waited_for = False
-    cdef Py_ssize_t notes = engine.note_count
+    cdef Py_ssize_t events = engine.event_count
+    cdef uint64_t events_lost = engine.event_lost
     cdef record_t *record
     cdef queue_t *queue
     cdef Py_ssize_t i
     note(engine, NULL, NOTE_BATCH)
+    events_batch(engine, count)
     for i in range(count):
         record = entrants[i].record
         entrants[i].created_ns = record.job.tie.created_ns
@@ -655,13 +661,15 @@ cdef status_t entrants_add(
                 queue.named = entrants[i].named
             engine.created_last_ns = created_last_ns
             note(engine, NULL, NOTE_BATCH_END)
-            notes_cut(engine, notes)
+            events_cut(engine, events, events_lost)
+            events_batch(engine, 0)
             return status
         waited_for |= record.queue.first_link != NULL
     note(engine, NULL, NOTE_BATCH_END)
     if waited_for:
         for i in range(count):
             queue_offer(engine, entrants[i].record.queue, now_ns)
+    events_batch(engine, 0)
     return OK
 
 
@@ -760,7 +768,7 @@ cdef record_t *engine_fire(
                 ref_take(object_of(record))
                 return record
             if job_timeout(engine, record, now_ns) == NO_MEMORY:
-                wheel_arm(&engine.wheel, &record.ttr, now_ns + RETRY_MS * NS_PER_MS)
+                wheel_arm(&engine.wheel, &record.ttr, ns_add(now_ns, RETRY_MS * NS_PER_MS))
         else:
             record = <record_t *> skiplist_first(&engine.due[0].scheduled)
             if engine.shadow != NULL:

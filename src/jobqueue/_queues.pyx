@@ -456,6 +456,8 @@ cdef class QueueController:
     def _register(self, RunRecord record not None):
         """Registry.add, where records must know their queues."""
         cdef Registry registry = self.registry
+        if registry is None or record.c.job == NULL:
+            return False
         cdef engine_t *engine = &registry.e
         cdef WorkQueue queue = queue_get(self, record.job.name)
         cdef int64_t now_ns = registry_now(registry)

@@ -24,9 +24,10 @@ cdef class Registry:
     cdef engine_t e
     cdef object clock             # None: the system's clocks, read natively
     cdef int64_t offset_until_ns  # mono time until which e.wall_offset_ns is believed
+    cdef unsigned long timer_ident  # the thread that serves its timers; 0: there was none yet
     cdef object owner             # weak reference to the engine that it is attached to, or None
     cdef object queues            # that engine's QueueController, or None
-    cdef object teller            # called when there are notes for observers; None: nobody observes
+    cdef object teller            # called when there are events for observers; None: nobody observes
     cdef object shadow            # its WorkQueue for scheduled jobs, while its queues are foreign
     cdef set astray               # and the jobs whose place there is to be seen to; else None
     cdef object thread_signal     # what wakes the engine's timer thread; None: there is none

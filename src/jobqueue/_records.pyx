@@ -13,22 +13,22 @@ from libc.string cimport memset
 from jobqueue._types cimport (
     HAS_GIL, HAS_SLABS, JOB_HOUSES, JOB_UNIQUE, NEVER_NS, NS_PER_MS, TIMER_ARMED, TIMER_CANCELLED,
     TIMER_IDLE, breathe, clock_mono_ns, clock_wall_ns, count_by, job_t, lock_acquire, lock_release,
-    lock_renew, lock_t, object_begin, object_end, pool_give, pool_take_raw, ref_drop, ref_take,
+    lock_renew, lock_t, ns_add, object_begin, object_end, pool_give, pool_take_raw, ref_drop, ref_take,
     slab_t, struct_clear, timer_t, type_set,
 )
 from jobqueue._ids cimport ids_at, ids_slots, ids_t, ids_walk_t
 from jobqueue._wheel cimport Timer
-from jobqueue._system cimport random_fill
+from jobqueue._system cimport clock_read, random_fill
 from jobqueue._job cimport Job, id_read, job_object, result_read
 from jobqueue._state cimport (
     KIND_SCHEDULED, KIND_TTL, KIND_TTR, KIND_WAIT, OBJECT_HEAD, OUTCOME_ADDED, OUTCOME_LEASED,
-    OUTCOME_NONE, PLACE_SCHEDULED, SLICE_BUCKETS, SLICE_STEPS, STATE_COMPLETED, STATE_LEASED,
-    TRANSITION_STEPS, WAIT_RESULT, WAIT_RUN, engine_init, engine_t, errand_post, job_locks_renew,
-    job_room, kind_t, object_of, queue_remove, queue_reschedule, record_init, record_processed, record_t,
-    registry_add_by_hand, registry_find, scheduled_end, timer_end, views_t, wait_forget, wait_t,
-    woken_put, woken_take,
+    OUTCOME_NONE, PLACE_SCHEDULED, SLICE_BUCKETS, SLICE_STEPS, STATE_COMPLETED, STATE_FAILED,
+    STATE_LEASED, TRANSITION_STEPS, WAIT_RESULT, WAIT_RUN, WATCH_EVENTS, engine_init, engine_t,
+    errand_post, job_locks_renew, job_room, kind_t, object_of, queue_remove, queue_reschedule,
+    record_init, record_processed, record_t, registry_add_by_hand, registry_find, scheduled_end,
+    timer_end, views_t, wait_forget, wait_t, woken_put, woken_take,
 )
-from jobqueue._watch cimport EVENT_FAILED, history_free, event_note, notes_clear
+from jobqueue._watch cimport EVENT_FAILED, event_note, events_clear, history_free
 from jobqueue._life cimport adders_admit, job_delete, job_finish, lease_undo
 from jobqueue._slices cimport engine_clear, engine_clear_begin, engine_clear_end
 from jobqueue._whole cimport (
@@ -282,7 +282,7 @@ cdef void finish_by_hand(
         engine.completed_count -= success
         engine.failed_count -= not success
         if engine.watched and not success:
-            event_note(engine, record, EVENT_FAILED, <uint8_t> State.FAILED, result, now_ns)
+            event_note(engine, record, EVENT_FAILED, STATE_FAILED, result, now_ns)
         job_finish(engine, record, success, result, now_ns)
     else:
         if record.result != NULL:  # of a former life
@@ -291,7 +291,7 @@ cdef void finish_by_hand(
         ref_take(result)
         record.result = result
         queue_remove(record)
-        record.state = STATE_COMPLETED if success else <uint8_t> State.FAILED
+        record.state = STATE_COMPLETED if success else STATE_FAILED
 
 
 type_set(RunRecord, NULL, NULL, <void *> record_alloc, <void *> record_dealloc)
@@ -311,7 +311,7 @@ cdef object record_timer(RunRecord self, kind_t kind):
     state = record.scheduled if kind == KIND_SCHEDULED else timer.state
     deadline_ns = timer.deadline_ns
     if kind != KIND_SCHEDULED:
-        deadline_ns += engine.wall_offset_ns if engine != NULL else 0
+        deadline_ns = ns_add(deadline_ns, engine.wall_offset_ns if engine != NULL else 0)
     elif state != TIMER_IDLE and (record.place != PLACE_SCHEDULED or deadline_ns == NEVER_NS):
         deadline_ns = record.job.time_ns if record.job.time_ns != NEVER_NS else record.job.tie.created_ns
     home_leave(engine)
@@ -629,7 +629,7 @@ cdef int errand_run(engine_t *engine) except -1:
             engine.slice_count += 1
             with nogil:
                 breathe()
-    if engine.note_count > 0:
+    if engine.watched & WATCH_EVENTS:
         lock_acquire(&engine.lock)
         teller = registry.teller  # another thread may put None in its place
         lock_release(&engine.lock)
@@ -703,12 +703,16 @@ cdef inline void offset_set(Registry self, int64_t offset_ns) noexcept:
 
 
 cdef int64_t registry_now(Registry self) except? -1:
-    """Mono time now; keeps the offset to the wall clock. One clock read as a rule."""
+    """Mono time now; keeps the offset to the wall clock. One clock read as a rule.
+
+    Both are from -TIME_MAX_NS to TIME_MAX_NS, whatever a clock says.
+    """
     cdef int64_t now_ns, before_ns, wall_ns
-    if self.clock is not None:
-        now_ns = self.clock.monotonic_ns()
-        wall_ns = self.clock.now_ns()
-        offset_set(self, wall_ns - now_ns)
+    clock = self.clock
+    if clock is not None:
+        now_ns = clock_read(clock.monotonic_ns(), "monotonic_ns")
+        wall_ns = clock_read(clock.now_ns(), "now_ns")
+        offset_set(self, ns_add(wall_ns, -now_ns))
         return now_ns
     now_ns = clock_mono_ns()
     if now_ns >= self.offset_until_ns:
@@ -752,7 +756,7 @@ cdef class Registry:
         cdef ids_t ids
         cdef ids_walk_t walk
         cdef bint done = False
-        notes_clear(&self.e)
+        events_clear(&self.e)
         homes_acquire()
         engine_clear_begin(&self.e, &ids)
         homes_release()

@@ -3,8 +3,8 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
 
 from jobqueue._types cimport (
-    HARD_ATTEMPTS_MAX, HAS_SLABS, NEVER_NS, TIMER_ARMED, TIMER_CANCELLED, job_t, lock_t, sortkey_t,
-    struct_clear, tie_t, timer_t,
+    HARD_ATTEMPTS_MAX, HAS_SLABS, ID_SIZE, NEVER_NS, TIMER_ARMED, TIMER_CANCELLED, job_t, lock_t, ns_add,
+    sortkey_t, struct_clear, tie_t, timer_t,
 )
 from jobqueue._ids cimport ids_t
 from jobqueue._skiplist cimport skiplist_first_a, skiplist_len, skiplist_t
@@ -128,12 +128,16 @@ cdef enum watch_t:                # who wants to know of transitions
     WATCH_HISTORY = 2             # each record keeps its last ones
 
 cdef struct note_t:               # one transition
-    record_t *record              # owned; NULL in a history
     void *reason                  # exact bytes, owned; NULL: none
     int64_t time_ns               # wall; 0: not known yet
     uint64_t attempt
     uint8_t kind                  # event_kind_t of _watch
     uint8_t state                 # state_t it led to
+
+cdef struct event_t:              # one transition, as observers are told of it
+    note_t note
+    void *name                    # of the job's queue: exact str, owned; NULL: EVENT_DROPPED
+    uint8_t id[ID_SIZE]           # of the job
 
 cdef struct history_t:            # the last transitions of a record: a ring; its notes follow
     uint16_t capacity
@@ -226,9 +230,15 @@ cdef struct engine_t:             # all that a state machine works on; lives ins
     uint8_t admitting             # who is taken in comes from the line
     uint8_t watched               # of watch_t
     uint16_t history_max          # transitions that a record keeps
-    note_t *notes                 # transitions that observers were not told of yet
-    Py_ssize_t note_count
-    Py_ssize_t note_capacity
+    event_t *events               # transitions that observers were not told of yet: a ring
+    Py_ssize_t event_begin        # the oldest
+    Py_ssize_t event_count
+    Py_ssize_t event_capacity
+    Py_ssize_t event_undated      # of them, those whose time is not known yet
+    Py_ssize_t event_spare        # more that a batch may line up: its own, if there was room before
+    int64_t event_bytes           # of their reasons
+    uint64_t event_lost           # transitions after the last of them for which there was no room
+    uint64_t event_taken          # how many left it: the number of the oldest
     wheel_t wheel                 # TTR, TTL and wait timers, mono
     int64_t wall_offset_ns        # wall - mono
     int64_t created_last_ns       # last stamp given
@@ -410,7 +420,7 @@ cdef inline int64_t engine_due_ns(const engine_t *engine) noexcept nogil:
     """Mono time at which the earliest scheduled job is due, as the wall clock stands now."""
     if engine.due_count == 0:
         return NEVER_NS
-    return queue_due_ns(engine.due[0]) - engine.wall_offset_ns
+    return ns_add(queue_due_ns(engine.due[0]), -engine.wall_offset_ns)
 
 cdef inline int64_t engine_wake_ns(const engine_t *engine) noexcept nogil:
     """Nothing is due before this time, mono. O(1)."""

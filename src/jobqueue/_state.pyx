@@ -14,7 +14,7 @@ from libc.string cimport memcpy, memset
 
 from jobqueue._types cimport (
     HAS_GIL, ID_SIZE, JOB_UNIQUE, NEVER_NS, NS_PER_MS, TIMER_CANCELLED, TIMER_IDLE, hold,
-    job_t, lock_acquire, lock_release, lock_renew, lock_t, ref_drop, ref_take, sortkey_t,
+    job_t, lock_acquire, lock_release, lock_renew, lock_t, ns_add, ref_drop, ref_take, sortkey_t,
     tie_t, timer_t, unhold,
 )
 from jobqueue._ids cimport ids_add, ids_find, ids_init, ids_remove
@@ -54,9 +54,9 @@ cdef sortkey_t key_scheduled(const job_t *job, int64_t due_ns) noexcept nogil:
 
 cdef inline void deadlines_shift(record_t *record, int64_t by_ns) noexcept nogil:
     """Ended timers are mono time within an engine, wall time outside, where no clock tells mono."""
-    record.ttl.deadline_ns += by_ns
+    record.ttl.deadline_ns = ns_add(record.ttl.deadline_ns, by_ns)
     if record.place != PLACE_SCHEDULED:
-        record.ttr.deadline_ns += by_ns
+        record.ttr.deadline_ns = ns_add(record.ttr.deadline_ns, by_ns)
 
 
 cdef void record_leave(record_t *record) noexcept nogil:
@@ -568,8 +568,8 @@ cdef void view_end(record_t *record, kind_t kind, uint8_t state) noexcept nogil:
 cdef void ttl_arm(engine_t *engine, record_t *record, int64_t start_ns) noexcept nogil:
     """Let TTL run from a wall time, unless it is a run job's or was armed before."""
     if record.ttl.state == TIMER_IDLE and not record.is_run:
-        wheel_arm(&engine.wheel, &record.ttl,
-                  start_ns + <int64_t> record.job.ttl_ms * NS_PER_MS - engine.wall_offset_ns)
+        wheel_arm(&engine.wheel, &record.ttl, ns_add(
+            ns_add(start_ns, <int64_t> record.job.ttl_ms * NS_PER_MS), -engine.wall_offset_ns))
 
 
 # ---------------------------------------------------------------- waiting

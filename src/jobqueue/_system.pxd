@@ -12,5 +12,7 @@ cdef struct fork_link_t:          # of an object that must know of forks; it liv
 cdef void fork_watch(fork_link_t *link) noexcept
 cdef void fork_unwatch(fork_link_t *link) noexcept
 cdef int64_t stamp_next() noexcept
+cdef int64_t time_read(object value, str what) except? -1
+cdef int64_t clock_read(object value, str what) except? -1
 cdef int random_fill(uint8_t *out, Py_ssize_t size) except -1
 cdef bint random_foresee(uint8_t *out, Py_ssize_t size) noexcept

@@ -1,18 +1,31 @@
-"""What comes from the operating system: the time, random bytes in blocks, and that it has forked.
+"""What comes from outside: the time, random bytes in blocks, times that others tell, and forks.
 
 Locking: ``shared_lock`` round the state of this module, on free-threaded builds; a mutex of the
 platform round the list of those who must know of a fork.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING
+from cpython.datetime cimport (
+    PyDateTime_Check, datetime_day, datetime_hour, datetime_microsecond, datetime_minute, datetime_month,
+    datetime_second, datetime_year, import_datetime, timedelta_days, timedelta_microseconds,
+    timedelta_seconds,
+)
+from cpython.long cimport PyLong_AsLongLongAndOverflow
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
 
 from jobqueue._types cimport (
-    clock_mono_ns, clock_wall_ns, lock_acquire, lock_release, lock_renew, lock_t,
+    TIME_MAX_NS, clock_mono_ns, clock_wall_ns, lock_acquire, lock_release, lock_renew, lock_t,
 )
 
 import os
+from datetime import datetime
+
+from . import errors as _errors
+
+cdef object EPOCH_NAIVE = datetime(1970, 1, 1)
+cdef object utcoffset_of = datetime.utcoffset
+import_datetime()
 
 kept = {}
 """The modules of the package, by name, as the first import made them."""
@@ -68,6 +81,50 @@ cdef int64_t stamp_next() noexcept:
     last_stamp_ns = now
     lock_release(&shared_lock)
     return now
+
+# ---------------------------------------------------------------- times of others
+
+cdef int64_t time_read(object value, str what) except? -1:
+    """The rule of times: an aware datetime between 1678 and 2262; returns wall ns.
+
+    Its fields are read, not what a subclass says of them, and its timezone is asked once.
+    """
+    cdef int64_t us, seconds
+    if not PyDateTime_Check(value):
+        _errors.raise_wrong_type(
+            _errors.InvalidTimeError, what, "an aware datetime", value)
+    offset = utcoffset_of(value)
+    if offset is None:
+        raise _errors.InvalidTimeError(
+            f"{what} must have a timezone, but {_errors.shown(value)} is naive; datetime.now(UTC) has one")
+    us = delta_us(datetime(
+        datetime_year(value), datetime_month(value), datetime_day(value), datetime_hour(value),
+        datetime_minute(value), datetime_second(value), datetime_microsecond(value)) - EPOCH_NAIVE)
+    us -= delta_us(offset)
+    seconds = us // 1000000 - (us % 1000000 < 0)
+    if not -9214000000 < seconds < TIME_MAX_NS // 1000000000:
+        raise _errors.InvalidTimeError(f"{what} must be from 1678 to 2262, not {_errors.shown(value)}")
+    return us * 1000
+
+
+cdef int64_t delta_us(object delta) noexcept:
+    """A timedelta, whatever a subclass says of itself, in microseconds."""
+    return ((<int64_t> timedelta_days(delta) * 86400 + timedelta_seconds(delta)) * 1000000
+            + timedelta_microseconds(delta))
+
+
+cdef int64_t clock_read(object value, str what) except? -1:
+    """What a clock says, brought into the range of times. What 64 bits do not hold is no time: such
+    a clock is broken, and must not end all that is."""
+    cdef int overflow = 0
+    cdef int64_t ns
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{what}() of a clock must return an int of ns, not {_errors.shown(value)}")
+    ns = PyLong_AsLongLongAndOverflow(value, &overflow)
+    if overflow:
+        raise _errors.InvalidTimeError(
+            f"{what}() of a clock must return what 64 bits of ns hold, not {_errors.shown(value)}")
+    return min(max(ns, -TIME_MAX_NS), TIME_MAX_NS)
 
 # ---------------------------------------------------------------- random bytes, in blocks
 

@@ -10,7 +10,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from jobqueue._types cimport (
-    NEVER_NS, NS_PER_MS, TIMER_ARMED, lock_acquire, lock_release, name_equal, ref_take,
+    NEVER_NS, NS_PER_MS, TIMER_ARMED, lock_acquire, lock_release, name_equal, ns_add, ref_take,
 )
 from jobqueue._skiplist cimport skiplist_at, skiplist_len, skiplist_t
 from jobqueue._wheel cimport wheel_arm
@@ -21,11 +21,11 @@ from jobqueue._state cimport (
     DUPLICATE_KEY, NOT_FOUND, OK, OUTCOME_ADDED, OUTCOME_CLOSED, OUTCOME_GONE, OUTCOME_LEASED,
     OUTCOME_NONE, OUTCOME_PROCESSED, OUTCOME_REFUSED, OUTCOME_TIMEOUT, PLACE_NONE, QUEUE_FULL,
     STATE_COMPLETED, STATE_LEASED, STATE_NEW, WAIT_ADD, WAIT_LEASE, WAIT_RESULT, WAIT_RUN,
-    WATCH_EVENTS, dead_next, engine_t, errand_post, history_t, load_t, note_t, object_of, outcome_t, queue_rank,
-    queue_t, record_processed, record_t, refusal_t, registry_find, status_t, wait_end,
+    WATCH_EVENTS, dead_next, engine_t, errand_post, load_t, note_t, object_of, outcome_t, queue_rank,
+    queue_t, record_init, record_processed, record_t, refusal_t, registry_find, status_t, wait_end,
     wait_for_lease, wait_for_record, wait_for_room, wait_forget, wait_link_t, wait_t,
 )
-from jobqueue._watch cimport history_at, notes_cut
+from jobqueue._watch cimport events_cut, history_copy
 from jobqueue._life cimport (
     job_add, job_awake, job_check_new, job_delete, job_kick, job_schedule, job_start, job_unadd,
     lease_undo, queue_offer, record_lapse, wait_lapse,
@@ -34,8 +34,9 @@ from jobqueue._records cimport (
     RunRecord, Waiter, record_new, waiter_new, waiter_sleep, wake_all,
 )
 from jobqueue._queues cimport WorkQueue, queue_get
+from jobqueue._notify cimport notes_objects
 from jobqueue._base cimport (
-    bound_read, count_read, look_leave, queue_for, raise_refused, record_find, verb_change,
+    EngineBase, bound_read, count_read, look_leave, queue_for, raise_refused, record_find, verb_change,
     verb_enter, verb_fired_near, verb_fired_now, verb_leave, verb_now,
 )
 from jobqueue._core cimport ADD_NOTED, Engine, job_read, lease_object, lease_timeout
@@ -68,15 +69,16 @@ cdef class WaitingEngine(Engine):
         return self.look(name, offset, limit, True)
 
     cdef list look(self, object name, object offset, object limit, bint scheduled):
-        cdef queue_t *queue = self.queue_known(name)
+        cdef str valid = name_read(name)
         cdef Py_ssize_t i = count_read(offset, "offset", 0)
         cdef Py_ssize_t most = -1 if limit is None else count_read(limit, "limit", 0)
         cdef list found = []
+        cdef queue_t *queue
         cdef skiplist_t *skiplist
         cdef record_t *record
         verb_enter(self)
         verb_fired_now(self)
-        queue = self.queue_known(name)  # by now another may have its name
+        queue = self.queue_known(valid)  # by now another may have its name
         if queue == NULL:
             return found
         skiplist = &queue.scheduled if scheduled else &queue.ready
@@ -277,7 +279,7 @@ cdef class WaitingEngine(Engine):
     # ------------------------------------------------------------ watching
 
     def _tell(self, teller):
-        """Let a function be called, without arguments, when there are notes; None: no more."""
+        """Let a function be called, without arguments, when there are events; None: no more."""
         verb_enter(self)
         lock_acquire(&self.e.lock)
         _before = self.registry.teller  # dropped without the lock
@@ -286,58 +288,48 @@ cdef class WaitingEngine(Engine):
         if teller is not None:
             self.e.watched |= WATCH_EVENTS
         else:
-            notes_cut(self.e, 0)
+            events_cut(self.e, 0, 0)
         lock_release(&self.e.lock)
-
-    def _take_notes(self):
-        """(kind, id, name, attempt, wall ns, state, reason) of each transition not told of yet."""
-        cdef int64_t now_ns = verb_now(self) + self.e.wall_offset_ns
-        cdef list taken = []
-        cdef Py_ssize_t i
-        lock_acquire(&self.e.lock)
-        try:
-            for i in range(self.e.note_count):
-                taken.append(note_object(&self.e.notes[i], self.e.notes[i].record, now_ns))
-        finally:
-            notes_cut(self.e, 0)
-            lock_release(&self.e.lock)
-        return taken
 
     def _explain(self, id):
         """What explain() makes sentences of."""
         cdef uint8_t data[16]
         cdef record_t *record
-        cdef Py_ssize_t i
+        cdef record_t seen            # as it was; only its numbers are used
         cdef Py_ssize_t ahead = -1
-        cdef list notes = []
-        cdef tuple found = None
-        cdef int64_t offset_ns
-        cdef history_t *history
+        cdef Py_ssize_t count = 0
+        cdef note_t *notes = NULL
+        cdef bint short = False
+        cdef int64_t offset_ns = 0
+        cdef Job job = None
         id_read(id, data)
         verb_enter(self)
         verb_fired_now(self)
-        offset_ns = self.e.wall_offset_ns
+        record_init(&seen)
         lock_acquire(&self.e.lock)
-        try:
-            record = record_find(self, id, data)
-            if record != NULL:
-                if record.place != PLACE_NONE:
-                    ahead = queue_rank(record)
-                history = record.views.history if record.views != NULL else NULL
-                if history != NULL:
-                    for i in range(history.count):
-                        notes.append(note_object(history_at(history, i), record, 0))
-                found = (
-                    job_object(record.job), record.state, ahead if ahead >= 0 else None, record.attempts,
-                    record.attempts - record.ttr.own, record.fails,
-                    wall_or_none(record.ttr.state == TIMER_ARMED, record.ttr.deadline_ns + offset_ns),
-                    wall_or_none(record.scheduled == TIMER_ARMED, record.ttr.deadline_ns),
-                    wall_or_none(record.ttl.state == TIMER_ARMED, record.ttl.deadline_ns + offset_ns),
-                    notes)
-        finally:
-            lock_release(&self.e.lock)
-        verb_leave(self, OK if found is not None else NOT_FOUND, data)
-        return found
+        record = record_find(self, id, data)
+        if record != NULL:
+            job = job_object(record.job)
+            seen = record[0]
+            offset_ns = self.e.wall_offset_ns
+            if record.place != PLACE_NONE:
+                ahead = queue_rank(record)
+            if record.views != NULL and record.views.history != NULL:
+                count = record.views.history.count
+                notes = history_copy(record.views.history)
+                short = notes == NULL
+        lock_release(&self.e.lock)
+        if short:
+            raise MemoryError
+        history = notes_objects(notes, count, job)
+        verb_leave(self, OK if job is not None else NOT_FOUND, data)
+        return (
+            job, seen.state, ahead if ahead >= 0 else None, seen.attempts,
+            seen.attempts - seen.ttr.own, seen.fails,
+            wall_or_none(seen.ttr.state == TIMER_ARMED, ns_add(seen.ttr.deadline_ns, offset_ns)),
+            wall_or_none(seen.scheduled == TIMER_ARMED, seen.ttr.deadline_ns),
+            wall_or_none(seen.ttl.state == TIMER_ARMED, ns_add(seen.ttl.deadline_ns, offset_ns)),
+            history)
 
     def _names_waited_for(self, Py_ssize_t most):
         """Names, ``most`` of them at most, for which leasers are in line now. O(queues)."""
@@ -361,7 +353,7 @@ cdef class WaitingEngine(Engine):
 
     def _deadline(self, int64_t deadline_ns):
         """The wall time of a monotonic deadline."""
-        return time_object(deadline_ns + self.e.wall_offset_ns)
+        return time_object(ns_add(deadline_ns, self.e.wall_offset_ns))
 
     def _check(self):
         """Raise AssertionError if an invariant of any structure is broken. O(n log n)."""
@@ -446,6 +438,7 @@ cdef class WaitingEngine(Engine):
 
     def _wait(self, Waiter waiter not None, what, int64_t timeout_ms):
         """Block the calling thread until a wait that was begun with ``wake=None`` ends."""
+        waiter_check(self, waiter)
         return self.wait(waiter, what, timeout_ms)
 
     def _lease_begin(self, names, int64_t timeout_ms, wake, bint detailed=False):
@@ -466,7 +459,7 @@ cdef class WaitingEngine(Engine):
         waiter.c.link_count = count
         wait_for_lease(self.e, &waiter.c)
         if self.times_out(wake):
-            wheel_arm(&self.e.wheel, &waiter.c.timer, now_ns + timeout_ms * NS_PER_MS)
+            wheel_arm(&self.e.wheel, &waiter.c.timer, ns_add(now_ns, timeout_ms * NS_PER_MS))
         for i in range(count):  # a job may have come since the look before
             if waiter.c.outcome == OUTCOME_NONE:
                 queue_offer(self.e, waiter.c.links[i].queue, now_ns)
@@ -540,7 +533,7 @@ cdef class WaitingEngine(Engine):
             waiter.c.refusal = why
             wait_for_room(self.e, &waiter.c)
             if self.times_out(wake):
-                wheel_arm(&self.e.wheel, &waiter.c.timer, now_ns + wait_ms * NS_PER_MS)
+                wheel_arm(&self.e.wheel, &waiter.c.timer, ns_add(now_ns, wait_ms * NS_PER_MS))
         lock_release(&self.e.lock)
         verb_leave(self, OK, NULL)
         if waiter.c.kind == WAIT_ADD:
@@ -598,7 +591,7 @@ cdef class WaitingEngine(Engine):
             elif timeout_ms > 0:
                 wait_for_record(self.e, &waiter.c, record)
                 if self.times_out(wake):
-                    wheel_arm(&self.e.wheel, &waiter.c.timer, now_ns + timeout_ms * NS_PER_MS)
+                    wheel_arm(&self.e.wheel, &waiter.c.timer, ns_add(now_ns, timeout_ms * NS_PER_MS))
         lock_release(&self.e.lock)
         verb_leave(self, NOT_FOUND if record == NULL else OK, data)
         if result is not None:
@@ -630,7 +623,7 @@ cdef class WaitingEngine(Engine):
         if status == OK:
             wait_for_record(self.e, &waiter.c, c)
             if timeout_ms > 0 and self.times_out(wake):
-                wheel_arm(&self.e.wheel, &waiter.c.timer, now_ns + timeout_ms * NS_PER_MS)
+                wheel_arm(&self.e.wheel, &waiter.c.timer, ns_add(now_ns, timeout_ms * NS_PER_MS))
             queue_offer(self.e, c.queue, now_ns)
             if timeout_ms == 0 and lapse:
                 wait_lapse(self.e, &waiter.c)
@@ -647,6 +640,7 @@ cdef class WaitingEngine(Engine):
 
     def _lapse(self, Waiter waiter not None):
         """The time of a wait is over. A run whose job is leased stays pending until its TTR."""
+        waiter_check(self, waiter)
         lock_acquire(&self.e.lock)
         wait_lapse(self.e, &waiter.c)
         lock_release(&self.e.lock)
@@ -663,6 +657,7 @@ cdef class WaitingEngine(Engine):
 
     cdef object abandon(self, Waiter waiter, int64_t now_ns):
         cdef wait_t *wait = &waiter.c
+        waiter_check(self, waiter)
         cdef object back = None
         lock_acquire(&self.e.lock)
         wait_forget(self.e, wait)
@@ -682,6 +677,7 @@ cdef class WaitingEngine(Engine):
 
     def _finish(self, Waiter waiter not None, what, timeout):
         """What a wait came to: the Job (lease), (success, result) (result, run), or its error."""
+        waiter_check(self, waiter)
         if self.e.unsettled:
             self._note_settle()
         return self.finish(waiter, what, timeout)
@@ -810,15 +806,15 @@ cdef class WaitingEngine(Engine):
         return handed
 
 
+cdef int waiter_check(EngineBase self, Waiter waiter) except -1:
+    """Only what this engine began can be waited for, ended or left."""
+    if waiter.registry is not self.registry:
+        raise TypeError("the Waiter was not made by this controller")
+    return 0
+
+
 cdef object wall_or_none(bint there, int64_t ns):
     return ns if there else None
-
-
-cdef tuple note_object(const note_t *note, record_t *record, int64_t now_ns):
-    """A note for Python; now_ns stands for a time that is not known."""
-    return (note.kind, id_object(record.job.tie.id), <object> <PyObject *> record.job.name,
-            note.attempt, note.time_ns if note.time_ns != 0 else now_ns, note.state,
-            None if note.reason == NULL else <object> <PyObject *> note.reason)
 
 
 cdef bint untouched(const engine_t *engine, const record_t *record) noexcept:

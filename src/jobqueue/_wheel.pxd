@@ -51,5 +51,5 @@ cdef void wheel_cancel(wheel_t *wheel, timer_t *timer) noexcept nogil
 cdef timer_t *wheel_pop_due(wheel_t *wheel, int64_t now_ns, Py_ssize_t *steps) noexcept nogil
 cdef int64_t wheel_due_ns(wheel_t *wheel, Py_ssize_t *steps) noexcept nogil
 cdef int64_t wheel_next_deadline(wheel_t *wheel) noexcept nogil
-cdef void wheel_shift(wheel_t *wheel, int64_t now_ns, int64_t by_ns) noexcept nogil
+cdef void wheel_shift(wheel_t *wheel, int64_t past_ns, int64_t now_ns) noexcept nogil
 cdef const char *wheel_check(wheel_t *wheel) noexcept nogil

@@ -19,7 +19,7 @@ cimport cython
 from cpython.exc cimport PyErr_SetObject, PyErr_WriteUnraisable
 from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint16_t, uint64_t, uintptr_t
 
-from jobqueue._types cimport NEVER_NS, TIMER_ARMED, TIMER_CANCELLED, TIMER_FIRED, timer_t
+from jobqueue._types cimport NEVER_NS, TIMER_ARMED, TIMER_CANCELLED, TIMER_FIRED, ns_add, timer_t
 
 from datetime import datetime, timedelta, timezone
 
@@ -285,8 +285,9 @@ cdef void wheel_clear(wheel_t *wheel) noexcept nogil:
     wheel.wake_ns = NEVER_NS
 
 
-cdef void wheel_shift(wheel_t *wheel, int64_t now_ns, int64_t by_ns) noexcept nogil:
-    """Let it stand at another time, and each deadline be so much later. O(n)."""
+cdef void wheel_shift(wheel_t *wheel, int64_t past_ns, int64_t now_ns) noexcept nogil:
+    """Let the time be another than that of before, as if nothing had passed: what its timers have
+    left, they keep. O(n)."""
     cdef timer_list_t all
     cdef timer_t *timer
     cdef int i
@@ -308,7 +309,7 @@ cdef void wheel_shift(wheel_t *wheel, int64_t now_ns, int64_t by_ns) noexcept no
     timer = all.head
     while timer is not NULL:
         all.head = timer.next
-        wheel_arm(wheel, timer, timer.deadline_ns + by_ns)
+        wheel_arm(wheel, timer, ns_add(now_ns, ns_add(timer.deadline_ns, -past_ns)))
         timer = all.head
 
 

@@ -168,22 +168,6 @@ def locked(lock, function, /, *args, **kwargs):
         lock.release()
 
 
-def if_free(lock, function, /, *args):
-    """As ``locked``, unless the lock is taken: then False, at once."""
-    if not lock.acquire(False):
-        return False
-    try:
-        return function(*args)
-    finally:
-        lock.release()
-
-
-def ring_future(future):
-    """Wake the task that awaits a future, in its loop."""
-    if not future.done():  # else its task is cancelled, and about to abandon the wait
-        future.set_result(None)
-
-
 def whole(function):
     """Decorate a method that is called with the ``_lock`` of its object held, as by ``locked``."""
     return functools.update_wrapper(Whole(function), function)

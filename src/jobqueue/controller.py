@@ -34,11 +34,11 @@ from .interfaces import (
 
 if TYPE_CHECKING:
     import random
-    import threading
     from collections.abc import Callable
 
     from typing_extensions import Buffer
 
+    from ._notify import WholeLock
     from .observing import Event, Explanation, Observation, Observers
 
 __all__ = ["Attempt", "Controller"]
@@ -69,7 +69,7 @@ class Controller(WaitingEngine):
     _thread: _blocking.TimerThread | None
     _observers: "Observers | None"
     _clock: Clock
-    _lock: "threading.RLock"
+    _lock: "WholeLock"
     _random: "random.Random"
     _retry_ns: int
 
@@ -167,8 +167,11 @@ class Controller(WaitingEngine):
     def observe(self, callback: "Callable[[Event], object]") -> "Observation":
         """Let ``callback(event)`` be called for each transition of a job, in their order.
 
-        It is called without any lock, by the thread that made the transition or by another that is
-        just telling; what it raises goes to sys.unraisablehook. Until the Observation that is
+        It is called without any lock, and may call every verb: by the thread that made the
+        transition, for 10 ms of a call; what is left by then, and what timers do, a thread of its
+        own tells. What it raises goes to sys.unraisablehook. Up to observing.BACKLOG_MAX (65 536)
+        events wait for slow observers, with 64 MiB of reasons; of what is beyond no event is kept,
+        and one of the kind DROPPED says how many there were. It ends when the Observation that is
         returned is stopped, or its with block ends. While nobody observes, nothing is noted.
 
         >>> with Controller() as c:
@@ -217,6 +220,8 @@ class Controller(WaitingEngine):
         """
         if self._shut():
             _blocking.tell("closed, with %d records", len(self.registry))
+        if self._observers is not None:
+            self._observers.close()
         self._thread_awaited()
         if self._thread is not None:  # also if the close before was struck
             self._thread.join()

@@ -1,32 +1,38 @@
 """Events for observers, and the explanation of a job: what happened to it, and why it does not run.
 
-The engine writes a note of each transition while somebody observes; whoever made it hands the notes
-on once it has let go of the engine's lock.
-Invariant: observers are told in the order of the transitions, by one thread at a time. A transition
-that an observer causes itself is told after the present one.
+The engine keeps an event of each transition while somebody observes; whoever made it notifies the
+observers once it has let go of the engine's lock. It does so for a slice of time; a thread of its
+own notifies of what is left. See _notify.pyx.
+Invariant: observers are told in the order of the transitions, by one thread at a time, of each
+event once. A transition that an observer causes itself is told after the present one.
 """
 
-import _thread
 import weakref
-from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
-from ._blocking import fleet
+from ._blocking import TimerThread, fleet
 from ._job import ID, Job
+from ._notify import BACKLOG_MAX, Notifier
 from ._records import State, report_error
-from ._whole import if_free, locked
+from ._whole import locked
 
 if TYPE_CHECKING:
     from .controller import Controller
 
-__all__ = ["Event", "EventKind", "Explanation", "Observation"]
+__all__ = ["BACKLOG_MAX", "Event", "EventKind", "Explanation", "Observation"]
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 HARD_ATTEMPTS: Final = 255
 NAMES_SHOWN: Final = 8
+AGAIN_NS: Final = 10**6
+"""Pause of the thread that notifies, after an observer that raised what ends a thread."""
+
+FLUSH_SECONDS: Final = 5.0
+"""How long the end of an observer's with block waits for another thread that notifies."""
 
 
 class EventKind(StrEnum):
@@ -60,6 +66,9 @@ class EventKind(StrEnum):
     """Its TTL, or its time as a finished job, was over: it is gone."""
     DELETED = "deleted"
     """It was deleted, or its ``run`` is over: it is gone."""
+    DROPPED = "dropped"
+    """Not of a job: here ``dropped`` transitions happened of which no event was kept, since more
+    than BACKLOG_MAX waited for the observers."""
 
 
 _KINDS: Final = tuple(EventKind)
@@ -73,11 +82,12 @@ class Event(NamedTuple):
     kind: EventKind
     """What happened."""
     id: ID
-    """Of the job."""
+    """Of the job; of DROPPED: all zeros."""
     name: str
-    """Of its queue."""
+    """Of its queue; of DROPPED: empty."""
     attempt: int
-    """How often it had been leased: the number of the attempt that began, or ended."""
+    """How often it had been leased: the number of the attempt that began, or ended. Of DROPPED: see
+    ``dropped``."""
     time_ns: int
     """When, wall, in ns since 1970."""
     state: State
@@ -90,94 +100,145 @@ class Event(NamedTuple):
         """When, UTC."""
         return _time(self.time_ns)
 
+    @property
+    def dropped(self) -> int:
+        """How many transitions are missing here: 0, unless the kind is DROPPED."""
+        return self.attempt if self.kind == EventKind.DROPPED else 0
+
 
 def _time(ns: int) -> datetime:
     return EPOCH + timedelta(microseconds=ns // 1000)
 
 
-def _event(note: tuple[int, ID, str, int, int, int, bytes | None]) -> Event:
-    kind, id, name, attempt, time_ns, state, reason = note
-    return Event(_KINDS[kind], id, name, attempt, time_ns, State(state), reason)
+def _event(
+    kind: int,
+    id: ID,
+    name: str | None,
+    attempt: int,
+    time_ns: int,
+    state: int,
+    reason: bytes | None,
+) -> Event:
+    return Event(_KINDS[kind], id, name or "", attempt, time_ns, State(state), reason)
 
 
 # ---------------------------------------------------------------- observers
 
 
 class Observers:
-    """All observers of one controller; it is their engine's teller."""
+    """All observers of one controller, and the thread that notifies them of what is left over."""
 
     def __init__(self, controller: "Controller") -> None:
+        lock = getattr(controller, "_lock", None)  # over foreign queues: held until a verb is whole
+        self._notifier: Final = Notifier(
+            controller.registry,
+            _event,
+            None if controller.by_hand else partial(_help, weakref.ref(self)),
+            None if lock is None else partial(_is_owned, weakref.ref(controller)),
+        )
         self._controller = weakref.ref(controller)  # whose registry holds this
-        self._telling = _thread.allocate_lock()
-        self._told_next: deque[Event] = deque()
-        self._all: tuple[Observation, ...] = ()
+        self._thread: TimerThread | None = None
 
-    def add(self, one: "Observation") -> None:
-        locked(fleet.changing, self._add, one)
+    def add(self, one: object, callback: Callable[[Event], object]) -> None:
+        locked(fleet.changing, self._add, one, callback)
 
-    def _add(self, one: "Observation") -> None:
-        self._all = (*self._all, one)
+    def _add(self, one: object, callback: Callable[[Event], object]) -> None:
+        self._notifier.add(one, callback)
         if (controller := self._controller()) is not None:
-            controller._tell(self.tell)
+            controller._tell(self._notifier)
 
-    def remove(self, one: "Observation") -> None:
+    def remove(self, one: object) -> None:
         locked(fleet.changing, self._remove, one)
 
-    def _remove(self, one: "Observation") -> None:
-        self._all = tuple(other for other in self._all if other is not one)
+    def _remove(self, one: object) -> None:
+        left = self._notifier.remove(one)
         controller = self._controller()
-        if not self._all and controller is not None and not controller.closed:
+        if not left and controller is not None and not controller.closed:
             controller._tell(None)
+
+    def flush(self, seconds: float) -> bool:
+        """Notify of all that has happened; False: another thread is at it, and goes on."""
+        return self._notifier.flush(seconds)
 
     def forked(self) -> None:
         """In a forked child: who told may not be here, and the parent tells what was noted."""
-        self._telling = _thread.allocate_lock()
-        self._told_next.clear()
+        self._thread = None
+        self._notifier.forked()
 
     def tell(self) -> None:
-        """Tell of every transition that was noted, unless another does: then it is left to him."""
-        while if_free(self._telling, self._tell_all):  # an observer may fork: the lock is another then
-            pass
+        """Notify of what has happened, unless another thread does: then it is left to it."""
+        self._notifier()
 
-    def _tell_all(self) -> bool:
-        """Tell what was noted until now; whether there was anything."""
+    def help(self) -> None:
+        """Make the thread that notifies go on, or begin."""
+        locked(fleet.changing, self._help)
+
+    def _help(self) -> None:
+        if self._thread is not None:
+            self._thread.poke()
+            return
+        self._thread = thread = TimerThread(self, "jobqueue-observers")
+        try:
+            thread.start()
+        except BaseException:
+            self._thread = None
+            raise
+
+    def close(self) -> None:
+        """The controller is closed: the thread that notifies ends once it has told the rest."""
+        thread = self._thread
+        if thread is not None:
+            thread.poke()
+
+    def _tick(self) -> int | None:
+        """What that thread does; it sleeps until it is told again, and ends with the controller."""
+        try:
+            self._notifier.catch_up()
+        except BaseException as error:  # noqa: BLE001 - of an observer: the thread lives on
+            report_error(error, self._notifier)
+            return AGAIN_NS
         controller = self._controller()
-        if controller is None:
-            return False
-        self._told_next += map(_event, controller._take_notes())
-        if not self._told_next:
-            return False
-        while self._told_next:
-            event = self._told_next.popleft()
-            for one in self._all:
-                if one in self._all:  # else another has just stopped it
-                    one._tell(event)
-        return True
+        if controller is None or controller.closed:
+            self._thread = None
+            return None
+        return -1
+
+
+def _help(ref: "weakref.ref[Observers]") -> None:
+    observers = ref()
+    if observers is not None:
+        observers.help()
+
+
+def _is_owned(ref: "weakref.ref[Controller]") -> bool:
+    controller = ref()
+    return controller is not None and controller._lock.is_mine()
 
 
 class Observation:
-    """An observer at work, until it is stopped: by stop(), or at the end of its with block."""
+    """An observer at work, until it is stopped: by stop(), or at the end of its with block.
+
+    The end of the with block waits, up to FLUSH_SECONDS, until it was told of all that happened
+    within.
+    """
 
     def __init__(self, observers: Observers, callback: Callable[[Event], object]) -> None:
         self._observers = observers
-        self._callback = callback
-        observers.add(self)
+        self._key: Final = object()  # it is not in a cycle with those that it is one of
+        observers.add(self._key, callback)
 
     def stop(self) -> None:
-        """Observe no more. Stopping twice is fine."""
-        self._observers.remove(self)
+        """Observe no more, not even what has happened and was not told yet. Twice is fine."""
+        self._observers.remove(self._key)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def _tell(self, event: Event) -> None:
         try:
-            self._callback(event)
-        except Exception as error:  # noqa: BLE001 - whose call it was is not to blame
-            report_error(error, self._callback)
+            self._observers.flush(FLUSH_SECONDS)
+        finally:
+            self.stop()
 
 
 # ---------------------------------------------------------------- explaining
@@ -264,6 +325,6 @@ def explain(controller: "Controller", id: object) -> Explanation:
         due=None if due is None else _time(due),
         deadline=None if deadline is None else _time(deadline),
         expires=None if expires is None else _time(expires),
-        history=tuple(map(_event, notes)),
+        history=tuple(_event(*note) for note in notes),
         waited_for=tuple(controller._names_waited_for(NAMES_SHOWN)) if ready else (),
     )

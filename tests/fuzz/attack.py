@@ -1,5 +1,6 @@
 """One attack: a controller, its parts, and hostile calls at all of them, out of some bytes."""
 
+import gc
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,7 @@ from jobqueue import (
 )
 from jobqueue.testing import ManualClock
 from tests.fuzz.hostile import (
+    BrokenError,
     Hostile,
     LyingClock,
     LyingQueues,
@@ -88,6 +90,7 @@ class Attack:
         self.jobs = [Job("a"), Job("b", max_attempts=1), Job("a", ttr=1, ttl=5, unique=b"k")]
         self.rng = LyingRandom() if self.source.number(2) else None
         self.engine = Controller(clock=self.clock, queues=self.queues, rng=self.rng)
+        self.engine.observe(self.observe)
         self.engine.add_many(self.jobs)
         self.wheel = TimerWheel(0)
         self.queue = WorkQueue()
@@ -105,6 +108,24 @@ class Attack:
                 self.call()
             finally:
                 self.depth -= 1
+
+    def observe(self, _: object) -> None:
+        """An observer that calls back, raises, or ends what observes."""
+        match self.source.number(6):
+            case 0:
+                self.call_back()
+            case 1:
+                raise BrokenError
+            case 2:
+                self.engine.observe(lambda _: None).stop()
+
+    def collect(self, phase: str, _: object) -> None:
+        """What the collector does wherever an object is made."""
+        if phase == "start" and not self.source.is_empty and self.source.number(8) == 0:
+            try:
+                self.call_back()
+            except Exception:  # noqa: BLE001, S110 - a hostile object may raise anything
+                pass
 
     def call(self) -> None:
         """One call of anything."""
@@ -175,8 +196,13 @@ def attack(data: bytes) -> None:
     """Do as the bytes say; then the engine must be whole, and work."""
     unraisable = sys.unraisablehook
     sys.unraisablehook = lambda _: None
+    threshold = gc.get_threshold()
+    callbacks = list(gc.callbacks)
     try:
         made = Attack(data)
+        if made.source.number(4) == 0:
+            gc.callbacks.append(made.collect)
+            gc.set_threshold(20)
         for _ in range(CALLS):
             if made.source.is_empty:
                 break
@@ -185,8 +211,11 @@ def attack(data: bytes) -> None:
             except Exception:  # noqa: BLE001, S110 - a hostile object may raise anything
                 pass
         made.let_loose(None)
+        gc.callbacks[:] = callbacks
         check(made)
     finally:
+        gc.set_threshold(*threshold)
+        gc.callbacks[:] = callbacks
         sys.unraisablehook = unraisable
 
 

@@ -2,13 +2,14 @@
 
 import array
 import ctypes
+import enum
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 from random import Random
 from typing import Any
 
-from jobqueue import ID, Job, RunRecord
+from jobqueue import ID, Controller, Job, RunRecord, TimerWheel
 from jobqueue.testing import ManualClock
 from tests.plain import Queues
 
@@ -130,14 +131,71 @@ class UUID(uuid.UUID):
         self.__dict__["hostile"] = hostile
 
 
+class UUIDOfItself(uuid.UUID):
+    """Its bytes are what has bytes."""
+
+    bytes = property(lambda self: self)
+
+
 class Posing:
     """Says that it is a Job."""
 
     def __init__(self, hostile: Hostile) -> None:
         self.hostile = hostile
 
-    __class__ = property(lambda self: self.hostile.turn(Job, ID, str, int))
+    __class__ = property(
+        lambda self: self.hostile.turn(Job, ID, str, int, datetime, timedelta, uuid.UUID)
+    )
     id = name = job = property(lambda self: self.hostile.turn("a"))
+    bytes = property(lambda self: self.hostile.turn(self, b"x" * 16))
+
+
+class Queue(str, enum.Enum):  # noqa: UP042 - a StrEnum is shown as what it is
+    """A str that is shown as another."""
+
+    A = "a"
+    LONG = "a" * 300
+    WIDE = "\u20ac\U0001f600"
+
+
+class Label(str):
+    """A str that says it is another one."""
+
+    __slots__ = ("hostile",)
+    hostile: Hostile
+    __str__ = __eq__ = __ne__ = method("a", "b", "no name", True)  # type: ignore[assignment]
+    __hash__ = str.__hash__
+
+
+class Shrinking(bytearray):
+    """Gets shorter, or longer, whenever something of it is looked at."""
+
+    hostile: Hostile
+
+    def _change(self) -> None:
+        try:
+            self[:] = bytes(self.hostile.source.number(40))
+        except BufferError:
+            pass  # somebody has a hold on it
+
+    def __len__(self) -> int:
+        self._change()
+        return super().__len__()
+
+    def __bytes__(self) -> bytes:
+        self._change()
+        return bytes(memoryview(self))
+
+    def __buffer__(self, flags: int) -> memoryview:
+        self._change()
+        return super().__buffer__(flags)  # type: ignore[misc, no-any-return]
+
+
+class Unbuilt(Controller):
+    """Forgets to build what it inherits."""
+
+    def __init__(self) -> None:
+        pass
 
 
 def endless(hostile: Hostile, items: list[Any]) -> Iterator[Any]:
@@ -193,6 +251,24 @@ def lying_str(hostile: Hostile, job: Job) -> str:
     return of_kind(hostile, str, hostile.source.pick(("a", "", str(job.id), "é")))
 
 
+def label(hostile: Hostile, _: Job) -> Any:
+    made = Label(hostile.source.pick(("a", "b", "", "é")))
+    made.hostile = hostile
+    return made
+
+
+def shrinking(hostile: Hostile, _: Job) -> Any:
+    made = Shrinking(16)
+    made.hostile = hostile
+    return made
+
+
+def unbuilt(hostile: Hostile, _: Job) -> Any:
+    """What was made without its ``__init__``."""
+    kind: Any = hostile.source.pick((Unbuilt, RunRecord, TimerWheel, uuid.UUID, datetime))
+    return kind.__new__(kind, *([2026, 1, 1] if kind is datetime else []))
+
+
 def honest(hostile: Hostile, job: Job) -> Any:
     """What a call may be meant to take."""
     source = hostile.source
@@ -220,6 +296,9 @@ MAKERS: tuple[Callable[[Hostile, Job], Any], ...] = (
     lambda hostile, _: moment_of_lying_zone(hostile),
     lambda hostile, _: lying_moment(hostile),
     lambda hostile, _: UUID(hostile),
+    lambda hostile, job: UUIDOfItself(str(job.id)),
+    lambda hostile, _: hostile.source.pick(tuple(Queue)),
+    *(label, shrinking, unbuilt),
     lambda hostile, _: Posing(hostile),
     lambda hostile, _: strange_buffer(hostile.source),
     lambda hostile, job: endless(hostile, [job, (job, b""), "a", None]),
@@ -250,19 +329,26 @@ class LyingRandom(Random):
             self.hostile.turn()
 
 
+ENDS = (2**63 - 1, -(2**63), 2**62, -(2**62), 2**63 - 2)
+"""Of what an engine can reckon with, and beyond."""
+
+
 class LyingClock(ManualClock):
     """Goes backwards, jumps, or breaks, once it is let loose."""
 
     hostile: Hostile | None = None
 
     def now_ns(self) -> Any:
-        return super().now_ns() if self.hostile is None else self.hostile.turn(super().now_ns())
+        if self.hostile is None:
+            return super().now_ns()
+        return self.hostile.turn(super().now_ns(), *ENDS)
 
     def monotonic_ns(self) -> Any:
         if self.hostile is None:
             return super().monotonic_ns()
         now_ns = super().monotonic_ns()
-        return self.hostile.turn(now_ns, now_ns - 10**9, now_ns + 10**9, -now_ns)
+        past = [end for end in ENDS if end < 0]  # whoever was in the future stays there
+        return self.hostile.turn(now_ns, now_ns - 10**9, now_ns + 10**9, -now_ns, *past)
 
 
 class LyingQueues(Queues):

@@ -120,12 +120,13 @@ class Watching:
             self._changed.notify_all()
 
     def _tell(self: Any) -> None:
+        if self._notes:  # whoever tells of them: they get the time at which they are seen first
+            now_ns = self._clock.now_ns()
+            self._notes[:] = [note._replace(time_ns=note.time_ns or now_ns) for note in self._notes]
         while not self._telling and self._notes:
             self._telling = True
             try:
-                now_ns = self._clock.now_ns()
-                for event in self._notes:
-                    self._told_next.append(event._replace(time_ns=event.time_ns or now_ns))
+                self._told_next += self._notes
                 self._notes.clear()
                 while self._told_next:
                     event = self._told_next.popleft()

@@ -119,9 +119,9 @@ class Controller(Verbs):
 
         Returns a list of 1 to n Jobs. Raises as lease.
         """
-        self._engine._lease_arguments(names, 0)
+        distinct, _ = self._engine._lease_arguments(names, 0)  # each is read once
         self._engine._check_count(n)
-        distinct, timeout_ms = self._engine._lease_arguments(names, timeout)
+        _, timeout_ms = self._engine._lease_arguments(distinct, timeout)
         first = await self.lease(distinct, timeout_ms)
         if n == 1 or self._engine.closed:
             return [first]

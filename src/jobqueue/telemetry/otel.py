@@ -87,6 +87,20 @@ class Tracing:
             self._end(span, event)
         if event.kind in GONE:
             self._contexts.pop(event.id, None)
+        if event.kind == EventKind.DROPPED:
+            self._forget()
+
+    def _forget(self) -> None:
+        """Events are missing: end the spans, drop the contexts, of jobs that may have ended."""
+        registry = self._controller.registry
+        for id, span in list(self._spans.items()):
+            record = registry.record(id)
+            if record is None or not record.running():
+                self._spans.pop(id, None)
+                span.set_attribute("jobqueue.outcome", "unknown")
+                span.end()
+        for id in [id for id in self._contexts if id not in registry]:
+            self._contexts.pop(id, None)
 
     def _begin(self, event: Event) -> None:
         self._spans[event.id] = self._tracer.start_span(

@@ -3,13 +3,17 @@
 import threading
 import weakref
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Final, Protocol
 
 from .. import _job
 from .._whole import locked
 from ..errors import hint, shown
 
 __all__ = ["ManualClock"]
+
+
+LATEST_NS: Final = 2**63 - 1 - 60 * 86_400 * 10**9
+"""In 2262: the last time that a controller reckons with. There the clock stops."""
 
 
 class _Driven(Protocol):
@@ -24,7 +28,7 @@ class ManualClock:
 
     Controllers made with it have no timer thread: ``advance`` runs their timers, synchronously, in
     the order of their deadlines. A call that blocks with a timeout above 0 waits until another
-    thread adds work or advances the clock past its deadline.
+    thread adds work or advances the clock past its deadline. Time ends early in 2262.
 
     >>> from jobqueue import Controller, Job
     >>> clock = ManualClock()
@@ -83,7 +87,7 @@ class ManualClock:
         locked(self._advancing, self._advance, duration)
 
     def _advance(self, duration: int | timedelta) -> None:
-        target_ns = self._monotonic_ns + _duration_ns(duration)
+        target_ns = min(self._monotonic_ns + _duration_ns(duration), LATEST_NS)
         while True:
             deadlines = [
                 (deadline_ns, driven)
@@ -105,13 +109,14 @@ class ManualClock:
         locked(self._advancing, self._step, duration)
 
     def _step(self, duration: int | timedelta) -> None:
-        self._wall_ns += _duration_ns(duration, signed=True)
+        wall_ns = self._wall_ns + _duration_ns(duration, signed=True)
+        self._wall_ns = min(max(wall_ns, -LATEST_NS), LATEST_NS)
         for driven in self._alive():
             driven.fire_due()
 
     def _move(self, monotonic_ns: int) -> None:
         forward_ns = max(monotonic_ns - self._monotonic_ns, 0)  # a timer may have advanced further
-        self._wall_ns += forward_ns
+        self._wall_ns = min(self._wall_ns + forward_ns, LATEST_NS)
         self._monotonic_ns += forward_ns
 
     def __repr__(self) -> str:
