@@ -12,6 +12,7 @@ import pytest
 
 from jobqueue import Controller, Job, State
 from jobqueue.cmdlog import DurableController
+from jobqueue.testing import ManualClock
 from jobqueue.worker import _processes as processes
 from tests.shells import Shell
 from tests.waiting import wait_until
@@ -20,10 +21,16 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals and process gro
 every_shell = pytest.mark.parametrize("kind", ["threads", "tasks"])
 
 
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
 @pytest.fixture(params=["memory", "durable"])
-def controller(request, tmp_path):
-    log = tmp_path / "log"
-    with DurableController(log) if request.param == "durable" else Controller() as c:
+def controller(request, tmp_path, clock):
+    durable = request.param == "durable"
+    made = DurableController(tmp_path / "log", clock=clock) if durable else Controller(clock=clock)
+    with made as c:
         yield c
         c._check()
 
@@ -164,13 +171,14 @@ def fork_and_return(job):
 
 @every_shell
 @pytest.mark.parametrize("leave", [leave_forked, leave_command])
-def test_what_a_handler_has_started_ends_with_it(controller, kind, leave, tmp_path):
+def test_what_a_handler_has_started_ends_with_it(controller, clock, kind, leave, tmp_path):
     """It holds what the process had open, and is ended with it at the end of the TTR."""
     pids = tmp_path / "pid"
     with shell_of(kind, controller, a=leave, ok=fine) as shell:
-        job = Job("a", str(pids).encode(), ttr=2500, max_attempts=1)
+        job = Job("a", str(pids).encode(), ttr=900, max_attempts=1)
         controller.add(job)
         started = pid_in(pids)
+        clock.advance(900)
         assert processed(controller, job) == b""
         controller.add(ok := Job("ok"))
         processed(controller, ok)
@@ -179,13 +187,14 @@ def test_what_a_handler_has_started_ends_with_it(controller, kind, leave, tmp_pa
 
 
 @every_shell
-def test_what_left_the_group_blocks_nobody(controller, kind, tmp_path):
+def test_what_left_the_group_blocks_nobody(controller, clock, kind, tmp_path):
     pids = tmp_path / "pid"
     with shell_of(kind, controller, a=leave_daemon, ok=fine) as shell:
-        job = Job("a", str(pids).encode(), ttr=2500, max_attempts=1)
+        job = Job("a", str(pids).encode(), ttr=900, max_attempts=1)
         controller.add(job)
         daemon = pid_in(pids)
         try:
+            clock.advance(900)
             assert processed(controller, job) == b""
             controller.add(ok := Job("ok"))
             processed(controller, ok)
@@ -268,7 +277,7 @@ def test_a_crash_fails_its_job(controller, tmp_path):
 
 
 @every_shell
-def test_a_process_that_cannot_be_started_is_tried_again(controller, kind, monkeypatch):
+def test_a_process_that_cannot_be_started_is_tried_again(controller, clock, kind, monkeypatch):
     shell = shell_of(kind, controller, a=fine)
     with shell:
         monkeypatch.setattr("jobqueue.worker._processes.Child", lambda *_: 1 / 0)
@@ -276,18 +285,22 @@ def test_a_process_that_cannot_be_started_is_tried_again(controller, kind, monke
         controller.add(job)
         wait_until(lambda: shell.worker._renewals.pauses)
         monkeypatch.undo()
+        clock.advance(500)
         processed(controller, job)
         assert controller.registry.record(job).fails == 0
         assert shell.alive() == 1
 
 
-def test_a_process_that_starts_slowly_outlives_the_lease_of_its_first_job(controller, monkeypatch):
+def test_a_process_that_starts_slowly_outlives_the_lease_of_its_first_job(
+    controller, clock, monkeypatch
+):
     """Else a job whose TTR is shorter than the start of a process would never be done."""
-    go = threading.Event()
+    go, waiting = threading.Event(), []
     receive = processes.Child.receive
 
     def slowly(child):
         """It is ready, and that is not seen for a while; unless somebody wakes who waits."""
+        waiting.append(child)
         while not child.used and not go.is_set():
             if child._woken.poll(0.01):
                 return None
@@ -297,7 +310,9 @@ def test_a_process_that_starts_slowly_outlives_the_lease_of_its_first_job(contro
     job = Job("a", ttr=300)
     with shell_of("threads", controller, a=fine) as shell:
         controller.add(job)
-        wait_until(lambda: controller.registry.record(job).attempts >= 3)
+        for attempt in (1, 2, 3):
+            wait_until(lambda attempt=attempt: len(waiting) >= attempt)
+            clock.advance(300)
         assert controller.registry.record(job).fails == 0
         go.set()
         pid = int(processed(controller, job))
