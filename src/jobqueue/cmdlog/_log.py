@@ -108,6 +108,7 @@ class Log:
 
         What interrupts it leaves the log closing: the next call goes on.
         """
+        self.segments.check_free()
         self.journal.patience_ns = 0  # nobody comes back
         self.segments.shut_down()
         self._wake.put(None)
@@ -238,6 +239,7 @@ class Log:
 
     def _compact_and_wait(self) -> None:
         """Let the log's own thread compact, and wait until it has."""
+        self.segments.check_free()
         if self.segments.is_keeper:
             raise CommandLogError("the command log cannot be compacted while it is compacted")
         if sys.is_finalizing():
