@@ -98,6 +98,7 @@ class Log:
         self.journal.attach(controller, sequence, live_bytes, self._mode == "always")
         self.segments.begin(number)
         self.journal.begin()
+        self.journal.rest()  # the first change calls the log's own thread
         self._told = number - 1
         self._tell()
         if self._mode == "interval":
