@@ -91,7 +91,12 @@ def nothing_left_behind(
         left = [thread for thread in threading.enumerate() if thread not in threads]
         end = time.monotonic() + PATIENCE_S
         for thread in left:
-            thread.join(max(0.0, end - time.monotonic()))
+            while thread.ident is None and time.monotonic() < end - PATIENCE_S + 1:
+                time.sleep(0.001)  # another thread is starting it, or was struck amid that
+                if thread not in threading.enumerate():
+                    break
+            if thread.ident is not None:
+                thread.join(max(0.0, end - time.monotonic()))
         assert not [thread for thread in left if thread.is_alive()], "threads left behind"
         request.node.funcargs.clear()  # else pytest keeps what the fixtures made till later
         caplog.get_records("call").clear()  # and what the tracebacks of its log records hold

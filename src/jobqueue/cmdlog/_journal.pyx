@@ -654,6 +654,11 @@ cdef class Journal:
         return self.c.forked
 
     @property
+    def leads(self):
+        """Whether the calling thread is amid a sync."""
+        return self.syncing and self.leader == PyThread_get_thread_ident()
+
+    @property
     def alarm(self):
         """The address of a byte that makes whoever noted something settle it."""
         return <size_t> &self.c.engine.unsettled

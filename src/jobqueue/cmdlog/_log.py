@@ -98,6 +98,7 @@ class Log:
         self.journal.attach(controller, sequence, live_bytes, self._mode == "always")
         self.segments.begin(number)
         self.journal.begin()
+        self.journal.rest()  # the first change calls the log's own thread
         self._told = number - 1
         self._tell()
         if self._mode == "interval":
@@ -108,6 +109,7 @@ class Log:
 
         What interrupts it leaves the log closing: the next call goes on.
         """
+        self.segments.check_free()
         self.journal.patience_ns = 0  # nobody comes back
         self.segments.shut_down()
         self._wake.put(None)
@@ -238,6 +240,7 @@ class Log:
 
     def _compact_and_wait(self) -> None:
         """Let the log's own thread compact, and wait until it has."""
+        self.segments.check_free()
         if self.segments.is_keeper:
             raise CommandLogError("the command log cannot be compacted while it is compacted")
         if sys.is_finalizing():

@@ -76,6 +76,8 @@ cdef class Segments:
     cdef unsigned long grower     # the thread that has ``growing``; 0: none
     cdef unsigned long keeper     # the thread that has ``duty``; 0: none
     cdef bint grows               # who asks for room makes the living jobs more
+    cdef bint must                # and who cannot be refused: it takes or ends jobs
+    cdef bint unbound
     cdef lock_t gate              # guards the swaps of what follows
     cdef readonly Segment current
     cdef readonly tuple full      # segments before it that may not be on disk
@@ -146,6 +148,12 @@ cdef class Segments:
     cdef void grow_end(self) noexcept:
         self.grower = 0
         PyThread_release_lock(self.growing)
+
+    def check_free(self):
+        """Raise if the calling thread is amid a step of the log: it would wait for itself."""
+        if self.grower == PyThread_get_thread_ident() or self.journal.leads:
+            raise CommandLogError(
+                f"{self.directory} can be neither compacted nor closed amid another call of this thread")
 
     def fail(self, str why):
         """Nothing is noted any more."""
@@ -246,6 +254,7 @@ cdef class Segments:
         try:
             self.check()
             self.grows = size >= DRAIN_MOST
+            self.must = size <= 0
             if size < 0:
                 size = -size
             try:
@@ -268,10 +277,18 @@ cdef class Segments:
         found = self.extend(size)
         if found == FULL:
             found = self.next_segment(size, False, True, patient)
-        if found == WAIT and self.max_bytes and self.gain() < self.max_bytes // 16:
-            raise CommandLogError(
-                f"the command log takes {self.disk_bytes()} bytes, {self.living()} of them for jobs"
-                f" that are there, and may take {self.max_bytes}")
+        if found == WAIT and self.max_bytes and self.gain() < self.max_bytes // (64 if self.must else 16):
+            if not self.must:
+                raise CommandLogError(
+                    f"the command log takes {self.disk_bytes()} bytes, {self.living()} of them for jobs"
+                    f" that are there, and may take {self.max_bytes}")
+            self.unbound = True  # as where a log was opened with a lower bound: this makes it less
+            try:
+                found = self.extend(size)
+                if found == FULL:
+                    found = self.next_segment(size, False, False, False)
+            finally:
+                self.unbound = False
         return found
 
     cdef int check_held(self) except -1:
@@ -365,7 +382,7 @@ cdef class Segments:
             return False
         self.grow_begin()
         try:
-            self.grows = False
+            self.grows = self.must = False
             if self.journal.spill_size and self.current is not None and self.why is None:
                 if self.make_room(0, False) == WAIT:
                     raise CommandLogError("no room in the command log before it is compacted")
@@ -400,7 +417,7 @@ cdef class Segments:
         part is kept for those who end jobs, so that there is a way out.
         """
         cdef Py_ssize_t total
-        if not self.max_bytes:
+        if not self.max_bytes or self.unbound:
             return True
         total = self.disk_bytes() + 2 * more + HEADER + 2 * MARGIN
         if self.base_living >= 0:
