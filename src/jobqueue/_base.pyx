@@ -184,7 +184,7 @@ cdef class EngineBase:
     """The state of an engine; see _core.pyx for its verbs."""
 
     def __init__(self, Registry registry=None, queues=None, *, clock=None, rng=None, result_ttl=None,
-                 max_jobs=None, max_bytes=None, history=0,
+                 max_jobs=None, max_bytes=None, history=0, keep_expired=0,
                  bint by_hand=False):
         if self.e != NULL:
             raise TypeError("a controller is built once")
@@ -205,6 +205,7 @@ cdef class EngineBase:
         cdef int64_t result_ttl_ns = NEVER_NS
         if result_ttl is not None:
             result_ttl_ns = ttl_read(result_ttl, 0) * NS_PER_MS
+        cdef int64_t keep_expired_ns = ttl_read(keep_expired, 0) * NS_PER_MS
         cdef int64_t jobs_max = bound_read(max_jobs, "max_jobs")
         cdef int64_t bytes_max = bound_read(max_bytes, "max_bytes")
         cdef Py_ssize_t kept = count_read(history, "history", 0)
@@ -213,6 +214,7 @@ cdef class EngineBase:
         clock_change(registry, clock)
         self.registry.owner = weakref.ref(self)
         self.e.result_ttl_ns = result_ttl_ns
+        self.e.keep_expired_ns = keep_expired_ns
         self.e.expire_hooked = self.e.timeout_hooked = False
         self.e.shadow = NULL
         self.rng = rng
