@@ -45,6 +45,7 @@ class EngineMaker:
             if "max_bytes" in options:  # there it means the log's
                 options["max_job_bytes"] = options.pop("max_bytes")
             options |= {"path": self._directory / str(len(self._made)), "sync": "os"}
+            options.setdefault("keep_expired", 0)  # as a Controller has it by itself
             make = DurableController
         engine = make(clock=self.clock, **options)
         if self._thread is not None:

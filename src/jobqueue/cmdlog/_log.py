@@ -15,8 +15,9 @@ from .._records import report_error
 from ..errors import ClosedError, JobQueueError
 from ._errors import CommandLogError
 from ._files import Files, Mapped
-from ._format import SIZES, records
+from ._format import SIZES, Reach, records
 from ._journal import Journal, Scan, snapshot_header
+from ._recover import write_reach
 
 if TYPE_CHECKING:
     from ..controller import Controller
@@ -88,6 +89,7 @@ class Log:
         self.journal.attach(self._controller, sequence, live_bytes, self._mode == "always")
         self._next_segment(0, epoch=True)
         self.journal.begin()
+        self._mark(number - 1, closed=False)
         if self._mode == "interval":
             self._start_keeper()
 
@@ -115,11 +117,21 @@ class Log:
                 journal.settle(self._sync)
                 journal.note_clock()  # its lag tells that all before it is on disk
                 journal.settle(self._sync)
+                self._mark(self._number, closed=True)
         finally:
             journal.detach()
             used = journal.position
             journal.release()
             self._drop_mappings(used if self._why is None else None)
+
+    def _mark(self, number: int, *, closed: bool) -> None:
+        """Tell the next start how far the log is on disk; a disk that is full does without."""
+        journal = self.journal
+        reach = Reach(number, journal.salt, journal.synced, time.time_ns(), closed)
+        try:
+            write_reach(self._files, self._directory, reach)
+        except OSError as error:
+            logger.warning("%s: how far it is could not be noted: %s", self._directory, error)
 
     def _drop_mappings(self, used: int | None) -> None:
         for mapped, size in self._full:
@@ -382,8 +394,9 @@ class Log:
         size = 0
         try:
             registry = self._controller.registry
-            scan = Scan(registry)
-            parts = [snapshot_header(number, sequence, registry)]
+            salt = self.journal.salt
+            scan = Scan(registry, salt, number)
+            parts = [snapshot_header(number, sequence, registry, salt)]
             while True:
                 for part in parts:
                     file.write(part)
