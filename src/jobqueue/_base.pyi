@@ -26,6 +26,7 @@ class EngineBase:
         max_jobs: int | None = None,
         max_bytes: int | None = None,
         history: int = 0,
+        keep_expired: Duration = 0,
         by_hand: bool = False,
     ) -> None: ...
     @property

@@ -267,7 +267,7 @@ cdef class EngineBase:
         self.by_name = self.own_queues._by_name
 
     def __init__(self, Registry registry=None, queues=None, *, clock=None, rng=None, result_ttl=None,
-                 max_jobs=None, max_bytes=None, history=0,
+                 max_jobs=None, max_bytes=None, history=0, keep_expired=0,
                  bint by_hand=False):
         if self.shut != SHUT_UNBUILT:
             raise TypeError("a controller is built once")
@@ -288,6 +288,7 @@ cdef class EngineBase:
         cdef int64_t result_ttl_ns = NEVER_NS
         if result_ttl is not None:
             result_ttl_ns = ttl_read(result_ttl, 0, "result_ttl") * NS_PER_MS
+        cdef int64_t keep_expired_ns = ttl_read(keep_expired, 0, "keep_expired") * NS_PER_MS
         cdef int64_t jobs_max = bound_read(max_jobs, "max_jobs")
         cdef int64_t bytes_max = bound_read(max_bytes, "max_bytes")
         cdef Py_ssize_t kept = count_read(history, "history", 0)
@@ -298,6 +299,7 @@ cdef class EngineBase:
         clock_change(registry, clock)
         self.registry.owner = weakref.ref(self)
         self.e.result_ttl_ns = result_ttl_ns
+        self.e.keep_expired_ns = keep_expired_ns
         self.e.expire_hooked = self.e.timeout_hooked = False
         self.e.shadow = NULL
         self.rng = rng

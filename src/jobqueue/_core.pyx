@@ -802,18 +802,22 @@ cdef class Engine(EngineBase):
         return deleted
 
     def expire(self, id):
-        """What the TTL timer does: the job is gone; unprocessed, it counts as evicted. O(log n).
+        """What the TTL timer does: the job is gone; unprocessed, it counts as evicted, and is kept
+        FAILED with b"expired" if ``keep_expired`` says so. O(log n).
 
         Nothing happens if the id is unknown.
         """
         cdef uint8_t data[16]
         cdef record_t *record
+        cdef int64_t now_ns = 0
         id_read(id, data)
         verb_change(self, 0)
+        if self.e.keep_expired_ns:
+            now_ns = verb_now(self)
         lock_acquire(&self.e.lock)
         record = record_find(self, id, data)
         if record != NULL:
-            job_expire(self.e, record)
+            job_expire(self.e, record, now_ns)
         lock_release(&self.e.lock)
         verb_leave(self, OK, data)
 

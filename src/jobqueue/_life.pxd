@@ -25,7 +25,7 @@ cdef status_t job_touch(
     engine_t *engine, record_t *record, int64_t ttr_ms, uint64_t attempt, int64_t now_ns) noexcept nogil
 cdef status_t job_release(
     engine_t *engine, record_t *record, int64_t delay_ms, uint64_t attempt, int64_t now_ns) noexcept nogil
-cdef void job_expire(engine_t *engine, record_t *record) noexcept nogil
+cdef void job_expire(engine_t *engine, record_t *record, int64_t now_ns) noexcept nogil
 cdef status_t job_timeout(engine_t *engine, record_t *record, int64_t now_ns) noexcept nogil
 cdef status_t job_awake(engine_t *engine, record_t *record, int64_t now_ns) noexcept nogil
 cdef void job_delete(engine_t *engine, record_t *record) noexcept nogil

@@ -344,21 +344,34 @@ cdef void job_delete(engine_t *engine, record_t *record) noexcept nogil:
     job_drop(engine, record, OUTCOME_GONE)
 
 
-cdef void job_expire(engine_t *engine, record_t *record) noexcept nogil:
+cdef void job_expire(engine_t *engine, record_t *record, int64_t now_ns) noexcept nogil:
+    """Its time is over: out of everything; but unprocessed it may be kept for a while."""
     if not record_processed(record):
         engine.evicted_count += 1
+        if engine.keep_expired_ns and not record.is_run:
+            job_keep(engine, record, now_ns)
+            return
     if engine.watched:
         event_note(engine, record, EVENT_EXPIRED, record.state, NULL, 0)
     job_leave(engine, record, OUTCOME_GONE)
 
 
-cdef void job_finish(
-        engine_t *engine, record_t *record, bint success, void *result, int64_t now_ns) noexcept nogil:
-    """COMPLETED or FAILED with a result (bytes, borrowed), unless it is that already.
+cdef void job_keep(engine_t *engine, record_t *record, int64_t now_ns) noexcept nogil:
+    """Expired unprocessed, and kept: FAILED, among the dead. It counts as evicted, not as failed."""
+    job_close(engine, record, False, engine.expired)
+    if engine.watched:
+        event_note(engine, record, EVENT_FAILED, STATE_FAILED, engine.expired, now_ns)
+    if record.waits != NULL:
+        waits_end(engine, record, OUTCOME_PROCESSED, OUTCOME_PROCESSED)
+    dead_enter(engine, record)
+    timer_end(engine, record, KIND_TTL)
+    wheel_arm(&engine.wheel, &record.ttl, now_ns + engine.keep_expired_ns)
+    note(engine, record, NOTE_CHANGED)
 
-    Who fails a job notes how; a success is noted here.
-    """
-    cdef int64_t latest_ns
+
+cdef inline void job_close(
+        engine_t *engine, record_t *record, bint success, void *result) noexcept nogil:
+    """Give a record its result (bytes, borrowed) and its last state: out of its queue, its TTR ends."""
     if record.extras:
         extras_end(engine, record)
         if record.extras & EXTRA_KICKED:  # the result of its last life
@@ -374,6 +387,16 @@ cdef void job_finish(
     queue_remove(record)
     timer_end(engine, record, KIND_TTR)
     state_set(record, STATE_COMPLETED if success else STATE_FAILED)
+
+
+cdef void job_finish(
+        engine_t *engine, record_t *record, bint success, void *result, int64_t now_ns) noexcept nogil:
+    """COMPLETED or FAILED with a result (bytes, borrowed), unless it is that already.
+
+    Who fails a job notes how; a success is noted here.
+    """
+    cdef int64_t latest_ns
+    job_close(engine, record, success, result)
     if success:
         if engine.watched:
             event_note(engine, record, EVENT_COMPLETED, STATE_COMPLETED, NULL, now_ns)
@@ -759,7 +782,7 @@ cdef record_t *engine_fire(
                 kind[0] = KIND_TTL
                 ref_take(object_of(record))
                 return record
-            job_expire(engine, record)
+            job_expire(engine, record, now_ns)
         elif timer != NULL:
             record = <record_t *> (<char *> timer - TTR_OFFSET)
             view_end(record, KIND_TTR, TIMER_FIRED)

@@ -69,6 +69,7 @@ class TimerKind(IntEnum):
 
 cdef tuple STATES = tuple(State)
 cdef bytes EMPTY = b""
+cdef bytes EXPIRED_REASON = b"expired"
 cdef Py_ssize_t live_records = 0
 cdef Py_ssize_t live_waiters = 0
 
@@ -748,6 +749,7 @@ cdef class Registry:
         engine_init(&self.e, clock_mono_ns())
         random_fill(<uint8_t *> self.e.ids.seed, 16)
         self.e.empty = <PyObject *> EMPTY
+        self.e.expired = <PyObject *> EXPIRED_REASON
 
     def __init__(self):
         pass  # it takes no arguments

@@ -243,10 +243,12 @@ cdef struct engine_t:             # all that a state machine works on; lives ins
     int64_t wall_offset_ns        # wall - mono
     int64_t created_last_ns       # last stamp given
     int64_t result_ttl_ns         # what a processed job may stay at most; NEVER_NS: until its TTL
+    int64_t keep_expired_ns       # how long a job that expired unprocessed is kept FAILED; 0: not at all
     wait_t *woken_first           # waits that have ended and whose callers must be woken; owned
     wait_t *woken_last
     wait_t errand                 # stands among them while something is to be done without the lock
     void *empty                   # b"", owned by the module
+    void *expired                 # b"expired", as well
     uint64_t added_count
     uint64_t leased_count
     uint64_t completed_count

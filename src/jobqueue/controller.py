@@ -52,6 +52,8 @@ class Controller(WaitingEngine):
     clock: a Clock; the system's when None. rng: a random.Random for the choice among names.
     result_ttl: ms or timedelta that a processed job is kept at most; None: until its TTL;
     0: forgotten at once, after its waiters are answered.
+    keep_expired: ms or timedelta that a job which expired unprocessed is kept FAILED, with the
+    result b"expired", among the dead; 0: it is gone at once. result_ttl does not shorten it.
     history: how many of its last transitions each job keeps, for explain(); 0: none.
     max_jobs, max_bytes: bounds on all queues together, as limit() has them for one; None: none.
 
@@ -84,6 +86,7 @@ class Controller(WaitingEngine):
         max_jobs: int | None = None,
         max_bytes: int | None = None,
         history: int = 0,
+        keep_expired: Duration = 0,
     ) -> None:
         if registry is not None and type(registry) is not Registry:
             raise TypeError(_no_registry_text(registry))
@@ -110,6 +113,7 @@ class Controller(WaitingEngine):
             max_jobs=max_jobs,
             max_bytes=max_bytes,
             history=history,
+            keep_expired=keep_expired,
             by_hand=attach is not None,
         )
         self._clock = SystemClock() if clock is None else clock

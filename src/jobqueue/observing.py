@@ -53,7 +53,8 @@ class EventKind(StrEnum):
     COMPLETED = "completed"
     """It ended well."""
     FAILED = "failed"
-    """A failure: back in line if ``state`` is PENDING, else it ended."""
+    """A failure: back in line if ``state`` is PENDING, else it ended. Reason b"expired": its TTL
+    was over, and it is kept."""
     TIMED_OUT = "timed_out"
     """The TTR of its lease was over: back in line if ``state`` is PENDING, else it ended."""
     EXHAUSTED = "exhausted"

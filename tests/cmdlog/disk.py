@@ -111,10 +111,15 @@ class Disk(Files):
         return list(self.names_seen)
 
     def read(self, path: Path) -> bytes:
-        return bytes(self.names_seen[path.name].seen)
+        return bytes(self._found(path).seen)
 
     def size(self, path: Path | str) -> int:
-        return len(self.names_seen[Path(path).name].seen)
+        return len(self._found(Path(path)).seen)
+
+    def _found(self, path: Path) -> Inode:
+        if path.name not in self.names_seen:
+            raise FileNotFoundError(path)
+        return self.names_seen[path.name]
 
     def create_mapped(self, path: Path | str, size: int) -> Any:
         name = Path(path).name

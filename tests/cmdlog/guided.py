@@ -65,9 +65,7 @@ def enter(data: bytes) -> str:
     if bits & RAW:
         files[name] = rest
     else:
-        marked = bytearray(header)
-        marked[12] = not bits & SNAPSHOT  # tells `framed` whose sequence goes on
-        files[name] = header + framed(bytes(marked), unpacked(rest))[SIZES["header"] :]
+        files[name] = framed(header, unpacked(rest))
     return looked(files, repair=bool(bits & REPAIR))
 
 

@@ -70,8 +70,9 @@ def cut_everywhere(seed: object, steps: int, shape: str, stride: int = 1) -> int
     It is refused instead if a snapshot, which was made later, tells of more.
     """
     clock = ManualClock()
-    *older, (name, data) = written(clock, seed, steps, shape).items()
-    files = dict(older)
+    files = written(clock, seed, steps, shape)
+    del files["reach"]  # it would tell of what is cut off
+    name, data = files.popitem()
     header = read_header(data)
     assert isinstance(header, tuple)
     before = header[1] - 1
@@ -79,7 +80,7 @@ def cut_everywhere(seed: object, steps: int, shape: str, stride: int = 1) -> int
     snapshot = files.get(f"{name[:9]}.snapshot", b"")
     for _, _, _, kind, _, body in records(snapshot, SIZES["header"]):
         if KINDS[kind] == "end":
-            needed = int.from_bytes(body, "little")
+            needed = int.from_bytes(body[:8], "little")
     assert bool(needed) == (shape == "behind a snapshot")
     ends = ends_of(data)
     assert len(data) == max(ends) + (100 if shape == "left open" else 0)
@@ -109,7 +110,7 @@ def flip_bits(rng: random.Random, seed: object, flips: int, shape: str) -> dict[
     """Flip one bit of a closed log: what came of it. None may pass for what was written."""
     clock = ManualClock()
     files = written(clock, seed, 60, shape)
-    with open_log(HERE, clock, disk_of(files), sync="os") as c:
+    with replay(HERE, files=disk_of(files)) as c:
         whole, state, sequence = c.stats().records, digest(c), c.recovery.sequence
     counts = {"refused": 0, "cut": 0, "harmless": 0}
     names = list(files)

@@ -48,9 +48,7 @@ def attack(rng: random.Random, files: dict[str, bytes]) -> str:
             changed[name] = data[:cut] + rng.randbytes(rng.randrange(40))
             continue
         mutated(rng, parts)
-        header = bytearray(data[: SIZES["header"]])
-        header[12] = name.endswith(".cmdlog")  # tells `framed` whose sequence goes on
-        changed[name] = data[: SIZES["header"]] + framed(bytes(header), parts)[SIZES["header"] :]
+        changed[name] = framed(data[: SIZES["header"]], parts)
     return looked(changed, repair=rng.random() < 0.3)
 
 

@@ -43,6 +43,7 @@ class EngineMaker:
         make = ModelController if self.kind == "model" else Controller
         if self.kind == "durable" and not options.keys() & {"registry", "queues"}:
             options |= {"path": self._directory / str(len(self._made)), "sync": "os"}
+            options.setdefault("keep_expired", 0)  # as a Controller has it by itself
             make = DurableController
         engine = make(clock=self.clock, **options)
         if self._thread is not None:

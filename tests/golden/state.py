@@ -16,7 +16,7 @@ def state_text(path: Path) -> str:
         copy = Path(copytree(path, Path(directory, "log")))
         (copy / "state.txt").unlink(missing_ok=True)
         with replay(copy) as controller:
-            return "\n".join([digest(controller), *lines(controller)]) + "\n"
+            return "\n".join([digest(controller, settled=False), *lines(controller)]) + "\n"
 
 
 def lines(controller: Controller) -> Iterator[str]:

@@ -35,6 +35,6 @@ def test_the_bytes_on_the_page_are_those_of_the_log():
     page = Path(__file__).parents[2] / "docs" / "cmdlog_format.md"
     shown = re.findall(r"At byte (\d+),.*?```text\n([0-9a-f ]+)\n", page.read_text(), re.DOTALL)
     assert len(shown) == 2
-    data = (Path(__file__).parent / "version_1" / "000000002.cmdlog").read_bytes()
+    data = (Path(__file__).parent / "version_2" / "000000002.cmdlog").read_bytes()
     for at, text in shown:
         assert data[int(at) :].startswith(bytes.fromhex(text))

@@ -63,6 +63,7 @@ METHODS: dict[str, dict[str, list[str]]] = {
     "Controller": {
         "__init__": [
             "registry", "queues", "clock", "rng", "result_ttl", "max_jobs", "max_bytes", "history",
+            "keep_expired",
         ],
         "add": ["job", "wait"],
         "schedule": ["job", "wait"],

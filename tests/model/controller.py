@@ -76,15 +76,19 @@ class ModelController(Bounds, Waits, Watching):
         max_jobs: int | None = None,
         max_bytes: int | None = None,
         history: int = 0,
+        keep_expired: int | timedelta = 0,
     ) -> None:
         Bounds.__init__(self, max_jobs, max_bytes)
         Watching.__init__(self, history)
         if result_ttl is not None and (result_ttl or not isinstance(result_ttl, int | timedelta)):
             validate_ttl(result_ttl)
+        if keep_expired or not isinstance(keep_expired, int | timedelta):
+            validate_ttl(keep_expired)
         self.registry = Registry() if registry is None else registry
         self.queues = Queues() if queues is None else queues
         self._clock = clock
         self._rng = rng or Random()
+        self._keep_expired_ms = to_ms(keep_expired)
         self._result_ttl_ms = None if result_ttl is None else to_ms(result_ttl)
         self._changed = threading.Condition(threading.RLock())
         self._timers: dict[tuple[Any, str], tuple[int, int]] = {}  # (deadline, order of arming)
@@ -534,9 +538,24 @@ class ModelController(Bounds, Waits, Watching):
         id = to_id(id)
         with self._open():
             record = self.registry.record(id)
-            if record is not None:
-                self._count["evicted_jobs"] += not record.processed()
-                self._forget(record, EventKind.EXPIRED)
+            if record is None:
+                return
+            if self._keep_expired_ms and not record.processed() and record.runner is None:
+                self._keep(record)
+                return
+            self._count["evicted_jobs"] += not record.processed()
+            self._forget(record, EventKind.EXPIRED)
+
+    def _keep(self, record: Record) -> None:
+        """It expired unprocessed: FAILED, and gone a while later. It counts as evicted only."""
+        self._count["evicted_jobs"] += 1
+        self.queues.delete(record.job)
+        self._cancel(record, "ttr")
+        record.write_result(b"expired", False)
+        self._note(record, EventKind.FAILED, State.FAILED, b"expired")
+        record.failed = next(self.registry.order)
+        record.ttl_began = True
+        self._arm(record, "ttl", self._keep_expired_ms)
 
     def timeout_attempt(self, id: Any) -> None:
         id = to_id(id)

@@ -6,7 +6,7 @@ invariants of each structure; and the books, which need no model.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from random import Random
 from typing import Any
@@ -52,6 +52,7 @@ class Setting:
     names: Sequence[str] = ("a",)
     foreign: bool = False  # over queues written in Python
     result_ttl: int | None = None
+    keep_expired: int = 0
     max_jobs: int | None = None
     max_bytes: int | None = None
     history: int = 0
@@ -61,7 +62,7 @@ class Setting:
 
     @classmethod
     def drawn(cls, rng: Random, **kinds: Any) -> "Setting":
-        return cls(
+        made = cls(
             names="abc"[: rng.randrange(1, 4)],
             foreign=rng.random() < 0.3,
             result_ttl=rng.choice((None, None, None, 0, 1, 50, 1000)),
@@ -71,6 +72,7 @@ class Setting:
             seed=rng.randrange(100),
             **kinds,
         )
+        return replace(made, keep_expired=(0, 0, 1, 50, 1000)[made.seed % 5])
 
 
 class FirstChoice(Random):
@@ -104,6 +106,7 @@ class World:
             clock=clock,
             rng=rng,
             result_ttl=setting.result_ttl,
+            keep_expired=setting.keep_expired,
             max_jobs=setting.max_jobs,
             max_bytes=setting.max_bytes,
             history=setting.history,

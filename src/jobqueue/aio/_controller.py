@@ -35,6 +35,7 @@ class Options(TypedDict, total=False):
     max_jobs: int | None
     max_bytes: int | None
     history: int
+    keep_expired: Duration
 
 
 class Controller(Verbs):

@@ -13,7 +13,7 @@ from ..interfaces import Duration
 from ._errors import CommandLogError
 from ._files import Files, Lock
 from ._log import Log, close_dropped, logger
-from ._recover import Recovery, recover
+from ._recover import Recovery, recover, set_aside
 from ._replay import Replay
 
 if TYPE_CHECKING:
@@ -24,6 +24,12 @@ __all__ = ["DurableController", "ReplayedController", "replay"]
 SEGMENT_LEAST: Final = 64 << 10
 LOG_LEAST: Final = 128 << 10
 SYNCS: Final = ("always", "interval", "os")
+
+KEEP_EXPIRED: Final = 7 * 24 * 3_600_000
+"""How long a job that expired unprocessed is kept, if nothing else is said, ms."""
+
+LOOKS: Final = 20
+"""How often a log is read that changes while it is read. What is wrong twice in a row is wrong."""
 
 
 class DurableController(Controller):
@@ -37,6 +43,10 @@ class DurableController(Controller):
     in all, also while it is compacted; None: no limit. Jobs that are there may take nearly half of
     that. A change beyond it waits for a compaction, and raises CommandLogError if none helps.
     repair: go on with what can be read of a damaged log, and keep copies of what cannot.
+    keep_leases: False: the leases of the process that is gone are timed out at the start (it holds
+    the log's lock no more, so it is gone); True: they go on with the TTR they had left, for workers
+    that live elsewhere. keep_expired: as Controller's; 7 days by itself, for what expires while
+    nothing runs, too.
     clock, rng, result_ttl, max_jobs, max_bytes, history: as Controller's. The bounds are of this
     start, not of the log: if it brings back more, nothing is added until there is room again.
 
@@ -56,11 +66,12 @@ class DurableController(Controller):
     b'to: you'
     """
 
-    __slots__ = ("_held", "_log", "recovery")
+    __slots__ = ("_held", "_keep_leases", "_log", "recovery")
     recovery: Recovery
     """What the start found."""
     _log: Log | None
     _held: Lock | None
+    _keep_leases: bool
 
     def __init__(
         self,
@@ -77,6 +88,8 @@ class DurableController(Controller):
         max_jobs: int | None = None,
         max_bytes: int | None = None,
         history: int = 0,
+        keep_expired: Duration = KEEP_EXPIRED,
+        keep_leases: bool = False,
         files: Files | None = None,
     ) -> None:
         _check_options(sync, sync_interval, segment_size, max_log_bytes)
@@ -92,11 +105,13 @@ class DurableController(Controller):
                 max_jobs=max_jobs,
                 max_bytes=max_bytes,
                 history=history,
+                keep_expired=keep_expired,
             )
         except BaseException:
             self._held.release()
             raise
         try:
+            self._keep_leases = keep_leases
             self._open(directory, files, repair, sync, sync_interval, segment_size, max_log_bytes)
         except BaseException:
             self.close()
@@ -116,7 +131,8 @@ class DurableController(Controller):
         found = Replay(self)
         try:
             self.recovery, clean = recover(files, directory, found, repair=repair)
-            _finish(found)
+            left_out = _finish(found, repair, keep_leases=self._keep_leases, start=True)
+            set_aside(files, directory, self.recovery, left_out, copies=True)
             log = Log(
                 directory,
                 files,
@@ -127,6 +143,8 @@ class DurableController(Controller):
                 segment_size=segment_size,
                 max_bytes=max_log_bytes,
             )
+            if found.salt is not None:
+                log.journal.salt = found.salt
             log.start(clean(), found.sequence, found.live_bytes)
         except OSError as error:
             raise CommandLogError(f"the command log cannot be opened: {error}") from error
@@ -134,10 +152,21 @@ class DurableController(Controller):
         self._report(directory)
         if self.recovery.dropped:
             log.compact()
+        elif found.clamped:
+            self._note_clamped(log)
         log.compact_if_crowded()
         self.fire_due()
+        stats = self.stats()
+        self.recovery.leases, self.recovery.expired = stats.timed_out, stats.evicted_jobs
         if self.next_deadline_ns() is not None and not self.by_hand:
             self._poke()
+
+    def _note_clamped(self, log: Log) -> None:
+        """Let the log tell of deadlines that were brought nearer, lest starts extend them anew."""
+        try:
+            log.compact()
+        except CommandLogError as error:
+            logger.warning("deadlines are nearer than the log says: %s", error)
 
     def _report(self, directory: Path) -> None:
         found = self.recovery
@@ -249,24 +278,40 @@ def replay(
     Raises CommandLogError, DamagedLogError.
     """
     until_ns = None if until is None else check_time(until)
+    files = Files() if files is None else files
+    path = Path(path).expanduser()
+    before: tuple[object, ...] | None = None
+    for _ in range(LOOKS):
+        try:
+            return _replayed(path, files, until_ns, repair=False)
+        except (CommandLogError, FileNotFoundError) as error:
+            found = (type(error), *error.args)
+            if found == before and not isinstance(error, FileNotFoundError):
+                break
+            before, last = found, error  # a log in use may have changed between two reads
+    if repair:
+        return _replayed(path, files, until_ns, repair=True)
+    if isinstance(last, OSError):
+        raise _unread(last) from last
+    raise last
+
+
+def _replayed(
+    path: Path, files: Files, until_ns: int | None, *, repair: bool
+) -> ReplayedController:
     clock = _Frozen()
     controller = ReplayedController(clock=clock)
     try:
         found = Replay(controller)
         try:
-            report, _ = recover(
-                Files() if files is None else files,
-                Path(path).expanduser(),
-                found,
-                repair=repair,
-                copies=False,
-                until_ns=until_ns,
-            )
+            report, _ = recover(files, path, found, repair=repair, copies=False, until_ns=until_ns)
+        except FileNotFoundError:
+            raise
         except OSError as error:
-            raise CommandLogError(f"the command log cannot be read: {error}") from error
+            raise _unread(error) from error
         clock.wall_ns = found.time_ns
         clock.mono_ns = found.time_ns - found.offset_ns
-        _finish(found)
+        set_aside(files, path, report, _finish(found, repair), copies=False)
     except BaseException:
         controller.close()
         raise
@@ -275,11 +320,19 @@ def replay(
     return controller
 
 
-def _finish(found: Replay) -> None:
+def _unread(error: OSError) -> CommandLogError:
+    return CommandLogError(f"the command log cannot be read: {error}")
+
+
+def _finish(
+    found: Replay, repair: bool, *, keep_leases: bool = True, start: bool = False
+) -> list[tuple[str, bytes]]:
     try:
-        found.finish()
+        return found.finish(start=start, keep_leases=keep_leases, repair=repair)
     except ValueError as error:
-        raise CommandLogError(f"the command log is not sound: {error}") from error
+        raise CommandLogError(
+            f"the command log is not sound: {error} (repair=True sets it aside)"
+        ) from error
 
 
 def _check_options(

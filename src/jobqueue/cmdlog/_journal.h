@@ -71,9 +71,8 @@ static inline void jq_crc_init(void)
                 jq_crc_table[t - 1][i] >> 8 ^ jq_crc_table[0][jq_crc_table[t - 1][i] & 255];
 }
 
-static inline uint32_t jq_crc_portable(const uint8_t *p, size_t size)
+static inline uint32_t jq_crc_portable(uint32_t crc, const uint8_t *p, size_t size)
 {
-    uint32_t crc = 0xFFFFFFFFu;
     for (; size >= 8; p += 8, size -= 8) {
         uint32_t low = crc ^ jq_get32(p), high = jq_get32(p + 4);
         crc = jq_crc_table[7][low & 255] ^ jq_crc_table[6][low >> 8 & 255]
@@ -83,7 +82,7 @@ static inline uint32_t jq_crc_portable(const uint8_t *p, size_t size)
     }
     while (size--)
         crc = crc >> 8 ^ jq_crc_table[0][(crc ^ *p++) & 255];
-    return ~crc;
+    return crc;
 }
 
 #if defined(__x86_64__) && defined(__GNUC__)
@@ -93,16 +92,17 @@ static inline uint32_t jq_crc_portable(const uint8_t *p, size_t size)
 #else
 #define JQ_CRC_TARGET "sse4.2"
 #endif
-__attribute__((target(JQ_CRC_TARGET))) static uint32_t jq_crc_native(const uint8_t *p, size_t size)
+__attribute__((target(JQ_CRC_TARGET))) static uint32_t
+jq_crc_native(uint32_t first, const uint8_t *p, size_t size)
 {
-    uint64_t crc = 0xFFFFFFFFu, word;
+    uint64_t crc = first, word;
     for (; size >= 8; p += 8, size -= 8) {
         memcpy(&word, p, 8);
         crc = __builtin_ia32_crc32di(crc, word);
     }
     while (size--)
         crc = __builtin_ia32_crc32qi((uint32_t)crc, *p++);
-    return ~(uint32_t)crc;
+    return (uint32_t)crc;
 }
 static int jq_crc_has_native(void) { return __builtin_cpu_supports("sse4.2"); }
 #else
@@ -113,15 +113,53 @@ static int jq_crc_has_native(void) { return 0; }
 
 static int jq_crc_use_native;
 
+/* The register after so many zero bytes is a linear map of what it was before: one matrix for each
+   power of two, squared from the one before (as crc32_combine of zlib). */
+
+#define JQ_CRC_POWERS 40
+
+static uint32_t jq_crc_zeros[JQ_CRC_POWERS][32];
+
+static inline uint32_t jq_crc_times(const uint32_t *matrix, uint32_t crc)
+{
+    uint32_t sum = 0;
+    for (; crc; crc >>= 1, matrix++)
+        if (crc & 1)
+            sum ^= *matrix;
+    return sum;
+}
+
+static inline void jq_crc_init_zeros(void)
+{
+    for (int bit = 0; bit < 32; bit++) {
+        uint32_t crc = (uint32_t)1 << bit;
+        jq_crc_zeros[0][bit] = crc >> 8 ^ jq_crc_table[0][crc & 255];
+    }
+    for (int k = 1; k < JQ_CRC_POWERS; k++)
+        for (int bit = 0; bit < 32; bit++)
+            jq_crc_zeros[k][bit] = jq_crc_times(jq_crc_zeros[k - 1], jq_crc_zeros[k - 1][bit]);
+}
+
+static inline uint32_t jq_crc_shift(uint32_t crc, size_t size)
+{
+    for (int k = 0; size && k < JQ_CRC_POWERS; k++, size >>= 1)
+        if (size & 1)
+            crc = jq_crc_times(jq_crc_zeros[k], crc);
+    return crc;
+}
+
 static inline void jq_crc_start(void)
 {
     jq_crc_init();
+    jq_crc_init_zeros();
     jq_crc_use_native = jq_crc_has_native();
 }
 
-static inline uint32_t jq_crc(const uint8_t *p, size_t size)
+/* The register after some bytes; RFC 3720 begins with all ones and gives the complement of the last. */
+static inline uint32_t jq_crc(uint32_t first, const uint8_t *p, size_t size)
 {
-    return JQ_CRC_NATIVE && jq_crc_use_native ? jq_crc_native(p, size) : jq_crc_portable(p, size);
+    return JQ_CRC_NATIVE && jq_crc_use_native ? jq_crc_native(first, p, size)
+                                              : jq_crc_portable(first, p, size);
 }
 
 /* ---------------------------------------------------------------- a sync that waits for callers */

@@ -27,11 +27,13 @@ from jobqueue._life cimport queue_offer
 from jobqueue._queues cimport WorkQueue, queue_get
 from jobqueue._records cimport Registry, registry_now
 from jobqueue._whole cimport signal_give, signal_take
+from jobqueue._system cimport random_fill
 from jobqueue._base cimport EngineBase, verb_change, verb_fired_now, verb_leave
 from jobqueue.cmdlog._format cimport (
-    FRAME, FRAME_BATCH, HEADER, KIND_BATCH_END, KIND_CLOCK, KIND_DEAD, KIND_END, KIND_GONE,
-    KIND_JOB, KIND_PAUSE, KIND_STATE, MARGIN, OFFSET_NOTED_NS, STATE_FIXED, data_size, frame_bytes,
-    frame_write, header_bytes, job_size, job_write, put64, state_size, state_write, text_of, text_size,
+    FRAME, FRAME_BATCH, HEADER, HEADER_EPOCH, HEADER_SNAPSHOT, KIND_BATCH_END, KIND_CLOCK, KIND_DEAD,
+    KIND_END, KIND_GONE, KIND_JOB, KIND_PAUSE, KIND_STATE, MARGIN, OFFSET_NOTED_NS, STATE_FIXED,
+    data_size, frame_bytes, frame_seal, frame_write, get32, header_bytes, job_size, job_write, put64,
+    seal_make, seal_t, state_size, state_write, text_of, text_size,
 )
 
 from ._errors import CommandLogError
@@ -54,6 +56,7 @@ cdef struct journal_t:
     journal_t *next               # of all that there are
     engine_t *engine
     uint8_t *base                 # the segment, mapped; NULL: none yet
+    seal_t seal                   # of its frames
     Py_ssize_t position           # where the next record goes
     Py_ssize_t end                # disk space is there up to here
     uint8_t *spill                # records that found no room, in order
@@ -116,14 +119,15 @@ cdef uint8_t *journal_room(journal_t *journal, Py_ssize_t size) noexcept nogil:
 cdef void journal_seal(journal_t *journal, uint8_t *p, Py_ssize_t size, uint8_t kind) noexcept nogil:
     """Give a record, whose body is in place, its frame. From then on it counts."""
     journal.sequence += 1
-    if journal.spill_size > 0:
-        journal.spill_count += 1
-        journal.engine.unsettled = True
     frame_write(p, size, journal.sequence, journal.synced, kind,
                 FRAME_BATCH if journal.batch_count >= 0 and kind != KIND_CLOCK else 0)
-    journal.engine.room = -1
     if journal.spill_size == 0:
+        frame_seal(&journal.seal, p, p - journal.base)
         journal.engine.room = journal.end - journal.position - MARGIN
+    else:  # it is sealed where it will stand
+        journal.spill_count += 1
+        journal.engine.unsettled = True
+        journal.engine.room = -1
     journal.engine.unsettled |= journal.always
 
 
@@ -268,6 +272,7 @@ cdef class Journal:
     cdef Py_buffer view
     cdef bint mapped
     cdef readonly uint64_t first_sequence  # of the segment
+    cdef public uint64_t salt     # of the log: each file's seal is made of it
     cdef public int64_t patience_ns  # of a sync with callers to come; -1: half of the last sync's time
     cdef lock_t gate              # guards what follows
     cdef bint syncing             # a caller does it for its group
@@ -283,6 +288,7 @@ cdef class Journal:
     def __cinit__(self):
         self.c.batch_count = -1
         self.patience_ns = -1
+        random_fill(<uint8_t *> &self.salt, 8)
         lock_acquire(&journals_gate)
         self.c.next = journals
         self.link()
@@ -379,10 +385,11 @@ cdef class Journal:
         try:
             if HEADER + self.c.spill_size <= allocated:
                 header = header_bytes(
-                    number, self.c.sequence + 1 - self.c.spill_count, self.c.synced,
-                    self.c.engine.wall_offset_ns, wall_ns, epoch)
+                    number, self.salt, self.c.sequence + 1 - self.c.spill_count, self.c.synced,
+                    self.c.engine.wall_offset_ns, wall_ns, HEADER_EPOCH if epoch else 0)
                 memcpy(base, PyBytes_AS_STRING(header), HEADER)
                 used = self.c.position
+                self.c.seal = seal_make(self.salt, number, False)
                 self.begin_in(base, allocated)
         finally:
             lock_release(&self.c.engine.lock)
@@ -398,8 +405,12 @@ cdef class Journal:
 
     cdef void begin_in(self, uint8_t *base, Py_ssize_t allocated) noexcept:
         """Note into this memory from now on; what found no room comes first."""
+        cdef Py_ssize_t at = HEADER
         if self.c.spill_size > 0:
             memcpy(base + HEADER, self.c.spill, <size_t> self.c.spill_size)
+            while at < HEADER + self.c.spill_size:
+                frame_seal(&self.c.seal, base + at, at)
+                at += FRAME + <Py_ssize_t> get32(base + at + 4)
         self.c.base = base
         self.c.position = HEADER + self.c.spill_size
         self.c.end = allocated
@@ -680,6 +691,8 @@ cdef class Scan:
     """
 
     cdef Registry registry
+    cdef seal_t seal              # of the snapshot
+    cdef Py_ssize_t at            # where its next record stands
     cdef Py_ssize_t base          # buckets when it began
     cdef Py_ssize_t index         # the next of them
     cdef bint jobs_read           # all of them
@@ -687,8 +700,10 @@ cdef class Scan:
     cdef record_t *cursor         # owned: the last of the dead that was read
     cdef readonly uint64_t jobs   # written
 
-    def __cinit__(self, Registry registry not None):
+    def __cinit__(self, Registry registry not None, uint64_t salt=0, uint64_t number=0):
         self.registry = registry
+        self.seal = seal_make(salt, number, True)
+        self.at = HEADER
 
     def __dealloc__(self):
         cdef engine_t *engine
@@ -726,6 +741,13 @@ cdef class Scan:
         finally:
             lock_release(&engine.lock)
 
+    cdef void frame(self, uint8_t *p, Py_ssize_t size, uint8_t kind) noexcept:
+        """The frame of the next record, whose body is in place."""
+        self.jobs += 1
+        frame_write(p, size, self.jobs, 0, kind, 0)
+        frame_seal(&self.seal, p, self.at)
+        self.at += FRAME + size
+
     cdef Py_ssize_t write(self, const engine_t *engine, Py_ssize_t index, uint8_t *p) noexcept:
         """Write the jobs of a bucket, if p is not NULL; bytes that they take."""
         cdef const record_t *record
@@ -741,9 +763,8 @@ cdef class Scan:
                     continue
                 size = job_size(record.job) + state_size(record)
                 if p != NULL:
-                    self.jobs += 1
                     state_write(record, p + written + FRAME + job_write(record.job, p + written + FRAME))
-                    frame_write(p + written, size, self.jobs, 0, KIND_JOB, 0)
+                    self.frame(p + written, size, KIND_JOB)
                 written += FRAME + size
         return written
 
@@ -766,8 +787,7 @@ cdef class Scan:
         self.cursor = NULL
         while record != NULL and count < most:
             memcpy(p + FRAME, record.job.tie.id, ID_SIZE)
-            self.jobs += 1
-            frame_write(p, ID_SIZE, self.jobs, 0, KIND_DEAD, 0)
+            self.frame(p, ID_SIZE, KIND_DEAD)
             p += FRAME + ID_SIZE
             count += 1
             if count == most:
@@ -781,21 +801,28 @@ cdef class Scan:
             ref_drop(object_of(before))
         return made[:count * (FRAME + ID_SIZE)] if count else None
 
+    cdef bytes record(self, bytes body, uint8_t kind):
+        cdef bytes made
+        self.jobs += 1
+        made = frame_bytes(&self.seal, self.at, body, self.jobs, kind)
+        self.at += len(made)
+        return made
+
     def paused(self, str name not None):
         """The record of a paused queue."""
         cdef bytes text = name.encode()
-        self.jobs += 1
-        return frame_bytes(b"\x01" + text, self.jobs, 0, KIND_PAUSE)
+        return self.record(b"\x01" + text, KIND_PAUSE)
 
     def end(self, uint64_t whole_at):
-        """The last record: the log must reach this sequence, else the snapshot is not whole."""
-        cdef uint8_t body[8]
+        """The last record: the log must reach this sequence, else the snapshot is not whole; and when."""
+        cdef uint8_t body[16]
         put64(body, whole_at)
-        self.jobs += 1
-        return frame_bytes(PyBytes_FromStringAndSize(<char *> body, 8), self.jobs, 0, KIND_END)
+        put64(body + 8, <uint64_t> (registry_now(self.registry) + self.registry.e.wall_offset_ns))
+        return self.record(PyBytes_FromStringAndSize(<char *> body, 16), KIND_END)
 
 
-def snapshot_header(uint64_t number, uint64_t sequence, Registry registry not None):
+def snapshot_header(uint64_t number, uint64_t sequence, Registry registry not None, uint64_t salt=0):
     """The header of the snapshot that stands before a segment with this first sequence."""
     cdef int64_t wall_ns = registry_now(registry) + registry.e.wall_offset_ns
-    return header_bytes(number, sequence, 0, registry.e.wall_offset_ns, wall_ns, False)
+    return header_bytes(
+        number, salt, sequence, 0, registry.e.wall_offset_ns, wall_ns, HEADER_SNAPSHOT)

@@ -22,8 +22,9 @@ from .._records import report_error
 from ..errors import ClosedError, JobQueueError
 from ._errors import CommandLogError
 from ._files import Files, Lock
-from ._format import SIZES, records
+from ._format import SIZES, Reach, records
 from ._journal import Journal, Scan, snapshot_header
+from ._recover import write_reach
 from ._segments import Segments
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ class Log:
         self.journal.attach(controller, sequence, live_bytes, self._mode == "always")
         self.segments.begin(number)
         self.journal.begin()
+        self._mark(number - 1, closed=False)
         self.journal.rest()  # the first change calls the log's own thread
         self._told = number - 1
         self._tell()
@@ -116,7 +118,19 @@ class Log:
         if not sys.is_finalizing():  # else its thread does not run any more
             self.segments.join()
         self._answer(len(self._waiters), ClosedError("the controller is closed"))
-        self.segments.finish(self._sync)
+        self.segments.finish(self._sync, self._mark_closed)
+
+    def _mark_closed(self) -> None:
+        self._mark(self.segments.number, closed=True)
+
+    def _mark(self, number: int, *, closed: bool) -> None:
+        """Tell the next start how far the log is on disk; a disk that is full does without."""
+        journal = self.journal
+        reach = Reach(number, journal.salt, journal.synced, time.time_ns(), closed)
+        try:
+            write_reach(self._files, self._directory, reach)
+        except OSError as error:
+            logger.warning("%s: how far it is could not be noted: %s", self._directory, error)
 
     def forked(self) -> None:
         """In a forked child: the log is the parent's."""
@@ -311,8 +325,9 @@ class Log:
             if controller is None:
                 raise CommandLogError("the controller is gone")
             registry = controller.registry
-            scan = Scan(registry)
-            parts = [snapshot_header(number, sequence, registry)]
+            salt = self.journal.salt
+            scan = Scan(registry, salt, number)
+            parts = [snapshot_header(number, sequence, registry, salt)]
             while True:
                 for part in parts:
                     file.write(part)

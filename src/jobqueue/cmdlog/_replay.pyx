@@ -12,17 +12,16 @@ from libc.stdlib cimport free, malloc, qsort
 from libc.string cimport memcpy
 
 from jobqueue._types cimport (
-    ID_SIZE, JOB_CREATED_GIVEN, JOB_UNIQUE, NEVER_NS, PAYLOAD_MAX_SIZE, RESULT_MAX_SIZE, TIMER_ARMED,
-    TIMER_CANCELLED, TTL_MAX_MS, TTR_MAX_MS, job_unique, ref_drop, ref_take,
+    ID_SIZE, JOB_CREATED_GIVEN, JOB_UNIQUE, NEVER_NS, NS_PER_MS, PAYLOAD_MAX_SIZE, RESULT_MAX_SIZE,
+    TIMER_ARMED, TIMER_CANCELLED, TTL_MAX_MS, TTR_MAX_MS, job_unique, ref_drop, ref_take, timer_t,
 )
 from jobqueue._wheel cimport wheel_arm
 from jobqueue._job cimport Job, ids_expect, job_take, key_hash, name_read
 from jobqueue._ids cimport ids_at, ids_slots
 from jobqueue._state cimport (
-    EXTRA_DEAD, OK, STATE_COMPLETED, STATE_FAILED, STATE_LEASED, bytes_size, dead_enter, dead_leave,
-    engine_t, key_check,
-    key_take, queue_add, queue_schedule, record_assign, record_processed, record_t, registry_add, registry_find,
-    registry_remove, state_set,
+    EXTRA_DEAD, NO_MEMORY, OK, STATE_COMPLETED, STATE_FAILED, STATE_LEASED, bytes_size, dead_enter,
+    dead_leave, engine_t, extras_end, key_check, key_take, queue_add, queue_schedule, record_assign,
+    record_processed, record_t, registry_add, registry_find, registry_remove, state_set,
 )
 from jobqueue._records cimport Registry, RunRecord, record_new, registry_now
 from jobqueue._queues cimport WorkQueue, queue_get
@@ -30,11 +29,25 @@ from jobqueue._base cimport EngineBase
 from jobqueue.cmdlog._format cimport (
     BODY_MAX, FRAME, FRAME_BATCH, JOB_FIXED, KIND_BATCH_END, KIND_CLOCK, KIND_DEAD, KIND_END,
     KIND_GONE, KIND_JOB, KIND_PAUSE, KIND_STATE, STATE_FIXED, STATE_RESULT, STATE_SCHEDULED,
-    STATE_TTL, frame_whole, get16, get32, get64, job_size, state_size,
+    STATE_TTL, Seal, frame_whole, get16, get32, get64, job_size, record_bytes_of, state_size,
 )
 
 cdef bytes EMPTY = b""
 cdef int64_t TIME_MAX_NS = NEVER_NS // 2  # so that sums of two times fit
+
+cdef inline int64_t sane(int64_t time_ns) noexcept nogil:
+    return max(-TIME_MAX_NS, min(TIME_MAX_NS, time_ns))
+
+
+cdef inline int64_t time_sum(int64_t time_ns, int64_t by_ns) noexcept nogil:
+    """A sum that never overflows, whatever a file says."""
+    return sane(time_ns) + sane(by_ns)
+
+
+cdef inline size_t taken_at(const record_t *record) noexcept nogil:
+    """When a job took its key: the later, the higher; 0: before the snapshot."""
+    return <size_t> <void *> record.ttl.prev
+
 
 cdef struct place_t:              # of a record that is to be put into its queue
     int64_t a
@@ -56,7 +69,7 @@ cdef class Replay:
     """Reads records into the registry of an engine that does not work yet.
 
     Until `finish`, records only have their fields: nothing stands in a queue, no timer is armed.
-    ``record.marked`` keeps the state_flag_t meanwhile.
+    ``record.marked`` keeps the state_flag_t meanwhile, ``record.ttl.prev`` when it took its key.
     """
 
     cdef EngineBase controller
@@ -70,6 +83,13 @@ cdef class Replay:
     cdef readonly int64_t offset_ns  # wall minus mono of the log
     cdef readonly uint64_t count     # records applied
     cdef readonly uint64_t whole_at  # snapshot: the log must reach this
+    cdef readonly int64_t whole_ns   # wall time of that; 0: it is not told
+    cdef public bint in_snapshot  # what is read is of one
+    cdef public object salt       # of the log, once a file has told it
+    cdef readonly list rejected   # bodies of the batch whose end says nothing sound
+    cdef readonly Py_ssize_t behind  # offset behind the record that says nothing sound
+    cdef bint keyed               # there are unique jobs
+    cdef readonly Py_ssize_t clamped  # deadlines that `finish` brought nearer; the log does not tell
     cdef readonly bint ended         # snapshot: its end was read
     cdef readonly int64_t live_bytes
     cdef list batch               # (kind, body) of a batch that is not whole yet
@@ -86,6 +106,7 @@ cdef class Replay:
         self.names = {}
         self.paused = set()
         self.batch = []
+        self.rejected = []
         registry_now(self.registry)
         self.offset_ns = self.e.wall_offset_ns
 
@@ -93,30 +114,34 @@ cdef class Replay:
         """A header was read: the next record has this sequence."""
         cdef Py_ssize_t i
         cdef record_t *record
-        cdef int64_t by_ns = self.offset_ns - offset_ns
+        cdef int64_t by_ns = self.offset_ns - sane(offset_ns)
         if epoch and by_ns:  # another process, whose monotonic time began elsewhere
             for i in range(ids_slots(&self.e.ids)):
                 record = <record_t *> ids_at(&self.e.ids, i)
                 if record != NULL and record.state == STATE_LEASED:
-                    record.ttr.deadline_ns += by_ns
+                    record.ttr.deadline_ns = time_sum(record.ttr.deadline_ns, by_ns)
                 if record != NULL and record.marked & STATE_TTL:
-                    record.ttl.deadline_ns += by_ns
-        self.offset_ns = offset_ns
-        self.time_ns = max(self.time_ns, wall_ns)
+                    record.ttl.deadline_ns = time_sum(record.ttl.deadline_ns, by_ns)
+        self.offset_ns = sane(offset_ns)
+        self.time_ns = max(self.time_ns, sane(wall_ns))
         self.sequence = sequence - 1
 
     def skip_to(self, uint64_t sequence):
-        """Go on behind damage: the next record has this sequence."""
-        self.sequence = sequence - 1
-        self.batch.clear()
+        """Go on behind damage: the next record has this sequence.
 
-    def feed(self, data, Py_ssize_t start, until_ns=None):
+        A batch that the damage cut in two did happen, since more was noted: what is there of it counts.
+        """
+        self.sequence = sequence - 1
+        self.take_batch()
+
+    def feed(self, data, Py_ssize_t start, Seal seal not None, until_ns=None, stop=None):
         """Apply records from an offset on; returns the offset behind the last sound one.
 
-        ``wrong`` tells why it is not the end; "" if only zeros follow.
+        ``wrong`` tells why it is not the end, or not ``stop``; "" if only zeros follow.
         """
         cdef const uint8_t[::1] view = data
-        cdef Py_ssize_t size = len(view)
+        cdef Py_ssize_t size = len(view) if stop is None else stop
+        cdef Py_ssize_t frame = seal.c.frame
         cdef Py_ssize_t at = start
         cdef const uint8_t *p
         cdef uint32_t body
@@ -125,33 +150,34 @@ cdef class Replay:
         self.nonsense = False
         while at < size:
             p = &view[0] + at
-            if not frame_whole(p, size - at):
-                self.wrong = self.what_is_wrong(p, size - at)
+            if not frame_whole(&seal.c, p, at, size - at):
+                self.wrong = self.what_is_wrong(p, size - at, frame)
                 break
             if get64(p + 8) != self.sequence + 1:
                 self.wrong = f"record {get64(p + 8)} where {self.sequence + 1} belongs"
                 break
             body = get32(p + 4)
-            if limit_ns != NEVER_NS and self.time_of(p[20], p + FRAME, body) > limit_ns:
+            if limit_ns != NEVER_NS and self.time_of(p[20], p + frame, body) > limit_ns:
                 self.reached = True
                 break
             try:
-                self.take(p, at)
+                self.take(p, at, frame)
             except ValueError as error:  # whole, and yet none that was ever written
                 self.wrong = str(error)
                 self.nonsense = True
+                self.behind = at + frame + body
                 break
-            at += FRAME + body
+            at += frame + body
         return at
 
-    cdef str what_is_wrong(self, const uint8_t *p, Py_ssize_t left):
+    cdef str what_is_wrong(self, const uint8_t *p, Py_ssize_t left, Py_ssize_t frame):
         cdef Py_ssize_t i
         for i in range(left):
             if p[i]:
                 break
         else:
             return ""
-        if left < FRAME or (get32(p + 4) <= BODY_MAX and FRAME + <Py_ssize_t> get32(p + 4) > left):
+        if left < frame or (get32(p + 4) <= BODY_MAX and frame + <Py_ssize_t> get32(p + 4) > left):
             return "a record that is cut short"
         return "a record with a wrong checksum"
 
@@ -164,24 +190,38 @@ cdef class Replay:
             at_ns = <int64_t> get64(p + 16)
         return max(self.time_ns, at_ns) if at_ns < TIME_MAX_NS else self.time_ns
 
-    cdef int take(self, const uint8_t *p, Py_ssize_t at) except -1:
+    cdef int take(self, const uint8_t *p, Py_ssize_t at, Py_ssize_t frame) except -1:
         cdef uint32_t size = get32(p + 4)
         cdef uint8_t kind = p[20]
         self.sequence = get64(p + 8)
-        self.synced = max(self.synced, self.sequence - get32(p + 16))
-        self.time_ns = self.time_of(kind, p + FRAME, size)
+        self.synced = max(self.synced, self.sequence - min(self.sequence, <uint64_t> get32(p + 16)))
+        self.time_ns = self.time_of(kind, p + frame, size)
         if p[21] & FRAME_BATCH and kind != KIND_BATCH_END:
             if not self.batch:
                 self.batch_start = at
                 self.batch_before = self.sequence - 1
-            self.batch.append((kind, PyBytes_FromStringAndSize(<char *> p + FRAME, size)))
+            self.batch.append((kind, PyBytes_FromStringAndSize(<char *> p + frame, size)))
             return 0
         if kind == KIND_BATCH_END:
-            for kind, body in self.batch:
-                self.apply(kind, <const uint8_t *> PyBytes_AS_STRING(body), <uint32_t> len(body))
-            self.batch.clear()
+            self.take_batch()
         else:
-            self.apply(kind, p + FRAME, size)
+            self.apply(kind, p + frame, size)
+        return 0
+
+    cdef int take_batch(self) except -1:
+        """Apply a whole batch. What says nothing sound is left out of it, and is in ``rejected``."""
+        cdef list batch = self.batch
+        cdef str why = None
+        self.batch = []
+        self.rejected = []
+        for kind, body in batch:
+            try:
+                self.apply(kind, <const uint8_t *> PyBytes_AS_STRING(body), <uint32_t> len(body))
+            except ValueError as error:
+                self.rejected.append(body)
+                why = str(error) if why is None else why
+        if why is not None:
+            raise ValueError(f"in a batch: {why}")
         return 0
 
     def drop_batch(self):
@@ -228,8 +268,9 @@ cdef class Replay:
                 self.paused.add(name)
             else:
                 self.paused.discard(name)
-        elif kind == KIND_END and size == 8:
+        elif kind == KIND_END and size in (8, 16):  # version 1 does not tell when
             self.whole_at = get64(p)
+            self.whole_ns = <int64_t> get64(p + 8) if size == 16 else 0
             self.ended = True
         else:
             raise ValueError(f"a record of kind {kind} with {size} bytes")
@@ -317,6 +358,10 @@ cdef class Replay:
             ref_take(<PyObject *> result)
             record.result = <PyObject *> result
             self.e.load.bytes += bytes_size(record.result)
+        if record.job.flags & JOB_UNIQUE and p[0] not in (STATE_COMPLETED, STATE_FAILED):
+            if taken_at(record) == 0 or record_processed(record):  # it is added, or was kicked
+                record.ttl.prev = <timer_t *> <void *> (0 if self.in_snapshot else <size_t> self.count)
+                self.keyed = True
         state_set(record, p[0])
         record.marked = flags & (STATE_TTL | STATE_SCHEDULED)
         record.fails = get16(p + 2)
@@ -329,18 +374,24 @@ cdef class Replay:
         self.live_bytes += state_size(record)
         return 0
 
-    def finish(self):
-        """Put every job into its place and arm its timers; from then on the engine may work."""
+    def finish(self, bint start=False, bint keep_leases=True, bint repair=False):
+        """Put every job into its place and arm its timers; from then on the engine may work.
+
+        start: the engine goes on from here, and the clock may be wrong: no deadline is farther from now
+        than a TTR or TTL. keep_leases: else they are over at once. repair: of two unprocessed jobs with
+        one key the later stays. Returns what was left out: (why, the bytes of a job and its state).
+        """
         cdef engine_t *engine = self.e
         cdef Py_ssize_t count = 0
         cdef Py_ssize_t i
-        cdef int64_t by_ns
         cdef record_t *record
-        cdef place_t *places = <place_t *> malloc(<size_t> (engine.ids.count + 1) * sizeof(place_t))
+        cdef place_t *places
+        cdef int64_t now_ns = registry_now(self.registry)
+        cdef int64_t by_ns = self.offset_ns - sane(engine.wall_offset_ns)
+        cdef list left_out = self.settle_keys(repair) if self.keyed else []
+        places = <place_t *> malloc(<size_t> (engine.ids.count + 1) * sizeof(place_t))
         if places == NULL:
             raise MemoryError
-        registry_now(self.registry)
-        by_ns = self.offset_ns - engine.wall_offset_ns
         try:
             for i in range(ids_slots(&engine.ids)):
                 record = <record_t *> ids_at(&engine.ids, i)
@@ -352,7 +403,11 @@ cdef class Replay:
                 count += 1
             qsort(places, <size_t> count, sizeof(place_t), place_order)
             for i in range(count):
-                self.place(places[i].record, by_ns)
+                record = places[i].record
+                self.move(record, by_ns)
+                if start:
+                    self.clamp(record, now_ns, keep_leases)
+                self.place(record)
         finally:
             free(places)
         for name in self.paused:
@@ -360,25 +415,82 @@ cdef class Replay:
             (<WorkQueue> queue_get(self.controller.own_queues, name)).c.named = True
         if engine.bounded:
             self.controller.recount()
+        return left_out
+
+    cdef list settle_keys(self, bint repair):
+        """Let unprocessed jobs take their keys. Of two with one key, the first must have ended."""
+        cdef engine_t *engine = self.e
+        cdef record_t *record
+        cdef record_t *rival
+        cdef Py_ssize_t i
+        cdef list left_out = []
+        cdef list ids = []
+        cdef int status
+        for i in range(ids_slots(&engine.ids)):
+            record = <record_t *> ids_at(&engine.ids, i)
+            if record == NULL or record_processed(record) or not record.job.flags & JOB_UNIQUE:
+                continue
+            status = key_check(engine, record.job)
+            if status == NO_MEMORY:
+                raise MemoryError
+            if status != OK:
+                rival = registry_find(engine, engine.refusal.first)
+                if (taken_at(rival), rival.job.tie.created_ns) < (
+                        taken_at(record), record.job.tie.created_ns):
+                    extras_end(engine, rival)  # lets go of the key
+                    record, rival = rival, record
+                    if key_check(engine, rival.job) != OK:
+                        raise MemoryError
+                    key_take(engine, rival)
+                ids.append(PyBytes_FromStringAndSize(<char *> record.job.tie.id, ID_SIZE))
+                left_out.append((
+                    f"unprocessed job {ids[len(ids) - 1].hex()} of queue "
+                    f"{<str> <PyObject *> record.job.name!r} has the key of a later one",
+                    record_bytes_of(record)))
+                continue
+            key_take(engine, record)
+        if left_out and not repair:
+            raise ValueError(left_out[0][0])
+        for id in ids:
+            self.forget(registry_find(engine, <const uint8_t *> PyBytes_AS_STRING(id)))
+        return left_out
+
+    cdef void move(self, record_t *record, int64_t by_ns) noexcept:
+        """Deadlines in the time of this process; due times are wall times, and stay."""
+        if record.state == STATE_LEASED:
+            record.ttr.deadline_ns = time_sum(record.ttr.deadline_ns, by_ns)
+        if record.marked & STATE_TTL:
+            record.ttl.deadline_ns = time_sum(record.ttl.deadline_ns, by_ns)
+
+    cdef void clamp(self, record_t *record, int64_t now_ns, bint keep_leases) noexcept:
+        """No deadline is farther away than the job allows, however wrong the clock may be."""
+        cdef int64_t ttr_ns = <int64_t> record.job.ttr_ms * NS_PER_MS if keep_leases else 0
+        cdef int64_t ttl_ns = <int64_t> record.job.ttl_ms * NS_PER_MS
+        if record.state == STATE_LEASED and record.ttr.deadline_ns > now_ns + ttr_ns:
+            record.ttr.deadline_ns = now_ns + ttr_ns
+            self.clamped += keep_leases  # else its time-out is noted
+        if record.marked & STATE_TTL:
+            if record.state == STATE_FAILED:  # it may have expired, and be kept
+                ttl_ns = max(ttl_ns, self.e.keep_expired_ns)
+            if record.ttl.deadline_ns > now_ns + ttl_ns:
+                record.ttl.deadline_ns = now_ns + ttl_ns
+                self.clamped += 1
 
     def freeze(self):
         """Let every later change ask for room, which whoever owns the engine refuses."""
         self.e.room = -1
 
-    cdef int place(self, record_t *record, int64_t by_ns) except -1:
+    cdef int place(self, record_t *record) except -1:
         cdef engine_t *engine = self.e
         cdef uint8_t flags = record.marked
         cdef int64_t when_ns = record.ttr.deadline_ns
         cdef int done = 1
         record.marked = 0
+        record.ttr.prev = NULL
         record_assign(record, &queue_get(self.controller.own_queues, <str> <PyObject *> record.job.name).c)
         if not record_processed(record):
-            if record.job.flags & JOB_UNIQUE:
-                if key_check(engine, record.job) != OK:
-                    raise ValueError("two unprocessed jobs with one key")
-                key_take(engine, record)
             if record.state == STATE_LEASED:
-                wheel_arm(&engine.wheel, &record.ttr, when_ns + by_ns)
+                wheel_arm(&engine.wheel, &record.ttr, when_ns)
             elif flags & STATE_SCHEDULED:
                 done = queue_schedule(record.queue, record, when_ns)
                 record.scheduled = TIMER_CANCELLED if when_ns == NEVER_NS else TIMER_ARMED
@@ -387,5 +499,5 @@ cdef class Replay:
         if done != 1:
             raise MemoryError
         if flags & STATE_TTL:
-            wheel_arm(&engine.wheel, &record.ttl, record.ttl.deadline_ns + by_ns)
+            wheel_arm(&engine.wheel, &record.ttl, record.ttl.deadline_ns)
         return 0

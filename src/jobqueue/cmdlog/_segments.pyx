@@ -184,8 +184,11 @@ cdef class Segments:
         """From now on nobody is given room, and nobody begins to compact."""
         self.shut = True
 
-    def finish(self, sync):
-        """Bring everything to the disk, cut the segment to what is used, let go of the directory."""
+    def finish(self, sync, mark):
+        """Bring everything to the disk, cut the segment to what is used, let go of the directory.
+
+        mark: called once all is on disk, so that the next start knows that the close was clean.
+        """
         cdef Py_ssize_t used
         self.shut = True
         if self.journal.forked:
@@ -204,6 +207,7 @@ cdef class Segments:
                     journal.settle(sync)
                     journal.note_clock()  # its lag tells that all before it is on disk
                     journal.settle(sync)
+                    mark()
             finally:
                 journal.detach()
                 used = journal.position

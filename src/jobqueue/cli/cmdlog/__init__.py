@@ -98,7 +98,7 @@ def _info(path: Path) -> Iterator[dict[str, Any]]:
     states = Counter(record.state for record in controller.registry)
     yield {
         "path": str(path),
-        "files": {name: files.size(path / name) for name in files.log_names(path)},
+        "files": files.sizes(path),
         **_report(controller.recovery),
         "states": {State(state).name: count for state, count in sorted(states.items())},
         "queues": queues,
@@ -117,16 +117,20 @@ def _check(path: Path) -> Iterator[dict[str, Any]]:
 
 def _dump(path: Path) -> Iterator[dict[str, Any]]:
     from jobqueue.cmdlog import CommandLogError
-    from jobqueue.cmdlog._format import KINDS, SIZES, read_header, records
+    from jobqueue.cmdlog._format import KINDS, SIZES, Header, read_header, records, seal_of
 
     with reading(path, None) as files:
         names = files.log_names(path)
         if not names:
             raise CommandLogError(f"{path} is not a command log: it has no segments")
         for name in names:
-            data = files.read(path / name)
+            try:
+                data = files.read(path / name)
+            except FileNotFoundError:
+                yield {"file": name, "kind": "gone", "wrong": "a compaction removed it meanwhile"}
+                continue
             header = read_header(data)
-            if not isinstance(header, tuple):
+            if not isinstance(header, Header):
                 yield {"file": name, "kind": "no header", "wrong": header or "not of this format"}
                 continue
             at = SIZES["header"]
@@ -140,8 +144,8 @@ def _dump(path: Path) -> Iterator[dict[str, Any]]:
                     "batch": bool(flags),
                     **entry(KINDS[kind], body),
                 }
-                at = offset + SIZES["frame"] + len(body)
-            if any(data[at:]):
+                at = offset + seal_of(header).frame + len(body)
+            if data.count(0, at) < len(data) - at:
                 yield {"file": name, "offset": at, "kind": "unreadable", "size": len(data) - at}
 
 
@@ -168,6 +172,8 @@ def _report(found: "Recovery") -> dict[str, Any]:
         "sequence": found.sequence,
         "torn": None if found.torn is None else _torn(found.torn),
         "dropped": [_torn(torn) for torn in found.dropped],
+        "leases": found.leases,
+        "expired": found.expired,
     }
 
 

@@ -61,6 +61,13 @@ def _pause(body: bytes) -> dict[str, Any]:
     return {"name": body[1:].decode("ascii", "replace"), "paused": bool(body[0])}
 
 
+def _end(body: bytes) -> dict[str, Any]:
+    """Version 1 does not tell when."""
+    whole_at, when = body[:8], body[8:]
+    told = {"wall_ns": int.from_bytes(when, "little")} if when else {}
+    return {"whole_at": int.from_bytes(whole_at, "little"), **told}
+
+
 SHOW: Final[dict[str, Callable[[bytes], dict[str, Any]]]] = {
     "job": _job,
     "state": lambda body: _identity(body) | _state(body[ID:]),
@@ -69,7 +76,7 @@ SHOW: Final[dict[str, Callable[[bytes], dict[str, Any]]]] = {
     "pause": _pause,
     "dead": _identity,
     "batch end": lambda _: {},
-    "end": lambda body: {"whole_at": int.from_bytes(body, "little")},
+    "end": _end,
 }
 
 

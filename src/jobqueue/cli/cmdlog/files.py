@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from jobqueue.cmdlog._files import Files
@@ -29,6 +29,14 @@ class ShownFiles(Files):
             name for _, name in sorted(segments.items())
         ]
 
+    def sizes(self, directory: Path) -> dict[str, int]:
+        """Bytes of each of them. Of a log in use some may be gone when they are looked at."""
+        found = {}
+        for name in self.log_names(directory):
+            with suppress(FileNotFoundError):
+                found[name] = self.size(directory / name)
+        return found
+
 
 @contextmanager
 def reading(directory: Path, title: str | None) -> Iterator[ShownFiles]:
@@ -43,7 +51,7 @@ def reading(directory: Path, title: str | None) -> Iterator[ShownFiles]:
     if title is None or not sys.stderr.isatty():
         yield files
         return
-    total = sum(files.size(directory / name) for name in files.log_names(directory))
+    total = sum(files.sizes(directory).values())
     columns = ("{task.description}", BarColumn(), DownloadColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(title, total=total)
