@@ -61,7 +61,6 @@ class TimerThread:
     def start(self) -> None:
         """Begin, once its controller knows it, so that a hook may close that at once."""
         locked(self._starting, self._thread.start)
-        tell("a timer thread has begun")  # not in that thread: a handler of the user's may block
 
     def poke(self) -> None:
         """Make it look at the deadlines now."""
@@ -105,6 +104,7 @@ def _ring(signal: WakeSignal | _PatchedSignal, _: object) -> None:
 def _run(ref: weakref.ref[Any], signal: WakeSignal | _PatchedSignal) -> None:
     if getattr(ref(), "_thread_serves", _yes)(signal):  # else another does
         try:
+            tell("a timer thread has begun")
             serve(ref, signal)
         finally:
             getattr(ref(), "_thread_ended", _yes)(signal)
