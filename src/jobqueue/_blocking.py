@@ -1,7 +1,7 @@
 """The timer thread of a controller, and what a fork does to all of them.
 
-A thread of its own starts it (_base.pyx, poke): in the thread of a verb no bytecode runs for that, so no
-signal can come between, and a handler of a signal may be where another controller is started.
+A thread of its own starts it (_base.pyx, poke): in the thread of a verb no bytecode runs for that,
+so no signal can come between, and a handler of a signal may start another controller.
 
 Blocked calls sleep in _waits.pyx, each on a lock of its own, which the engine releases when the
 wait ends: nobody polls, nobody is woken in vain, and Ctrl-C ends the sleep at once.
@@ -70,12 +70,12 @@ class TimerThread:
         """Wait for its end, unless it is the calling thread or one that has not begun."""
         if self._thread.ident == get_ident():
             return
-        if locked(self._starting, self._thread.is_alive):  # it may be in the midst of its start
+        if locked(self._starting, self._thread.is_alive):  # after its start
             self._thread.join()
 
 
 class _PatchedSignal:
-    """A WakeSignal where locks are not the system's: the hub of gevent or eventlet must not block."""
+    """A WakeSignal where locks are not the system's: no hub of gevent or eventlet must block."""
 
     def __init__(self) -> None:
         self._lock = allocate_lock()

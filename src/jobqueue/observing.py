@@ -135,7 +135,9 @@ class Observers:
 
     def tell(self) -> None:
         """Tell of every transition that was noted, unless another does: then it is left to him."""
-        while if_free(self._telling, self._tell_all):  # an observer may fork: the lock is another then
+        while if_free(
+            self._telling, self._tell_all
+        ):  # an observer may fork: the lock is another then
             pass
 
     def _tell_all(self) -> bool:

@@ -1,8 +1,8 @@
 """Strikes: an exception raised at the k-th bytecode that a call runs, as a signal handler may.
 
-Only the calling thread is struck, and only in frames of the package, or in frames that these call:
-the standard library beneath them, but neither the tests' own code nor what does not outlive a strike
-itself: imports and logging, which leave their locks held, and asyncio, which loses a callback for ever.
+Only the calling thread is struck, and only in frames of the package, or in frames that these
+call: the standard library beneath them, but neither the tests' own code nor what does not outlive a
+strike itself: imports and logging leave their locks held, asyncio loses a callback for ever.
 """
 
 import asyncio
@@ -99,7 +99,7 @@ class Striker:
 
     @contextmanager
     def _monitoring(self) -> Iterator[None]:
-        monitoring = sys.monitoring
+        monitoring: Any = vars(sys)["monitoring"]  # from 3.12 on
         monitoring.use_tool_id(TOOL, "strikes")
         monitoring.register_callback(TOOL, monitoring.events.INSTRUCTION, self._instruction)
         monitoring.set_events(TOOL, monitoring.events.INSTRUCTION)
