@@ -46,7 +46,7 @@ class GeneralController(Controller):
     def _queues(self) -> QueueControllerInterface:
         return self.queues
 
-"""What the engine refuses a call with. Anything else may have struck after it was done."""
+    # ------------------------------------------------------------ what the queue has not followed
 
     def _change(self, job: Job | None, verb: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Change a record natively, and let the foreign queue follow."""
