@@ -4,8 +4,8 @@ from typing import Any, TypeVar
 from typing_extensions import disjoint_base
 
 from ._clock import Clock
-from ._queues import QueueController
 from ._job import Job
+from ._queues import QueueController
 from ._records import Registry, Waiter
 from .interfaces import Duration, QueueControllerInterface
 

@@ -1,7 +1,7 @@
 """The timer thread of a controller, and what a fork does to all of them.
 
-A thread of its own starts it (_base.pyx, poke): in the thread of a verb no bytecode runs for that, so no
-signal can come between, and a handler of a signal may be where another controller is started.
+A thread of its own starts it (_base.pyx, poke): in the thread of a verb no bytecode runs for that,
+so no signal can come between, and a handler of a signal may start another controller.
 
 Blocked calls sleep in _waits.pyx, each on a lock of its own, which the engine releases when the
 wait ends: nobody polls, nobody is woken in vain, and Ctrl-C ends the sleep at once.
@@ -65,7 +65,6 @@ class TimerThread:
     def start(self) -> None:
         """Begin, once its controller knows it, so that a hook may close that at once."""
         locked(self._starting, self._thread.start)
-        tell("a timer thread has begun")  # not in that thread: a handler of the user's may block
 
     def poke(self) -> None:
         """Make it look at the deadlines now."""
@@ -75,7 +74,7 @@ class TimerThread:
         """Wait for its end, unless it is the calling thread or one that has not begun."""
         if self._thread.ident == get_ident():
             return
-        if locked(self._starting, self._thread.is_alive):  # it may be in the midst of its start
+        if locked(self._starting, self._thread.is_alive):  # after its start
             self._thread.join()
 
 
@@ -86,6 +85,7 @@ def _ring(signal: WakeSignal, _: object) -> None:
 def _run(ref: weakref.ref[Any], signal: WakeSignal) -> None:
     if getattr(ref(), "_thread_serves", _yes)(signal):  # else another does
         try:
+            tell("a timer thread has begun")
             serve(ref, signal)
         finally:
             getattr(ref(), "_thread_ended", _yes)(signal)

@@ -6,10 +6,10 @@ keeps the order of jobs. One lock makes each verb whole across the two, so this 
 Locking: ``_lock`` is reentrant, for timers that fire within a verb; nobody sleeps with it held, and
 observers are notified once it is let go: they may call every verb. See WholeLock in _notify.pyx.
 
-Invariant: a job whose place in the foreign queue may not agree with its record is in ``_astray``: it is
-put there before the record changes, and leaves it once the queue has followed. A queue that raises, or
-Ctrl-C between the two, leaves it there; the timer thread, or the next call that leases or looks, sees to
-it again. So a job is lost at no point, and a broken queue gets its jobs once it works.
+Invariant: a job whose place in the foreign queue may not agree with its record is in ``_astray``:
+it is put there before the record changes, and leaves it once the queue has followed. A queue that
+raises, or Ctrl-C between the two, leaves it there; the timer thread, or the next call that leases
+or looks, sees to it again. So no job is lost, and a broken queue gets its jobs once it works.
 """
 
 import random
@@ -47,7 +47,7 @@ class GeneralController(Controller):
     def _queues(self) -> QueueControllerInterface:
         return self.queues
 
-    # ------------------------------------------------------------ what the queue has not followed yet
+    # ------------------------------------------------------------ what the queue has not followed
 
     def _change(self, job: Job | None, verb: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Change a record natively, and let the foreign queue follow."""
@@ -63,7 +63,7 @@ class GeneralController(Controller):
             raise
         try:
             self._settle(job)
-        except Exception as error:  # noqa: BLE001 - as in _follow, without a frame more: it may be the last
+        except Exception as error:  # noqa: BLE001 - as _follow, a frame less
             report_error(error, self.queues)
             self._poke()
         return done
@@ -141,7 +141,8 @@ class GeneralController(Controller):
         scheduled: bool = False,
     ) -> Waiter | None:
         created_ns = getattr(job, "created_ns", 0)
-        fresh = type(job) is Job and job not in self.registry
+        given: object = job  # it may be anything
+        fresh = type(given) is Job and job not in self.registry
         placed = False
         try:
             if fresh:
@@ -168,7 +169,7 @@ class GeneralController(Controller):
         return waiter
 
     def _unplaced(self, job: Job) -> None:
-        """A job that was not taken: nothing of it is left in the queue, at the latest when that works."""
+        """A job was not taken: the queue keeps nothing of it, at the latest when it works."""
         try:
             self._settle(job)
         except Exception as error:  # noqa: BLE001 - the error of the add is on its way
@@ -198,8 +199,8 @@ class GeneralController(Controller):
     def add_many(self, jobs: Iterable[Job]) -> None:
         taken = list(jobs)
         stamps = [getattr(job, "created_ns", 0) for job in taken]
-        known = {job for job in taken if type(job) is Job and job in self.registry}
-        fresh = [job for job in taken if type(job) is Job and job not in known]
+        given: list[Any] = taken  # they may be anything
+        fresh = [job for job in given if type(job) is Job and job not in self.registry]
         placed = 0
         try:
             self._astray.update(fresh)
@@ -208,8 +209,8 @@ class GeneralController(Controller):
                 self._place(job, "add")
                 placed += 1
         except BaseException as error:
-            for job, stamp in zip(taken, stamps, strict=True):
-                if type(job) is Job and job not in known:
+            for job, stamp in zip(given, stamps, strict=True):
+                if job in fresh:
                     self._unadd(job, stamp)
             for job in fresh:
                 self._unplaced(job)

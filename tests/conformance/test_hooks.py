@@ -158,12 +158,15 @@ def test_a_hook_that_acts_and_then_raises_has_acted(engine, clock, monkeypatch, 
     clock.advance(100)
     record = engine.registry.record(job.id)
     found = None if record is None else (record.state, record.attempts)
-    assert found == {
-        "touch": (State.LEASED, 1),
-        "lease again": (State.LEASED, 2),
-        "complete": (State.COMPLETED, 1),
-        "delete": None,
-    }[deed]
+    assert (
+        found
+        == {
+            "touch": (State.LEASED, 1),
+            "lease again": (State.LEASED, 2),
+            "complete": (State.COMPLETED, 1),
+            "delete": None,
+        }[deed]
+    )
     assert engine.stats().timed_out == (deed == "lease again")
     engine.handle_timeout_attempt(None)
     clock.advance(500)

@@ -157,6 +157,109 @@ def test_a_worker_is_struck_while_jobs_arrive(long: bool, by: str, seed: int) ->
     assert struck == rounds
 
 
+BUSY = """
+# Verbs that do not wait, under a storm of signals: observers, hooks, wakes, timers.
+import asyncio
+from jobqueue import aio
+from tests.plain import Queues
+
+c.close()
+c = Controller(queues=Queues() if sys.argv[4] == "foreign" else None)
+woken, stop = [], threading.Event()
+
+def leaser():
+    while not stop.is_set():
+        try:
+            woken.append(c.lease("woken", 20))
+            c.delete(woken[-1])
+        except (WaitTimeoutError, NotFoundError, ClosedError):
+            pass
+
+async def task():
+    q = aio.Controller(c)
+    while not stop.is_set():
+        try:
+            woken.append(await q.lease("woken", 20))
+            q.delete(woken[-1])
+        except (WaitTimeoutError, NotFoundError, ClosedError):
+            pass
+
+threads = [threading.Thread(target=leaser) for _ in range(2)]
+threads.append(threading.Thread(target=lambda: asyncio.run(task())))
+for thread in threads:
+    thread.start()
+c.observe(lambda event: [n * n for n in range(30)])
+c.handle_timeout_attempt(lambda id: c.timeout_attempt(id))
+c.handle_expire(lambda id: c.expire(id))
+
+def work():
+    c.add(Job("woken"))
+    c.add(Job("short", ttl=rng.randrange(1, 5), ttr=1))
+    try:
+        c.lease("short", 0)
+    except WaitTimeoutError:
+        pass
+    c.add(Job("x", max_fails=2))
+    with c.attempt("x", 0) as attempt:
+        if rng.random() < 0.5:
+            attempt.fail(b"no")
+    c.delete_many(c.jobs("x"))
+    c.stats()
+
+struck = 0
+
+def storm(*_):
+    global struck
+    signal.setitimer(signal.ITIMER_REAL, 0.001)  # a weakref callback swallows it
+    if armed:
+        struck += 1
+        raise KeyboardInterrupt
+
+signal.signal(signal.SIGALRM, storm)
+while struck < ROUNDS:
+    try:
+        armed = True
+        signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-5, 3e-4))
+        while True:
+            work()
+    except KeyboardInterrupt:
+        armed = False
+    except WaitTimeoutError:  # another strike had leased it
+        armed = False
+armed = False
+signal.setitimer(signal.ITIMER_REAL, 0)
+stop.set()
+for thread in threads:
+    thread.join()
+c.handle_timeout_attempt(None)
+c._check()
+pause = threading.Event()
+for _ in range(5000):  # by themselves: nobody looks
+    if not any(record.job.name == "short" for record in c.registry):
+        break
+    pause.wait(0.002)
+else:
+    raise AssertionError("timers do not fire")
+for record in c.registry:
+    ttr = record.timers[0]
+    assert record.running() == (ttr is not None and not ttr.fired and not ttr.cancelled), record
+c.add(job := Job("last"))
+assert c.lease("last", 0) == job
+c.close()
+assert not [thread for thread in threading.enumerate() if "jobqueue" in thread.name]
+done.set()
+asked.release()
+striker.join()
+print(json.dumps(struck))
+"""
+
+
+@pytest.mark.parametrize("queues", ["native", "foreign"])
+def test_verbs_are_struck_in_a_storm(long: bool, seed: int, queues: str) -> None:
+    rounds, struck = strikes(BUSY, long, "setitimer", seed, queues)
+    assert struck >= rounds
+
+
 SHUTDOWN = """
 import threading
 from jobqueue import *

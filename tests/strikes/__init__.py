@@ -1,1 +1,1 @@
-"""An exception after each bytecode in turn: nothing may be lost, asleep for ever, or held for ever."""
+"""An exception after each bytecode in turn: nothing is lost, asleep or held for ever."""

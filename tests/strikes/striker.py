@@ -1,10 +1,11 @@
 """Strikes: an exception raised at the k-th bytecode that a call runs, as a signal handler may.
 
-Only the calling thread is struck, and only in frames of the package, or in frames that these call:
-the standard library beneath them, but neither the tests' own code nor what keeps locks of the whole
-process, and leaves them held if it is struck itself: imports and logging.
+Only the calling thread is struck, and only in frames of the package, or in frames that these
+call: the standard library beneath them, but neither the tests' own code nor what does not outlive a
+strike itself: imports and logging leave their locks held, asyncio loses a callback for ever.
 """
 
+import asyncio
 import logging
 import sys
 import threading
@@ -16,6 +17,7 @@ from typing import Any
 
 PACKAGE = str(Path(__file__).parents[2] / "src" / "jobqueue")
 TESTS = str(Path(__file__).parents[1])
+ASYNCIO = str(Path(asyncio.__file__).parent)
 LOGGING = str(Path(logging.__file__).parent)
 TOOL = 3
 """A tool id of sys.monitoring that neither debuggers, profilers nor coverage take."""
@@ -31,7 +33,7 @@ def _of_package(code: CodeType) -> bool:
 
 def _spared(code: CodeType) -> bool:
     """Code that is not struck, nor what it calls."""
-    return code.co_filename.startswith((TESTS, LOGGING, "<frozen importlib"))
+    return code.co_filename.startswith((TESTS, LOGGING, ASYNCIO, "<frozen importlib"))
 
 
 def _struck(frame: FrameType | None) -> bool:
@@ -97,7 +99,7 @@ class Striker:
 
     @contextmanager
     def _monitoring(self) -> Iterator[None]:
-        monitoring = sys.monitoring
+        monitoring: Any = vars(sys)["monitoring"]  # from 3.12 on
         monitoring.use_tool_id(TOOL, "strikes")
         monitoring.register_callback(TOOL, monitoring.events.INSTRUCTION, self._instruction)
         monitoring.set_events(TOOL, monitoring.events.INSTRUCTION)

@@ -1,6 +1,7 @@
 """An exception after each bytecode of each verb, on each engine.
 
-In the suite each deed is struck at some of its bytecodes, others with each seed; with --long at all.
+In the suite each deed is struck at some of its bytecodes, with each seed at others; with --long
+at all.
 """
 
 import itertools

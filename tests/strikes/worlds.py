@@ -11,7 +11,7 @@ import tempfile
 import threading
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from jobqueue import Controller, Job, JobQueueError, State, WaitTimeoutError, aio
 from jobqueue.cmdlog import DurableController
@@ -203,7 +203,7 @@ class Awaiting(World):
 class Durable(World):
     """With a command log. After the close it is opened again: what it knew, it still knows."""
 
-    options: dict[str, Any] = {"sync": "os"}
+    options: ClassVar[dict[str, Any]] = {"sync": "os"}
 
     def make(self) -> Any:
         self.directory = tempfile.TemporaryDirectory()

@@ -3,6 +3,7 @@
 import random
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -87,28 +88,28 @@ def test_the_first_of_a_batch_that_was_waited_for_is_kept(
 # ---------------------------------------------------------------- the timer thread
 
 
-class Interrupted(Controller):
-    """Ctrl-C, or want of threads, strikes while the timer thread is told."""
+@contextmanager
+def interrupted() -> Iterator[tuple[Controller, list[BaseException]]]:
+    """A controller, and what is to strike, once, as its verbs end: while an observer is told."""
+    strikes: list[BaseException] = []
 
-    __slots__ = ("error",)
-    error: BaseException | None
+    def observer(_: object) -> None:
+        if strikes:
+            raise strikes.pop()
 
-    def _poke(self) -> None:
-        if getattr(self, "error", None) is not None:
-            raise self.error
-        super()._poke()
+    with Controller() as c, c.observe(observer):
+        yield c, strikes
 
 
 @pytest.mark.parametrize("many", [False, True], ids=["lease", "lease_many"])
 def test_a_lease_that_nobody_will_see_is_undone(*, many: bool) -> None:
-    with Interrupted() as c:
+    with interrupted() as (c, strikes):
         job = Job("a", ttr=10, ttl=1_000_000)
         c.add(job)
         before = view_of(c)
-        c.error = KeyboardInterrupt()
+        strikes.append(KeyboardInterrupt())
         with pytest.raises(KeyboardInterrupt):
             c.lease_many("a", 2, 0) if many else c.lease("a", 0)
-        c.error = None
         assert view_of(c) == before
         assert c.registry.record(job).timers[TimerKind.TTR].cancelled
         c._check()
@@ -126,21 +127,21 @@ def test_an_add_stands_though_no_thread_can_start(monkeypatch: pytest.MonkeyPatc
         with monkeypatch.context() as patch:
             patch.setattr(threading.Thread, "start", refuse)
             c.add(job)
+            wait_until(lambda: told, "the attempt to start it")
         assert told == ["can't start new thread"]
         assert c.lease("a", 0) is job  # and the thread is started after all
         assert told == ["can't start new thread"]
 
 
 def test_a_run_whose_caller_is_struck_is_gone() -> None:
-    with Interrupted() as c:
+    with interrupted() as (c, strikes):
         c.add(Job("b", ttl=1000))
-        c.error = KeyboardInterrupt()
         waiting = Call(c._lease_begin, "a", 60_000, lambda *_: None)
         waiter = waiting.outcome()
         job = Job("a", ttr=1)
+        strikes.append(KeyboardInterrupt())
         with pytest.raises(KeyboardInterrupt):  # its job is leased at once, and its TTR armed
             c.run(job, 60_000)
-        c.error = None
         assert job not in c.registry
         c._abandon(waiter)
         assert c.stats().running == 0

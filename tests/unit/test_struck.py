@@ -1,4 +1,4 @@
-"""Exceptions that strike where nobody expects them: wakes, observers, hooks, the start of the timer thread.
+"""Exceptions that strike where nobody expects them: wakes, observers, hooks, timer threads.
 
 Each is one that the exhaustive test in tests/strikes would find; here each has its name.
 """
@@ -197,13 +197,17 @@ def test_near_the_recursion_limit_an_add_is_done_or_not_begun(
             try:
                 at_depth(spare, lambda c=c, job=job: c.add(job))
             except RecursionError:
-                if foreign and job in c.registry:  # the queue of the test was cut short: it is placed
+                if (
+                    foreign and job in c.registry
+                ):  # the queue of the test was cut short: it is placed
                     wait_until(lambda c=c, leaser=leaser: leaser.done or c.stats().ready == 0)
                 else:
                     assert job not in c.registry
                     c.add(job)
             assert leaser.outcome() == job
-            wait_until(lambda c=c, job=job: c.registry.record(job).state is State.PENDING, "the TTR")
+            wait_until(
+                lambda c=c, job=job: c.registry.record(job).state is State.PENDING, "the TTR"
+            )
     assert not set(shown) - {RecursionError}
 
 
@@ -249,7 +253,6 @@ def test_a_timer_thread_that_ended_is_replaced() -> None:
         wait_until(lambda: c._thread is not lost, "another")
         c.add(job := Job("a", ttl=1))
         wait_until(lambda: job not in c.registry, "the TTL")
-        lost.poke()  # so that it looks whether it is still wanted, and the test leaves no thread behind
         c.close()
         lost.poke()
         lost.join()
