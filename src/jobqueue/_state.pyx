@@ -421,7 +421,8 @@ cdef void record_unassign(record_t *record) noexcept nogil:
 
 
 cdef void placed(queue_t *queue, record_t *record, uint8_t place) noexcept nogil:
-    record_assign(record, queue)
+    if record.queue != queue:
+        record_assign(record, queue)
     record.place = place
     queue.named = True
     hold(&record.job.held)
