@@ -1,9 +1,9 @@
 """How long others wait while something long goes on: a million jobs expire, are freed, are counted.
 
 Another thread runs cycles (a pause of 0.3 ms, add, lease, complete, delete) all the time, one after
-the other, as a service that is not busy; the pause is part of what is measured. Its floor is the same
-before the long thing begins, in the same run: compare the two, since the machine and the interpreter
-have pauses of their own (a thread may wait a switch interval, 5 ms, for the GIL).
+the other, as a service that is not busy; the pause is part of what is measured. Its floor is the
+same before the long thing begins, in the same run: compare the two, since the machine and the
+interpreter have pauses of their own (a thread may wait a switch interval, 5 ms, for the GIL).
 """
 
 from __future__ import annotations

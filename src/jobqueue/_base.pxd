@@ -10,7 +10,8 @@ from jobqueue._state cimport (
     OK, engine_t, engine_wake_ns, kind_t, object_of, queue_t, record_t, refusal_t, registry_find,
     status_t,
 )
-from jobqueue._records cimport Registry, RunRecord, record_object, registry_now
+from jobqueue._life cimport entrant_t
+from jobqueue._records cimport Registry, RunRecord, Waiter, record_object, registry_now
 from jobqueue._queues cimport QueueController, WorkQueue
 
 cdef enum:
@@ -74,6 +75,8 @@ cdef class EngineBase:
     cdef WorkQueue queue_named(self, str name)
     cdef int queues_sweep(self) except -1
     cdef int queue_forget(self, WorkQueue queue) except -1
+    cdef int queues_make(self, entrant_t *entrants, Py_ssize_t count, int64_t now_ns) except -1
+    cdef int links_make(self, Waiter waiter, object names) except -1
     cdef queue_t *queue_look_up(self, object name, name_slot_t *slot) noexcept
     cdef queue_t *queue_known(self, object name) except? NULL
     cdef list names_read(self, object names)

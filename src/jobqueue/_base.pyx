@@ -5,34 +5,35 @@ lock go, and leaves: it wakes whoever must be woken and raises what must be rais
 an exception in one place (raise_status).
 """
 
+from cpython.mem cimport PyMem_RawCalloc
 from cpython.object cimport PyObject
 from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t, uint16_t, uint64_t
 
 from jobqueue._whole cimport WakeSignal
 from jobqueue._types cimport (
-    HAS_GIL, NEVER_NS, NS_PER_MS, TIMER_CANCELLED, TIMER_FIRED, breathe, lock_acquire, lock_release,
-    lock_renew, ns_add, ref_drop, ref_take, struct_clear,
+    HAS_GIL, JOB_UNIQUE, NEVER_NS, NS_PER_MS, TIMER_CANCELLED, TIMER_FIRED, breathe, lock_acquire,
+    lock_release, lock_renew, ns_add, ref_drop, ref_take, struct_clear,
 )
 from jobqueue._ids cimport BUCKET_SLOTS, bucket_t, ids_walk, ids_walk_t
-from jobqueue._skiplist cimport skiplist_len
 from jobqueue._wheel cimport wheel_arm, wheel_next_deadline, wheel_shift
 from jobqueue._system cimport fork_unwatch, fork_watch, random_fill
-from jobqueue._job cimport ID, Job, id_object, name_read, ttl_read
+from jobqueue._job cimport ID, Job, id_object, id_read, job_object, name_read, ttl_read
 from jobqueue._state cimport (
     ANY_ATTEMPT, BOUND_JOBS, BOUND_LINE, DUPLICATE_JOB, DUPLICATE_KEY, EXPIRED, KIND_SCHEDULED,
-    KIND_TTL, KIND_TTR, LEASE_EXPIRED, NO_MEMORY, OUTCOME_CLOSED, OUTCOME_LEASED, OUTCOME_NONE,
-    QUEUE_FULL, SLICE_BUCKETS, SLICE_STEPS, STATE_LEASED, WAIT_RUN, WATCH_HISTORY, engine_due_ns,
-    engine_reserve_queues, engine_t, engine_wake_ns, errand_post, kind_t, object_of, queue_remove,
-    queue_t, record_assign, record_t, record_unassign, refusal_t, registry_find, scheduled_end,
-    status_t, wait_end, wait_forget, wait_t,
+    KIND_TTL, KIND_TTR, LEASE_EXPIRED, NO_MEMORY, OK, OUTCOME_CLOSED, OUTCOME_LEASED, OUTCOME_NONE,
+    QUEUE_FULL, SLICE_BUCKETS, SLICE_STEPS, STATE_LEASED, WAIT_LEASE, WAIT_RUN, WATCH_HISTORY,
+    engine_due_ns, engine_reserve_queues, engine_t, engine_wake_ns, errand_post, kind_t, object_of,
+    queue_remove, queue_t, record_assign, record_t, record_unassign, refusal_t, registry_find,
+    scheduled_end, status_t, wait_end, wait_forget, wait_link_t, wait_t,
 )
 from jobqueue._watch cimport events_clear, events_cut
 from jobqueue._life cimport (
-    engine_fire, job_awake, job_delete, job_expire, job_timeout, lease_undo, wait_lapse,
+    engine_fire, entrant_t, job_awake, job_check_new, job_delete, job_expire, job_timeout, lease_undo,
+    wait_lapse,
 )
-from jobqueue._slices cimport engine_end_waits, room_count, room_recount
+from jobqueue._slices cimport engine_end_waits, entrants_room, room_count, room_recount
 from jobqueue._records cimport (
-    Registry, RunRecord, record_object, registry_now, report_unraisable, thread_ring, wake_all,
+    Registry, RunRecord, Waiter, record_object, registry_now, report_unraisable, thread_ring, wake_all,
 )
 from jobqueue._queues cimport (
     QueueController, WorkQueue, queue_attach, queue_get, queues_attach, queues_detach, ring_remove,
@@ -852,6 +853,86 @@ cdef class EngineBase:
         self.swept += 1
         del self.by_name[queue.name]
         return 0
+
+    cdef int queues_make(
+            self, entrant_t *entrants, Py_ssize_t count, int64_t now_ns) except -1:
+        """Find or make the queues that a batch needs, but make them only if all of it will be taken."""
+        cdef Job job
+        cdef bint known = True
+        cdef Py_ssize_t fits = count
+        cdef Py_ssize_t i
+        cdef status_t status
+        cdef refusal_t why, why_full
+        cdef bint alone
+        cdef dict keys
+        cdef set ids
+        cdef list queues
+        for i in range(count):
+            entrants[i].record.queue = queue_for(self, job_object(entrants[i].record.job))
+            if entrants[i].record.queue == NULL or not entrants[i].record.queue.named:
+                known = False
+        if known:
+            return 0
+        if self.e.bounded:
+            lock_acquire(&self.e.lock)
+            fits = entrants_room(self.e, entrants, count)
+            why_full = self.e.refusal
+            lock_release(&self.e.lock)
+        keys = {}
+        ids = set()
+        for i in range(count):
+            job = job_object(entrants[i].record.job)
+            lock_acquire(&self.e.lock)
+            status = job_check_new(self.e, &job.c, False, False, now_ns)
+            why = self.e.refusal
+            lock_release(&self.e.lock)
+            if status == OK and i == fits:
+                status = QUEUE_FULL
+                why = why_full
+            alone = status == OK or status == QUEUE_FULL  # the others come before the room
+            if alone and job in ids:
+                status = DUPLICATE_JOB
+            elif alone and job.c.flags & JOB_UNIQUE:
+                key = (job.name, job.unique)
+                first = keys.get(key)
+                if first is None:
+                    keys[key] = job
+                else:
+                    status = DUPLICATE_KEY
+                    id_read(first, why.first)
+            if status != OK:
+                raise_refused_at(status, job, &why, i)
+            ids.add(job)
+        queues = []  # so that none is swept while the others are made
+        for i in range(count):
+            queue = self.queue_named(<str> <PyObject *> entrants[i].record.job.name)
+            queues.append(queue)
+            entrants[i].record.queue = &queue.c
+        return 0
+
+    cdef int links_make(self, Waiter waiter, object names) except -1:
+        """A link for each queue that a leaser waits at; the queues are made if need be."""
+        cdef list read
+        cdef list queues = []
+        cdef WorkQueue queue
+        cdef Py_ssize_t i
+        waiter.c.kind = WAIT_LEASE
+        waiter.queues = queues
+        if type(names) is str:
+            queue = self.queue_named(name_read(names))
+            queues.append(queue)
+            waiter.c.links = &waiter.link
+            waiter.link.queue = &queue.c
+            return 1
+        read = self.names_read(names)
+        waiter.c.links = <wait_link_t *> PyMem_RawCalloc(<size_t> len(read), sizeof(wait_link_t))
+        if waiter.c.links == NULL:
+            raise MemoryError
+        for i in range(len(read)):
+            queue = self.queue_named(read[i])
+            queues.append(queue)
+            waiter.c.links[i].queue = &queue.c
+        return <int> len(read)
 
     cdef queue_t *queue_look_up(self, object name, name_slot_t *slot) noexcept:
         cdef object queue = self.by_name.get(name)

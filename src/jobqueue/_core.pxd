@@ -63,7 +63,6 @@ cdef class Engine(EngineBase):
     cdef int add_wait(self, object job, bint scheduled, object wait) except -1
     cdef record_t *entrant_new(self, object job, Py_ssize_t index) except NULL
     cdef record_t *take_late(self, list names, taken_t *taken) except? NULL
-    cdef int queues_make(self, entrant_t *entrants, Py_ssize_t count, int64_t now_ns) except -1
     cdef object lease_leave(self, RunRecord record, const taken_t *taken, bint detailed)
     cdef Py_ssize_t leases_size(self, list names, Py_ssize_t most) except -1
     cdef Py_ssize_t take_many(

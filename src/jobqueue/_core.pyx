@@ -6,7 +6,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from jobqueue._types cimport (
-    HAS_GIL, JOB_UNIQUE, NEVER_NS, RESULT_MAX_SIZE, lock_acquire, lock_release, ref_drop, ref_take,
+    HAS_GIL, NEVER_NS, RESULT_MAX_SIZE, lock_acquire, lock_release, ref_drop, ref_take,
 )
 from jobqueue._skiplist cimport skiplist_len
 from jobqueue._job cimport (
@@ -14,8 +14,8 @@ from jobqueue._job cimport (
     ttr_read,
 )
 from jobqueue._state cimport (
-    ANY_ATTEMPT, DUPLICATE_JOB, DUPLICATE_KEY, DUPLICATE_RESULT, NOTE_BATCH, NOTE_BATCH_END,
-    NOT_FOUND, OK, QUEUE_FULL, STATE_NEW, STATE_PENDING, engine_t, note, object_of,
+    ANY_ATTEMPT, DUPLICATE_RESULT, NOTE_BATCH, NOTE_BATCH_END,
+    NOT_FOUND, OK, STATE_NEW, STATE_PENDING, engine_t, note, object_of,
     queue_t, record_t, refusal_t, registry_find, status_t, wait_t,
 )
 from jobqueue._watch cimport events_batch
@@ -24,9 +24,8 @@ from jobqueue._life cimport (
     job_delete, job_expire, job_fail, job_finish, job_lease, job_release, job_schedule, job_start,
     job_timeout, job_touch, lapsed_pass, lease_undo, queue_offer,
 )
-from jobqueue._slices cimport entrants_room
 from jobqueue._records cimport RunRecord, record_make, record_new, record_object, report_unraisable, wake_all
-from jobqueue._queues cimport WorkQueue, queue_get
+from jobqueue._queues cimport WorkQueue
 from jobqueue._base cimport (
     SHUT_OPEN, EngineBase, at_index, count_read, job_taken, queue_for, raise_refused,
     raise_refused_at, raise_status_at, record_find, record_taken, verb_change, verb_enter, verb_fired_near,
@@ -294,62 +293,6 @@ cdef class Engine(EngineBase):
             raise at_index(TypeError(_errors.no_job_text(job)), index)
         record = record_make(<PyObject *> job)
         return record
-
-    cdef int queues_make(
-            self, entrant_t *entrants, Py_ssize_t count, int64_t now_ns) except -1:
-        """Find or make the queues that a batch needs, but make them only if all of it will be taken."""
-        cdef Job job
-        cdef bint known = True
-        cdef Py_ssize_t fits = count
-        cdef Py_ssize_t i
-        cdef status_t status
-        cdef refusal_t why, why_full
-        cdef bint alone
-        cdef dict keys
-        cdef set ids
-        cdef list queues
-        for i in range(count):
-            entrants[i].record.queue = queue_for(self, job_object(entrants[i].record.job))
-            if entrants[i].record.queue == NULL or not entrants[i].record.queue.named:
-                known = False
-        if known:
-            return 0
-        if self.e.bounded:
-            lock_acquire(&self.e.lock)
-            fits = entrants_room(self.e, entrants, count)
-            why_full = self.e.refusal
-            lock_release(&self.e.lock)
-        keys = {}
-        ids = set()
-        for i in range(count):
-            job = job_object(entrants[i].record.job)
-            lock_acquire(&self.e.lock)
-            status = job_check_new(self.e, &job.c, False, False, now_ns)
-            why = self.e.refusal
-            lock_release(&self.e.lock)
-            if status == OK and i == fits:
-                status = QUEUE_FULL
-                why = why_full
-            alone = status == OK or status == QUEUE_FULL  # the others come before the room
-            if alone and job in ids:
-                status = DUPLICATE_JOB
-            elif alone and job.c.flags & JOB_UNIQUE:
-                key = (job.name, job.unique)
-                first = keys.get(key)
-                if first is None:
-                    keys[key] = job
-                else:
-                    status = DUPLICATE_KEY
-                    id_read(first, why.first)
-            if status != OK:
-                raise_refused_at(status, job, &why, i)
-            ids.add(job)
-        queues = []  # so that none is swept while the others are made
-        for i in range(count):
-            queue = self.queue_named(<str> <PyObject *> entrants[i].record.job.name)
-            queues.append(queue)
-            entrants[i].record.queue = &queue.c
-        return 0
 
     # ------------------------------------------------------------ leasing
 

@@ -27,14 +27,14 @@ from jobqueue._watch cimport (
 )
 from jobqueue._state cimport (
     ALREADY_LEASED, ALREADY_PROCESSED, ANY_ATTEMPT, DUPLICATE_JOB, DUPLICATE_RESULT, EXPIRED,
-    EXTRA_COUNTED, EXTRA_KICKED, EXTRA_QUEUED, EXTRA_STORED, KIND_SCHEDULED, KIND_TTL,
+    EXTRA_KICKED, EXTRA_QUEUED, EXTRA_STORED, KIND_SCHEDULED, KIND_TTL,
     KIND_TTR, KIND_WAIT, LEASE_EXPIRED, MAX_ATTEMPTS_REACHED, NOTE_ADDED, NOTE_BATCH,
     NOTE_BATCH_END, NOTE_CHANGED, NOTE_GONE, NOT_DEAD, NOT_FOUND, NO_MEMORY, NO_TIME, OBJECT_HEAD,
     OK, OUTCOME_ADDED, OUTCOME_GONE, OUTCOME_LEASED, OUTCOME_NONE, OUTCOME_PROCESSED,
-    OUTCOME_REFUSED, OUTCOME_TIMEOUT, PLACE_NONE, PLACE_SCHEDULED, QUEUE_FULL, QUEUE_OUT_OF_SYNC,
+    OUTCOME_REFUSED, OUTCOME_TIMEOUT, PLACE_NONE, PLACE_SCHEDULED, QUEUE_OUT_OF_SYNC,
     SLICE_STEPS, STATE_COMPLETED, STATE_FAILED, STATE_LEASED, STATE_NEW, STATE_PENDING,
     TRANSITION_STEPS, WAIT_RUN,
-    attempts_remain, bytes_size, dead_enter, dead_leave, engine_due_ns, engine_t, errand_post,
+    attempts_remain, bytes_size, dead_enter, dead_leave, engine_due_ns, engine_t,
     extras_end, job_acquire, job_bytes, job_release_lock, key_check, key_ready, key_take, kind_t, load_passed,
     note, object_of, outcome_t, queue_add, queue_awake, queue_pop,
     queue_postpone, queue_remove, queue_schedule, queue_t, record_processed, record_t,

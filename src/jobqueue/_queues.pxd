@@ -43,4 +43,5 @@ cdef void queue_attach(WorkQueue queue, Registry registry) noexcept
 cdef WorkQueue queue_get(QueueController self, str name)
 cdef queue_t *ring_remove(QueueController self) noexcept
 cdef int queues_attach(QueueController self, Registry registry) except -1
+cdef int queues_check(QueueController self, Registry registry) except -1
 cdef int queues_detach(QueueController self) except -1

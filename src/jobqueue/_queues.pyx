@@ -11,8 +11,8 @@ from cpython.object cimport PyObject
 from libc.stdint cimport INT64_MAX, int64_t
 
 from jobqueue._types cimport (
-    HAS_GIL, NEVER_NS, TIMER_ARMED, TIMER_CANCELLED, breathe, lock_acquire, lock_release, ref_drop, ref_take,
-    sortkey_t,
+    HAS_GIL, NEVER_NS, TIMER_ARMED, TIMER_CANCELLED, breathe, lock_acquire, lock_release, ref_drop,
+    ref_take, sortkey_t,
 )
 from jobqueue._skiplist cimport (
     skiplist_after, skiplist_at, skiplist_check, skiplist_find, skiplist_first, skiplist_len,
@@ -20,7 +20,8 @@ from jobqueue._skiplist cimport (
 )
 from jobqueue._job cimport Job, job_object, name_read
 from jobqueue._state cimport (
-    PLACE_NONE, PLACE_SCHEDULED, SLICE_STEPS, STATE_LEASED, TRANSITION_STEPS, due_update, engine_reserve_queues, engine_t,
+    PLACE_NONE, PLACE_SCHEDULED, SLICE_STEPS, STATE_LEASED, TRANSITION_STEPS, due_update, engine_reserve_queues,
+    engine_t,
     job_acquire, job_release_lock, object_of, postponement, queue_add, queue_awake,
     queue_find, queue_init, queue_pop, queue_remove, queue_schedule, queue_t, record_processed,
     record_t, record_unassign, registry_add_by_hand, registry_find, scheduled_end, ttl_arm, ttl_start_ns,
@@ -363,6 +364,23 @@ cdef int queues_attach(QueueController self, Registry registry) except -1:
     for record in registry:
         if record.c.queue.engine == &registry.e:
             record.c.queue.record_count += 1
+    return 0
+
+
+cdef int queues_check(QueueController self, Registry registry) except -1:
+    """Raise AssertionError if a queue breaks an invariant, or their counts of records are wrong."""
+    cdef WorkQueue queue
+    cdef RunRecord record
+    cdef Py_ssize_t known = 0
+    for queue in list(self._by_name.values()):
+        queue._check()
+        known -= queue.c.record_count
+    if registry.e.shadow != NULL:
+        known -= registry.e.shadow.record_count
+    for record in registry:
+        known += record.c.queue != NULL and record.c.queue.engine == &registry.e
+    if known != 0:
+        raise AssertionError("the queues' counts of their records are wrong")
     return 0
 
 

@@ -6,7 +6,8 @@ from jobqueue._state cimport engine_t, outcome_t, queue_t
 
 cdef bint queue_clear(queue_t *queue, Py_ssize_t count) noexcept nogil
 cdef void engine_clear_begin(engine_t *engine, ids_t *ids) noexcept nogil
-cdef bint engine_clear(engine_t *engine, const ids_t *ids, ids_walk_t *walk, Py_ssize_t buckets) noexcept nogil
+cdef bint engine_clear(
+    engine_t *engine, const ids_t *ids, ids_walk_t *walk, Py_ssize_t buckets) noexcept nogil
 cdef void engine_clear_end(engine_t *engine, ids_t *ids) noexcept nogil
 cdef bint engine_end_waits(
     engine_t *engine, outcome_t outcome, ids_walk_t *walk, Py_ssize_t buckets) noexcept nogil

@@ -61,7 +61,8 @@ cdef void engine_clear_begin(engine_t *engine, ids_t *ids) noexcept nogil:
     uniques_clear(&engine.uniques)
 
 
-cdef bint engine_clear(engine_t *engine, const ids_t *ids, ids_walk_t *walk, Py_ssize_t buckets) noexcept nogil:
+cdef bint engine_clear(
+        engine_t *engine, const ids_t *ids, ids_walk_t *walk, Py_ssize_t buckets) noexcept nogil:
     """Let go of the records in so many buckets; their timers are cancelled, places in queues stay.
 
     False: there are more.

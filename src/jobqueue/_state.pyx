@@ -8,23 +8,23 @@ linked to has one of each.
 Complexity: O(log n) in the jobs of one queue, O(1) in everything else, if not said otherwise.
 """
 
-from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
+from cpython.mem cimport PyMem_RawRealloc
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t
 from libc.string cimport memcpy, memset
 
 from jobqueue._types cimport (
-    HAS_GIL, ID_SIZE, JOB_UNIQUE, NEVER_NS, NS_PER_MS, TIMER_CANCELLED, TIMER_IDLE, hold,
-    job_t, lock_acquire, lock_release, lock_renew, lock_t, ns_add, ref_drop, ref_take, sortkey_t,
+    HAS_GIL, ID_SIZE, JOB_UNIQUE, NEVER_NS, NS_PER_MS, TIMER_IDLE, hold, job_t, lock_acquire,
+    lock_release, lock_renew, lock_t, ns_add, ref_drop, ref_take, sortkey_t,
     tie_t, timer_t, unhold,
 )
 from jobqueue._ids cimport ids_add, ids_find, ids_init, ids_remove
 from jobqueue._skiplist cimport (
-    skiplist_clear, skiplist_find, skiplist_first, skiplist_init, skiplist_insert, skiplist_pop,
+    skiplist_find, skiplist_first, skiplist_init, skiplist_insert, skiplist_pop,
     skiplist_rank, skiplist_remove, tie_compare,
 )
-from jobqueue._wheel cimport Timer, wheel_arm, wheel_cancel, wheel_clear, wheel_init
+from jobqueue._wheel cimport Timer, wheel_arm, wheel_cancel, wheel_init
 from jobqueue._unique cimport (
-    uniques_add, uniques_clear, uniques_find, uniques_init, uniques_remove, uniques_reserve,
+    uniques_add, uniques_find, uniques_init, uniques_remove, uniques_reserve,
 )
 
 cdef Timer probe_timer = Timer.__new__(Timer)
@@ -421,7 +421,8 @@ cdef void record_unassign(record_t *record) noexcept nogil:
 
 
 cdef void placed(queue_t *queue, record_t *record, uint8_t place) noexcept nogil:
-    record_assign(record, queue)
+    if record.queue != queue:
+        record_assign(record, queue)
     record.place = place
     queue.named = True
     hold(&record.job.held)

@@ -5,7 +5,6 @@ A thread sleeps here, in _wait; others may begin and finish waits and sleep in t
 
 cimport cython
 from cpython.exc cimport PyErr_CheckSignals
-from cpython.mem cimport PyMem_RawCalloc
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
@@ -23,7 +22,7 @@ from jobqueue._state cimport (
     STATE_COMPLETED, STATE_LEASED, STATE_NEW, WAIT_ADD, WAIT_LEASE, WAIT_RESULT, WAIT_RUN,
     WATCH_EVENTS, dead_next, engine_t, errand_post, load_t, note_t, object_of, outcome_t, queue_rank,
     queue_t, record_init, record_processed, record_t, refusal_t, registry_find, status_t, wait_end,
-    wait_for_lease, wait_for_record, wait_for_room, wait_forget, wait_link_t, wait_t,
+    wait_for_lease, wait_for_record, wait_for_room, wait_forget, wait_t,
 )
 from jobqueue._watch cimport events_cut, history_copy
 from jobqueue._life cimport (
@@ -33,7 +32,7 @@ from jobqueue._life cimport (
 from jobqueue._records cimport (
     RunRecord, Waiter, record_new, waiter_new, waiter_sleep, wake_all,
 )
-from jobqueue._queues cimport WorkQueue, queue_get
+from jobqueue._queues cimport WorkQueue, queue_get, queues_check
 from jobqueue._notify cimport notes_objects
 from jobqueue._base cimport (
     EngineBase, bound_read, count_read, look_leave, queue_for, raise_refused, record_find, verb_change,
@@ -357,19 +356,8 @@ cdef class WaitingEngine(Engine):
 
     def _check(self):
         """Raise AssertionError if an invariant of any structure is broken. O(n log n)."""
-        cdef WorkQueue queue
-        cdef RunRecord record
-        cdef Py_ssize_t known = 0
         self.registry._check()
-        for queue in list(self.own_queues._by_name.values()):
-            queue._check()
-            known -= queue.c.record_count
-        if self.e.shadow != NULL:
-            known -= self.e.shadow.record_count
-        for record in self.registry:
-            known += record.c.queue != NULL and record.c.queue.engine == self.e
-        if known != 0:
-            raise AssertionError("the queues' counts of their records are wrong")
+        queues_check(self.own_queues, self.registry)
 
     # ------------------------------------------------------------ hooks
 
@@ -466,30 +454,6 @@ cdef class WaitingEngine(Engine):
         lock_release(&self.e.lock)
         verb_leave(self, OK, NULL)
         return waiter
-
-    cdef int links_make(self, Waiter waiter, object names) except -1:
-        """A link for each queue that a leaser waits at; the queues are made if need be."""
-        cdef list read
-        cdef list queues = []
-        cdef WorkQueue queue
-        cdef Py_ssize_t i
-        waiter.c.kind = WAIT_LEASE
-        waiter.queues = queues
-        if type(names) is str:
-            queue = self.queue_named(name_read(names))
-            queues.append(queue)
-            waiter.c.links = &waiter.link
-            waiter.link.queue = &queue.c
-            return 1
-        read = self.names_read(names)
-        waiter.c.links = <wait_link_t *> PyMem_RawCalloc(<size_t> len(read), sizeof(wait_link_t))
-        if waiter.c.links == NULL:
-            raise MemoryError
-        for i in range(len(read)):
-            queue = self.queue_named(read[i])
-            queues.append(queue)
-            waiter.c.links[i].queue = &queue.c
-        return <int> len(read)
 
     cdef int add_wait(self, object job, bint scheduled, object wait) except -1:
         waiter = self._add_begin(job, wait, None, scheduled)

@@ -1,4 +1,4 @@
-"""A cascade of the wheel may pause anywhere: what is armed meanwhile fires in order all the same."""
+"""A cascade of the wheel may pause anywhere: what is armed then fires in order all the same."""
 
 import random
 
