@@ -24,7 +24,7 @@ cdef struct answer_t:             # one pair of complete_many
     uint8_t id[ID_SIZE]
 
 cdef enum:
-    ADD_NOTED = 256               # bytes to be noted of a job, beside its payload and, if they are long, name and key
+    ADD_NOTED = 256               # bytes to be noted of a job, beside payload, long name and key
     CHANGE_NOTED = 96             # bytes to be noted of a change, beside a result
     LEASES_NOTED = 4096           # leases of one call for whose notes room is made beforehand
     RESULTS_FEW = 256             # answers whose results take less than this make the log hardly larger

@@ -2,8 +2,8 @@
 
 Each method is one native step: no handler of a signal runs within it, no exception of one strikes there,
 and no other call of the same thread comes between, unless files are Python's (tests have such).
-Locking: ``growing`` while there is grown, switched, closed; whoever has it waits for syncs only. A thread that
-comes to it a second time is refused. What is read without it (current, full) is swapped as a whole.
+Locking: ``growing`` while there is grown, switched, closed; whoever has it waits for syncs only. A thread
+that comes to it a second time is refused. What is read without it (current, full) is swapped as a whole.
 """
 
 from libc.stdint cimport uint64_t
@@ -573,7 +573,8 @@ cdef class Segments:
         try:
             self.check()
             self.check_held()
-            self.base_living = self.living() + <Py_ssize_t> self.journal.end - <Py_ssize_t> self.journal.position
+            self.base_living = self.living() + <Py_ssize_t> self.journal.end
+            self.base_living -= <Py_ssize_t> self.journal.position
             self.base_disk = self.disk_bytes()
             self.next_segment(0, False, False, False)
             return self.number, self.journal.first_sequence
