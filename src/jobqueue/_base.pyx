@@ -542,7 +542,7 @@ cdef class EngineBase:
         if c.home == self.e:
             if kind == KIND_TTL:
                 if c.ttl.state == TIMER_FIRED:
-                    job_expire(self.e, c)
+                    job_expire(self.e, c, now_ns)
             elif kind == KIND_TTR:
                 if c.state == STATE_LEASED and c.attempts == attempts and c.ttr.state == TIMER_FIRED:
                     if job_timeout(self.e, c, now_ns) == NO_MEMORY:

@@ -743,7 +743,7 @@ cdef bint record_lapse(engine_t *engine, record_t *record, int64_t now_ns) noexc
     wheel_cancel(&engine.wheel, &record.ttl)
     record.ttl.state = TIMER_FIRED
     view_end(record, KIND_TTL, TIMER_FIRED)
-    job_expire(engine, record)
+    job_expire(engine, record, now_ns)
     return True
 
 
