@@ -168,6 +168,12 @@ def locked(lock, function, /, *args, **kwargs):
         lock.release()
 
 
+def ring_future(future):
+    """Wake the task that awaits a future, in its loop."""
+    if not future.done():  # else its task is cancelled, and about to abandon the wait
+        future.set_result(None)
+
+
 def whole(function):
     """Decorate a method that is called with the ``_lock`` of its object held, as by ``locked``."""
     return functools.update_wrapper(Whole(function), function)
