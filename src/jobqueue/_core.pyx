@@ -88,8 +88,9 @@ cdef bytes pair_read_other(object pair, answer_t *answer, Py_ssize_t index):
     try:
         try:
             first, second = pair
-        except (TypeError, ValueError):
-            raise TypeError(f"a pair (id, result) is wanted, not {_errors.shown(pair)}") from None
+        except (TypeError, ValueError) as error:  # it has no items, or not two
+            kind = ValueError if isinstance(error, ValueError) else TypeError
+            raise kind(f"a pair (id, result) is wanted, not {_errors.shown(pair)}") from None
         id_read(first, answer.id)
         result = result_read(second)
     except (_errors.ValidationError, TypeError, ValueError) as error:

@@ -200,7 +200,7 @@ class GeneralController(Controller):
         taken = list(jobs)
         stamps = [getattr(job, "created_ns", 0) for job in taken]
         given: list[Any] = taken  # they may be anything
-        fresh = [job for job in given if type(job) is Job and job not in self.registry]
+        fresh = {job for job in given if type(job) is Job and job not in self.registry}
         placed = 0
         try:
             self._astray.update(fresh)
@@ -210,7 +210,7 @@ class GeneralController(Controller):
                 placed += 1
         except BaseException as error:
             for job, stamp in zip(given, stamps, strict=True):
-                if job in fresh:
+                if type(job) is Job and job in fresh:
                     self._unadd(job, stamp)
             for job in fresh:
                 self._unplaced(job)

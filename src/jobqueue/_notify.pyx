@@ -2,9 +2,9 @@
 
 One thread notifies at a time. The thread that made a transition notifies for a slice of time; what is
 left then goes to a thread of its own, and until that has caught up, nobody else notifies. The thread of
-the timers never does: an observer that hangs holds up no deadline. While more than half of the backlog is
-taken, a verb waits a moment, so that no event of a quick observer is dropped, however fast the verbs are;
-observers that get nothing done meanwhile are not waited for.
+the timers never does: an observer that hangs holds up no deadline. While that thread notifies, a verb waits
+for it, as long as the observers are quick: they have been told of it when it returns, and no event is
+dropped, however fast the verbs are. Observers that get little done meanwhile are not waited for.
 Invariant: an event that was taken out of the engine stays in ``current`` until the last observer was
 called, and an observer is counted as called before it is. So an exception, wherever it strikes, costs no
 event, and no event is told twice: whoever notifies next goes on at the next observer.
@@ -159,14 +159,22 @@ cdef class Notifier:
         self.keep_pace(registry)
 
     cdef int keep_pace(self, Registry registry) except -1:
-        """Wait for observers that are far behind, if they are quick. A batch may just have passed the
-        bound: then until they are within it again, else the next verb's events would be dropped."""
+        """Wait for observers that are behind, if they are quick: until they were told what this verb did.
+        A batch may just have passed the bound: then until they are within it again, else the next verb's
+        events would be dropped."""
+        cdef uint64_t noted
         cdef int slow = 0
         cdef int i
+        lock_acquire(&registry.e.lock)
+        noted = registry.e.event_taken + <uint64_t> registry.e.event_count + registry.e.event_lost
+        lock_release(&registry.e.lock)
         for i in range(MOMENTS_MAX):
             slow += self.wait_a_moment(registry, i > 0) < MOMENT_BUSY
-            if slow > MOMENTS_SLOW or registry.e.event_count < EVENTS_MAX or registry.e.event_lost > 0:
+            if registry.e.event_lost > 0 or slow > MOMENTS_SLOW:
                 break
+            if registry.e.event_count < EVENTS_MAX:
+                if slow or not self.aside or registry.e.event_taken >= noted:
+                    break
         return 0
 
     cdef int64_t wait_a_moment(self, Registry registry, bint again) except -1:
@@ -178,7 +186,9 @@ cdef class Notifier:
         taken = registry.e.event_taken
         noted = taken + <uint64_t> registry.e.event_count + registry.e.event_lost
         lock_release(&registry.e.lock)
-        if noted - taken < EVENTS_MAX // 2 or (noted < self.patient_from and not again):
+        if noted == taken or (not self.aside and noted - taken < EVENTS_MAX // 2):
+            return 0
+        if noted < self.patient_from and not again:
             return 0
         if self.teller == ident or registry.timer_ident == ident:
             return 0

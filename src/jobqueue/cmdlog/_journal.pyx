@@ -263,6 +263,14 @@ cdef void callers_wake(caller_t *caller) noexcept nogil:
         caller = following
 
 
+cdef object exporter_of(object memory):
+    """What a memoryview of the whole of something shows. The collector takes a memoryview apart though
+    its buffer is in use, but nothing that has the bytes itself."""
+    if type(memory) is memoryview and memoryview(memory.obj).nbytes == memory.nbytes:
+        return memory.obj
+    return memory
+
+
 @cython.no_gc_clear  # __dealloc__ needs the registry
 cdef class Journal:
     """What an engine notes into. One thread at a time grows it; any may note and settle."""
@@ -379,7 +387,7 @@ cdef class Journal:
         cdef int64_t wall_ns = registry_now(self.registry) + self.c.engine.wall_offset_ns
         cdef bytes header
         cdef uint8_t *base
-        PyObject_GetBuffer(memory, &fresh, PyBUF_SIMPLE | PyBUF_WRITABLE)
+        PyObject_GetBuffer(exporter_of(memory), &fresh, PyBUF_SIMPLE | PyBUF_WRITABLE)
         base = <uint8_t *> fresh.buf
         lock_acquire(&self.c.engine.lock)
         try:
