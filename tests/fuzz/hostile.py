@@ -10,7 +10,7 @@ from typing import Any
 
 from jobqueue import ID, Job, RunRecord
 from jobqueue.testing import ManualClock
-from tests.plain import Queues
+from jobqueue.testing.model.parts import Queues
 
 
 class BrokenError(Exception):
