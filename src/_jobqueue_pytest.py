@@ -6,7 +6,8 @@ conftest.py that it finds by `--pyargs`.
 """
 
 
-def pytest_load_initial_conftests(early_config, args):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201, D103
+def pytest_load_initial_conftests(early_config, args):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Look at the arguments, before options are read."""
     suite = "jobqueue.testing.conformance"
     asked = (str(arg).replace("/", ".").replace("\\", ".") for arg in args)
     if any(suite in arg for arg in asked):

@@ -1,9 +1,9 @@
 """What the conformance suite asks of an engine: a harness, and what the engine has.
 
 A harness makes engines of one kind on one clock, looks into them, and says in `has` which
-capabilities they offer. A test needs what it touches: its engine stands behind a gate, and as soon as
-the test calls a verb, gives an option, or adds a job with a field of a capability that is not in
-`has`, the suite skips it by the name of that capability.
+capabilities they offer. A test needs what it touches: its engine stands behind a gate, and as
+soon as the test calls a verb, gives an option, or adds a job with a field of a capability that is
+not in `has`, the suite skips it by the name of that capability.
 This module does not need pytest.
 """
 
@@ -222,7 +222,8 @@ class Harness:
                 listed = getattr(engine, verb)
                 seen[verb] = {name: [job.id for job in listed(name)] for name in names}
         if "records" in self.has:
-            seen["records"] = {id: self.find(engine, id) for id in self._jobs}
+            found = {id: self.find(engine, id) for id in self._jobs}
+            seen["records"] = {id: record for id, record in found.items() if record is not None}
         if "time" in self.has:
             seen["next"] = engine.next_deadline_ns()
         return seen
@@ -249,6 +250,11 @@ class Harness:
         """What is known of a job; of the engine that was made last unless one is given."""
         self.need("records")
         return self.find(self._behind(engine), id)
+
+    def record_by_hand(self, job: Job, **fields: Any) -> Any:
+        """A record that no engine has yet."""
+        self.need("registry")
+        return self.new_record(job, **fields)
 
     def view(self, engine: Any = None) -> dict[str, Any]:
         """All that can be seen of an engine, to compare: of the last made unless one is given."""
@@ -309,8 +315,8 @@ class _Gate:
         if argument == "job" and isinstance(value, Job):
             for capability in _needs_of(value):
                 self._harness.need(capability)
-            self._harness._jobs[value.id] = value  # noqa: SLF001 - its own
-        if argument in _ARGUMENTS and (argument == "attempt" or _is_some_time(value)):
+            self._harness._jobs[value.id] = value
+        if argument in _ARGUMENTS and (argument != "timeout" or _is_some_time(value)):
             self._harness.need(_ARGUMENTS[argument])
 
     def __enter__(self) -> Self:

@@ -151,6 +151,7 @@ class Suite(pytest.File):
     """
 
     def collect(self) -> Iterator[pytest.Module]:
+        """One module for each file of the suite."""
         folder = Path(str(conformance.__file__)).parent
         for path in sorted(folder.glob("test_*.py")):
             name = path.stem
@@ -159,8 +160,10 @@ class Suite(pytest.File):
 
 
 class SuiteModule(pytest.Module):
-    """A file of the suite. It has the path of the file that it is collected under, so that the
-    hooks and fixtures there are its own."""
+    """A file of the suite.
+
+    It has the path of the file that it is collected under, so that the hooks there are its own.
+    """
 
     def _getobj(self) -> ModuleType:
         return importlib.import_module(f"{conformance.__name__}.{self.name}")

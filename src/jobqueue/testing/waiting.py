@@ -37,6 +37,7 @@ class Call:
 
     @property
     def done(self) -> bool:
+        """Whether it has ended."""
         return not self._thread.is_alive()
 
     def outcome(self) -> Any:

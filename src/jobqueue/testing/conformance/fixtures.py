@@ -59,7 +59,9 @@ def blocked(engine: Any, harness: Harness) -> Callable[..., Call]:
         harness.need("waits")
         before = engine.stats().waiting
         call = Call(function, *args)
-        wait_until(lambda: engine.stats().waiting > before, "the blocked leaser")
+        wait_until(lambda: engine.stats().waiting > before or call.done, "the blocked leaser")
+        if call.done:  # it had no need to wait, or was not let
+            pytest.fail(f"it did not wait: {call.outcome()!r}")
         return call
 
     return start

@@ -51,6 +51,7 @@ def full(harness):
     return refused
 
 
+@pytest.mark.needs("bounds")
 def test_bytes_are_payloads_results_and_a_fixed_cost(engine, clock):
     assert engine.stats().bytes == 0
     engine.add(job := Job("a", bytes(100), ttl=1000))
@@ -67,11 +68,11 @@ def test_bytes_are_payloads_results_and_a_fixed_cost(engine, clock):
 
 def test_a_record_made_by_hand_counts(make_engine, harness, full):
     engine = make_engine(max_jobs=1)
-    record = harness.new_record(done := Job("a", bytes(10)))
+    record = harness.record_by_hand(done := Job("a", bytes(10)))
     assert record.write_result(bytes(5), True)
     assert engine.registry.add(record)
     assert engine.stats().bytes == JOB_COST + 15
-    assert engine.registry.add(harness.new_record(Job("a")))
+    assert engine.registry.add(harness.record_by_hand(Job("a")))
     full(engine, Job("a"))
     assert engine.registry.delete(done)
     assert engine.stats().bytes == JOB_COST
@@ -80,7 +81,7 @@ def test_a_record_made_by_hand_counts(make_engine, harness, full):
 def test_a_record_made_by_hand_counts_to_its_queue(make_engine, harness, native, full):
     native.limit("a", max_jobs=1)
     job = Job("a", bytes(10))
-    assert native.registry.add(harness.new_record(job))
+    assert native.registry.add(harness.record_by_hand(job))
     assert native.queue_stats("a").jobs == 1
     assert native.queue_stats("a").bytes == JOB_COST + 10
     full(native, Job("a"))

@@ -147,7 +147,7 @@ def test_a_key_that_was_taken_meanwhile(engine, harness) -> None:
 
 def test_a_record_made_by_hand_may_be_dead(make_engine, harness) -> None:
     engine = make_engine()
-    record = harness.new_record(job := Job("a"), state=State.FAILED, attempts=2**40)
+    record = harness.record_by_hand(job := Job("a"), state=State.FAILED, attempts=2**40)
     engine.registry.add(record)
     assert engine.dead("a") == [job]
     engine.kick(job)

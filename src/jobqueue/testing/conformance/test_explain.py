@@ -100,7 +100,7 @@ def test_a_kick_gives_fresh_budgets(engine):
 def test_a_record_made_by_hand_stands_nowhere(make_engine, harness):
     engine = make_engine(history=4)
     job = Job("a")
-    assert engine.registry.add(harness.new_record(job, attempts=2))
+    assert engine.registry.add(harness.record_by_hand(job, attempts=2))
     found = engine.explain(job)
     assert (found.state, found.ahead, found.attempt) == (State.NEW, None, 2)
     assert (found.expires, found.history) == (None, ())

@@ -90,7 +90,7 @@ def test_a_record_made_by_hand_stands_in_no_queue(
     engine: Any, harness: Any, clock: ManualClock
 ) -> None:
     job = Job("a", created=clock.now)
-    assert engine.registry.add(harness.new_record(job))
+    assert engine.registry.add(harness.record_by_hand(job))
     assert engine.stats().ready == 0
     engine.timeout_attempt(job)  # it is not leased
     assert engine.jobs("a") == []
@@ -101,7 +101,7 @@ def test_a_record_made_by_hand_that_waits_for_its_time_has_a_name(
     engine: Any, harness: Any, clock: ManualClock, back: str
 ) -> None:
     job = Job("a", created=clock.now, max_fails=2)
-    assert engine.registry.add(harness.new_record(job))
+    assert engine.registry.add(harness.record_by_hand(job))
     engine.start_attempt(job)
     assert engine.names() == []
     getattr(engine, back)(job, delay=300)

@@ -185,7 +185,7 @@ def test_a_record_made_by_hand_is_told_of_from_its_first_transition(make_engine,
     engine = make_engine()
     events: list[Event] = []
     with engine.observe(events.append):
-        record = harness.new_record(Job("a"), attempts=2)
+        record = harness.record_by_hand(Job("a"), attempts=2)
         assert engine.registry.add(record)
         engine.start_attempt(record.job)
     assert kinds(events) == ["leased LEASED 3"]
@@ -214,7 +214,7 @@ def test_what_an_observer_does_is_told_in_its_turn(make_engine):
 def test_a_lease_begins_when_slow_observers_are_done(make_engine, harness, clock):
     engine = make_engine()
     over = Job("a", ttl=1000, created=clock.now - timedelta(seconds=2))
-    assert engine.registry.add(harness.new_record(over))
+    assert engine.registry.add(harness.record_by_hand(over))
     engine.add(job := Job("b", ttr=100))
     engine.complete(over)  # which expires as soon as somebody looks
 

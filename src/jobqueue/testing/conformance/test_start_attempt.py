@@ -107,7 +107,7 @@ def test_the_hard_limit(engine, harness):
 
 def test_a_record_added_by_hand(engine, harness, make_engine, clock):
     job = Job("a", ttr=100, max_fails=2)
-    record = harness.new_record(job, attempts=7)
+    record = harness.record_by_hand(job, attempts=7)
     assert engine.registry.add(record)
     assert engine.registry.record(job.id) is record
     engine.start_attempt(job)
@@ -126,7 +126,7 @@ def test_a_record_added_by_hand(engine, harness, make_engine, clock):
 
 def test_a_record_added_by_hand_without_attempts_left(engine, harness, make_engine):
     job = Job("a", max_attempts=3)
-    record = harness.new_record(job, attempts=3)
+    record = harness.record_by_hand(job, attempts=3)
     engine.registry.add(record)
     with pytest.raises(MaxAttemptsReachedError):
         engine.start_attempt(job)

@@ -107,9 +107,9 @@ def test_another_error_takes_no_key(engine, clock) -> None:
 
 def test_a_record_made_by_hand_holds_its_key(make_engine, harness) -> None:
     engine = make_engine()
-    record = harness.new_record(Job("a", unique=b"k"))
+    record = harness.record_by_hand(Job("a", unique=b"k"))
     assert engine.registry.add(record)
-    assert not engine.registry.add(harness.new_record(Job("a", unique=b"k")))
+    assert not engine.registry.add(harness.record_by_hand(Job("a", unique=b"k")))
     with pytest.raises(DuplicateJobError):
         engine.add(Job("a", unique=b"k"))
     assert record.write_result(b"", True)
