@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import Any, Self
 
 import jobqueue as jq
 from jobqueue.testing.harness import Harness, JobRecord
 
+NEVER_NS = 2**63
 ENDED = (jq.State.COMPLETED, jq.State.FAILED)
 
 
@@ -32,13 +33,11 @@ class Entry:
     result: bytes | None = None
 
 
-@dataclass(eq=False)
 class Wait:
     """A blocked call. A leaser has names, and gets an entry."""
 
-    names: Sequence[str] = ()
-    entry: Entry | None = None
-    timed_out: bool = False
+    def __init__(self, names: Sequence[str] = ()) -> None:
+        self.names, self.entry, self.timed_out = names, None, False
 
 
 class OwnEngine:
@@ -55,8 +54,6 @@ class OwnEngine:
         clock.attach(self)
 
     def add(self, job: jq.Job) -> None:
-        if not isinstance(job, jq.Job):
-            raise TypeError(f"a Job is wanted, not a {type(job).__name__}")
         with self._verb():
             if job.id in self._entries:
                 error = jq.DuplicateJobError(f"job {job.id} is there")
@@ -67,9 +64,7 @@ class OwnEngine:
             self._to_line(entry)
 
     def lease(self, names: str | Sequence[str], timeout: Any) -> jq.Job:
-        names = list(names) if isinstance(names, list | tuple) else [names]
-        if not names:
-            raise jq.InvalidNameError("names is empty")
+        names = list(names) if isinstance(names, list | tuple) and names else [names]
         for name in names:
             jq.validate_name(name)
         with self._verb():
@@ -97,10 +92,7 @@ class OwnEngine:
         with self._verb():
             entry = self._unanswered(id, attempt)
             entry.fails += 1
-            if entry.fails < entry.job.max_fails and self._attempts_left(entry):
-                self._back(entry)
-            else:
-                self._end(entry, bytes(result), jq.State.FAILED)
+            self._back_or_end(entry, bytes(result), again=entry.fails < entry.job.max_fails)
 
     def delete(self, id: Any) -> None:
         with self._verb():
@@ -117,10 +109,7 @@ class OwnEngine:
             entry = self._entries.get(jq.ID(id))
             if entry is not None and entry.state == jq.State.LEASED:
                 self._count["timed_out"] += 1
-                if self._attempts_left(entry):
-                    self._back(entry)
-                else:
-                    self._end(entry, b"", jq.State.FAILED)
+                self._back_or_end(entry)
 
     def touch(self, id: Any, ttr: Any = None, *, attempt: Any = None) -> None:
         if ttr is not None:
@@ -135,24 +124,21 @@ class OwnEngine:
 
     def stats(self) -> jq.Stats:
         with self._verb():
-            states = Counter(entry.state for entry in self._entries.values())
-            counts = {name: self._count[name] for name in jq.Stats._fields}
+            counts = {name: self._count[name] for name in jq.Stats._fields[:-2]}
             counts |= {"ready": sum(map(len, self._lines.values())), "waiting": len(self._leasers)}
-            counts |= {"running": states[jq.State.LEASED], "records": len(self._entries)}
-            return jq.Stats(**counts)._replace(max_jobs=None, max_bytes=None)
+            running = sum(entry.state == jq.State.LEASED for entry in self._entries.values())
+            return jq.Stats(**counts | {"running": running, "records": len(self._entries)})
 
     def record(self, id: Any) -> JobRecord | None:
-        entry = self._entries.get(jq.ID(id))
-        if entry is None:
-            return None
-        return JobRecord(entry.job, entry.state, entry.attempts, entry.fails, entry.result)
+        e = self._entries.get(jq.ID(id))
+        return None if e is None else JobRecord(e.job, e.state, e.attempts, e.fails, e.result)
 
     def close(self) -> None:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
-    def __enter__(self) -> "OwnEngine":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -166,17 +152,15 @@ class OwnEngine:
 
     def fire_due(self) -> None:
         with self._changed:
-            while (next_ns := self.next_deadline_ns()) is not None:
-                if next_ns > self._clock.monotonic_ns():
-                    return
+            while (self.next_deadline_ns() or NEVER_NS) <= self._clock.monotonic_ns():
                 kind, what = min(self._deadlines, key=self._deadlines.__getitem__)
                 del self._deadlines[kind, what]
                 if kind == "ttr":
                     self.timeout_attempt(what.job)
-                    continue
-                what.timed_out = True
-                self._leasers = [leaser for leaser in self._leasers if leaser is not what]
-                self._changed.notify_all()
+                else:
+                    what.timed_out = True
+                    self._leasers = [leaser for leaser in self._leasers if leaser is not what]
+                    self._changed.notify_all()
 
     def _arm(self, kind: str, what: Any, after: Any) -> None:
         ms = after if isinstance(after, int) else int(after.total_seconds() * 1000)
@@ -225,10 +209,10 @@ class OwnEngine:
                         self._end(entry, b"", jq.State.FAILED)
 
     def _start(self, entry: Entry) -> None:
-        if entry.state == jq.State.LEASED:
-            raise jq.AlreadyLeasedError(f"job {entry.job.id} is leased")
-        if entry.state in ENDED:
-            raise jq.AlreadyProcessedError(f"job {entry.job.id} has ended")
+        if entry.state == jq.State.LEASED or entry.state in ENDED:
+            ended = entry.state in ENDED
+            error = jq.AlreadyProcessedError if ended else jq.AlreadyLeasedError
+            raise error(f"job {entry.job.id} is {entry.state.name}")
         if not self._attempts_left(entry):
             self._end(entry, b"", jq.State.FAILED)
             raise jq.MaxAttemptsReachedError(f"job {entry.job.id} has no attempts left")
@@ -237,6 +221,12 @@ class OwnEngine:
         entry.attempts += 1
         self._count["leased"] += 1
         self._arm("ttr", entry, entry.job.ttr)
+
+    def _back_or_end(self, entry: Entry, result: bytes = b"", *, again: bool = True) -> None:
+        if again and self._attempts_left(entry):
+            self._back(entry)
+        else:
+            self._end(entry, result, jq.State.FAILED)
 
     def _back(self, entry: Entry) -> None:
         self._leave(entry)
@@ -249,8 +239,8 @@ class OwnEngine:
         self._count[state.name.lower()] += 1
 
     def _to_line(self, entry: Entry) -> None:
-        line = self._lines.setdefault(entry.job.name, [])
-        insort(line, (-entry.job.priority, entry.order, entry))
+        place = (-entry.job.priority, entry.order, entry)
+        insort(self._lines.setdefault(entry.job.name, []), place)
 
     def _leave(self, entry: Entry) -> None:
         """Out of its line, and of its lease."""
@@ -260,9 +250,9 @@ class OwnEngine:
 
     def _find(self, id: Any) -> Entry:
         id = jq.ID(id)
-        if id not in self._entries:
-            raise jq.NotFoundError(f"no job {id}")
-        return self._entries[id]
+        if id in self._entries:
+            return self._entries[id]
+        raise jq.NotFoundError(f"no job {id}")
 
     def _leased(self, id: Any, attempt: Any) -> Entry:
         if attempt is not None and type(attempt) is not int:
@@ -286,9 +276,9 @@ class OwnHarness(Harness):
     """What the suite needs to know of it."""
 
     name = "own"
-    has = frozenset({"ids", "answers", "results", "leases", "fencing", "budgets", "time"}) | {
-        *("waits", "stats", "records")
-    }
+    has = frozenset(
+        {"ids", "complete", "fail", "delete", "results", "leases", "fencing", "budgets", "time"}
+    ) | {*("waits", "stats", "records")}
 
     def open(self, **options: Any) -> OwnEngine:
         return OwnEngine(self.clock, **options)

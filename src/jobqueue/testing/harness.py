@@ -7,7 +7,7 @@ not in `has`, the suite skips it by the name of that capability.
 This module does not need pytest.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import Any, Final, Literal, NamedTuple, NoReturn, Self, TypeAlias, get_args
 
@@ -19,7 +19,9 @@ __all__ = ["ALL", "CAPABILITIES", "Capability", "Harness", "JobRecord", "LacksEr
 
 Capability: TypeAlias = Literal[
     "ids",
-    "answers",
+    "complete",
+    "fail",
+    "delete",
     "results",
     "leases",
     "fencing",
@@ -54,7 +56,9 @@ Capability: TypeAlias = Literal[
 
 CAPABILITIES: Final[Mapping[Capability, str]] = {
     "ids": "Of two jobs of one id the second is refused.",
-    "answers": "complete and fail end a lease, delete ends a job whatever its state.",
+    "complete": "complete ends a job well.",
+    "fail": "fail ends a job badly, or puts it back.",
+    "delete": "delete ends a job whatever its state.",
     "results": "result gives what a job was answered with, until the job is gone.",
     "leases": "A lease ends at the job's ttr; touch, release, start_attempt, timeout_attempt.",
     "fencing": "complete, fail, touch and release take the number of an attempt.",
@@ -91,7 +95,9 @@ ALL: Final[frozenset[Capability]] = frozenset(get_args(Capability))
 """Every capability."""
 
 _VERBS: Final[Mapping[str, Capability]] = {
-    **dict.fromkeys(("complete", "fail", "delete"), "answers"),
+    "complete": "complete",
+    "fail": "fail",
+    "delete": "delete",
     **dict.fromkeys(("touch", "release", "start_attempt", "timeout_attempt"), "leases"),
     **dict.fromkeys(("add_many", "lease_many", "complete_many", "delete_many"), "batches"),
     **dict.fromkeys(("peek", "jobs", "scheduled_jobs", "names"), "looking"),
@@ -199,7 +205,7 @@ class Harness:
     def __init__(self) -> None:
         self.clock = ManualClock()
         self._made: list[tuple[Any, Any]] = []  # what tests have, and the engine behind it
-        self._jobs: dict[ID, Job] = {}  # that a gate has seen go in
+        self._jobs: dict[ID, None] = {}  # that a gate has seen go in
 
     # ------------------------------------------------------------ to define
 
@@ -239,6 +245,10 @@ class Harness:
 
     def make(self, **options: Any) -> Any:
         """A new engine. What it lacks, it lacks aloud."""
+        if unknown := self.has - ALL:
+            raise ValueError(
+                f"no capabilities: {sorted(unknown)}; they are {', '.join(CAPABILITIES)}"
+            )
         for option in options.keys() & _OPTIONS.keys():
             self.need(_OPTIONS[option])
         engine = self.open(**options)
@@ -303,21 +313,16 @@ class _Gate:
     def _call(self, name: str, verb: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         given = dict(zip(_POSITIONS[name], args, strict=False)) | kwargs
         for argument, value in given.items():
-            self._look_at(argument, value)
-        if name == "add_many" and isinstance(given.get("jobs"), Iterable):
-            jobs = given["jobs"]
-            if isinstance(jobs, list | tuple):
-                for job in jobs:
-                    self._look_at("job", job)
-        return verb(*args, **kwargs)
-
-    def _look_at(self, argument: str, value: Any) -> None:
-        if argument == "job" and isinstance(value, Job):
-            for capability in _needs_of(value):
+            if argument in _ARGUMENTS and (argument != "timeout" or _is_some_time(value)):
+                self._harness.need(_ARGUMENTS[argument])
+        jobs = given.get("jobs", [given.get("job")])
+        jobs = [job for job in jobs if isinstance(job, Job)] if _can_be_read(jobs) else []
+        for job in jobs:
+            for capability in _needs_of(job):
                 self._harness.need(capability)
-            self._harness._jobs[value.id] = value
-        if argument in _ARGUMENTS and (argument != "timeout" or _is_some_time(value)):
-            self._harness.need(_ARGUMENTS[argument])
+        answer = verb(*args, **kwargs)
+        self._harness._jobs |= dict.fromkeys(job.id for job in jobs)
+        return answer
 
     def __enter__(self) -> Self:
         self._engine.__enter__()
@@ -325,6 +330,11 @@ class _Gate:
 
     def __exit__(self, *error: object) -> None:
         self._engine.__exit__(*error)
+
+
+def _can_be_read(jobs: Any) -> bool:
+    """Whether a batch can be looked at beforehand: an iterator is used up by that."""
+    return isinstance(jobs, Collection)
 
 
 def _is_some_time(value: Any) -> bool:

@@ -107,6 +107,7 @@ def test_the_clock_moves_on_without_it(make_engine, harness, clock):
     assert all(harness.record(job, closed) is not None for job in jobs)
 
 
+@pytest.mark.needs("waits")
 def test_close_while_others_call(engine):
     """Whatever they were doing, every call ends with its answer or with ClosedError."""
 

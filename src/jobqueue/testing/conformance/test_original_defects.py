@@ -31,6 +31,7 @@ def test_defect_1_lost_wake_up(engine, clock, blocked):
     assert engine.stats().waiting == 0
 
 
+@pytest.mark.needs("waits")
 def test_defect_1_lost_wake_up_with_several_leasers(engine):
     """Nobody stays blocked while a job is ready, however adds and leases interleave."""
     total, taken, lock = 600, [], threading.Lock()

@@ -113,6 +113,7 @@ def next_is(engine, deadline_ns: int) -> bool:
     return engine.next_deadline_ns() == deadline_ns
 
 
+@pytest.mark.needs("waits")
 @pytest.mark.parametrize("answer", ["complete", "fail"])
 def test_zero_answers_its_waiters_first(make_engine, harness, clock, answer):
     engine = make_engine(result_ttl=0)

@@ -20,6 +20,7 @@ def test_a_second_job_with_the_key_is_refused(engine, harness) -> None:
     engine.add(Job("b", unique=b"k"))
 
 
+@pytest.mark.needs("ids")
 def test_a_duplicate_id_is_told_the_same_way(engine) -> None:
     job = Job("a")
     engine.add(job)
