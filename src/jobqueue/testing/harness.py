@@ -9,7 +9,7 @@ This module does not need pytest.
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
-from typing import Any, Final, Literal, NamedTuple, NoReturn, Self, TypeAlias, get_args
+from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias, get_args
 
 from jobqueue import ID, Job, State
 
@@ -201,6 +201,8 @@ class Harness:
     """What the engine is called in the names of the tests."""
     has: frozenset[Capability] = frozenset()
     """What it offers beside `add`, `lease` and `close`."""
+    on_lack: Callable[[Capability], object] | None = None
+    """Called with what a test needs and the engine lacks; the suite skips the test here."""
 
     def __init__(self) -> None:
         self.clock = ManualClock()
@@ -279,11 +281,9 @@ class Harness:
     def need(self, capability: Capability) -> None:
         """Skip the test unless the engine has it."""
         if capability not in self.has:
-            self.lacking(capability)
-
-    def lacking(self, capability: Capability) -> NoReturn:
-        """What happens then; the suite puts a skip in its place."""
-        raise LacksError(f"{self.name} lacks {capability}: {CAPABILITIES[capability]}")
+            if self.on_lack is not None:
+                self.on_lack(capability)
+            raise LacksError(f"{self.name} lacks {capability}: {CAPABILITIES[capability]}")
 
     def _behind(self, shown: Any) -> Any:
         return self._made[-1][1] if shown is None else getattr(shown, "_engine", shown)

@@ -92,7 +92,7 @@ def set_up_harness(request: pytest.FixtureRequest) -> Iterator[Harness]:
     except Unavailable as error:
         pytest.skip(f"{name_of(request.param)} cannot run here: {error}")
     request.node.user_properties.append(("engine", harness.name))
-    harness.lacking = partial(skip, request.node)
+    harness.on_lack = partial(skip, request.node)
     try:
         for marker in request.node.iter_markers("needs"):
             for capability in marker.args:
