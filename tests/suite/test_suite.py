@@ -1,5 +1,6 @@
 """The conformance suite, as a stranger runs it: in a process and a directory of its own."""
 
+import inspect
 import os
 import re
 import subprocess
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from jobqueue import Controller
+from jobqueue.testing import harness
 from jobqueue.testing.harness import ALL, CAPABILITIES, Harness, LacksError
 from jobqueue.testing.plugin import loaded
 from tests.suite.faulty import FAULTS, Healthy
@@ -154,6 +157,18 @@ def test_virtual_time_needs_no_pytest(module, tmp_path):
 def test_capabilities_are_all_described():
     assert frozenset(CAPABILITIES) == ALL
     assert all(text.endswith(".") for text in CAPABILITIES.values())
+
+
+def test_every_verb_and_option_has_its_capability():
+    """What is new on a Controller must not pass the gate unseen."""
+    base = {"add", "lease", "close", "closed", "clock", "by_hand"}
+    verbs = {name for name in dir(Controller) if not name.startswith("_")}
+    assert verbs - base == set(harness._VERBS)
+    options = {*inspect.signature(Controller.__init__).parameters} - {"self", "clock", "by_hand"}
+    assert options == set(harness._OPTIONS)
+    for verb, names in harness._POSITIONS.items():
+        known = [name for name in inspect.signature(getattr(Controller, verb)).parameters]
+        assert tuple(known[1 : 1 + len(names)]) == names, verb
 
 
 def test_outside_of_the_suite_a_lack_is_an_error():

@@ -247,7 +247,7 @@ class Harness:
 
     def make(self, **options: Any) -> Any:
         """A new engine. What it lacks, it lacks aloud."""
-        if unknown := self.has - ALL:
+        if unknown := frozenset(self.has) - ALL:
             raise ValueError(
                 f"no capabilities: {sorted(unknown)}; they are {', '.join(CAPABILITIES)}"
             )

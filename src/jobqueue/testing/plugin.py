@@ -16,7 +16,6 @@ from typing import Any, Final, NoReturn, TypeAlias
 
 import pytest
 
-from . import conformance
 from .harness import CAPABILITIES, Capability, Harness, Unavailable
 
 __all__ = ["Factory", "Suite", "engines_of", "set_up_harness"]
@@ -24,8 +23,11 @@ __all__ = ["Factory", "Suite", "engines_of", "set_up_harness"]
 Factory: TypeAlias = Callable[[], Harness]
 """Makes the harness of one test: a class without arguments will do."""
 
+SUITE: Final = "jobqueue.testing.conformance"
 FACTORIES: Final = pytest.StashKey[list[Factory]]()
 PASSED: Final = "passed"
+
+pytest.register_assert_rewrite(SUITE)  # whatever the files of tests are called elsewhere
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -113,7 +115,7 @@ def skip(item: pytest.Item, capability: Capability) -> NoReturn:
 # ---------------------------------------------------------------- what came of it
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter") -> None:
     outcomes: dict[str, Counter[str]] = {}
     lacking: dict[str, Counter[Capability]] = {}
     for outcome in (PASSED, "failed", "error", "skipped"):
@@ -150,8 +152,7 @@ class Suite(pytest.File):
 
     def collect(self) -> Iterator[pytest.Module]:
         """One module for each file of the suite."""
-        folder = Path(str(conformance.__file__)).parent
-        for path in sorted(folder.glob("test_*.py")):
+        for path in sorted((Path(__file__).parent / "conformance").glob("test_*.py")):
             name = path.stem
             node_id = f"{self.nodeid}::{name}"
             yield SuiteModule.from_parent(self, path=self.path, name=name, nodeid=node_id)
@@ -164,4 +165,4 @@ class SuiteModule(pytest.Module):
     """
 
     def _getobj(self) -> ModuleType:
-        return importlib.import_module(f"{conformance.__name__}.{self.name}")
+        return importlib.import_module(f"{SUITE}.{self.name}")
