@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -123,6 +124,38 @@ def test_what_is_wrong_with_an_engine_is_said(engine, error, said):
         loaded(engine)
 
 
+def test_settings_of_the_user_s_own_tests_do_no_harm(tmp_path):
+    settings = [
+        "[pytest]",
+        "python_files = check_*.py",
+        "addopts = --strict-markers --strict-config",
+        "filterwarnings = error",
+    ]
+    (tmp_path / "pytest.ini").write_text("\n".join(settings), "utf-8")
+    asked = ("--pyargs", SUITE, "-k", "test_touch or test_stats")
+    ran = run_suite("tests.suite.remote:Remote", *asked, cwd=tmp_path)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert re.search(r"^remote: \d+ passed$", ran.stdout, re.MULTILINE), ran.stdout
+
+
+def test_every_engine_is_closed_though_a_check_fails():
+    closed = []
+
+    class Broken(Harness):
+        def open(self, **options):
+            return SimpleNamespace(close=lambda: closed.append(self))
+
+        def check(self, engine):
+            raise AssertionError("broken inside")
+
+    broken = Broken()
+    broken.make()
+    broken.make()
+    with pytest.raises(AssertionError, match="broken inside"):
+        broken.close()
+    assert len(closed) == 2
+
+
 def test_a_capability_that_is_none_is_said():
     with pytest.raises(ValueError, match=r"no capabilities: \['batch'\]"):
         Misspelt().make()
@@ -167,7 +200,7 @@ def test_every_verb_and_option_has_its_capability():
     options = {*inspect.signature(Controller.__init__).parameters} - {"self", "clock", "by_hand"}
     assert options == set(harness._OPTIONS)
     for verb, names in harness._POSITIONS.items():
-        known = [name for name in inspect.signature(getattr(Controller, verb)).parameters]
+        known = list(inspect.signature(getattr(Controller, verb)).parameters)
         assert tuple(known[1 : 1 + len(names)]) == names, verb
 
 

@@ -8,6 +8,7 @@ This module does not need pytest.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias, get_args
 
@@ -289,12 +290,13 @@ class Harness:
         return self._made[-1][1] if shown is None else getattr(shown, "_engine", shown)
 
     def close(self) -> None:
-        """End the engines; the test is over."""
+        """End the engines, whatever their checks say; the test is over."""
         made, self._made = self._made, []
         self._jobs.clear()
-        for _, engine in made:
-            self.check(engine)
-            engine.close()
+        with ExitStack() as stack:
+            for _, engine in reversed(made):
+                stack.callback(engine.close)
+                stack.callback(self.check, engine)
 
 
 class _Gate:
