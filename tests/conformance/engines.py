@@ -35,6 +35,12 @@ class Ours(Harness):
     def look(self, engine: Any) -> dict[str, Any]:
         return view_of(engine)
 
+    def in_line(self, job: Job, engine: Any = None) -> bool:
+        """What is listed is what the queues hold, foreign ones too."""
+        listed = super().in_line(job, engine)
+        assert self._behind(engine).queues.exists(job) == listed
+        return listed
+
     def new_record(self, job: Job, **fields: Any) -> Any:
         return RunRecord(job, **fields)
 
