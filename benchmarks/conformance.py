@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
+import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -17,6 +19,7 @@ from jobqueue.testing.harness import CAPABILITIES, Harness
 from tests.conformance.engines import Embedded
 
 PAGE = Path(__file__).parents[1] / "docs" / "peers.md"
+SUITE = "jobqueue.testing.conformance"
 SHOWN_MAX = 110
 
 HEADING = """# What the peers do of it
@@ -119,7 +122,9 @@ def main() -> int:
     engines = (Embedded, *PEERS)
     names = [f"--engine={engine.__module__}:{engine.__name__}" for engine in engines]
     quiet = ["-q", "--tb=line", "--no-summary", "-p", "no:cacheprovider"]
-    pytest.main([*quiet, "--pyargs", "jobqueue.testing.conformance", *names], plugins=[outcomes])
+    # From an empty folder: the settings and fixtures of our own tests are not the peers'.
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        pytest.main([*quiet, "--pyargs", SUITE, *names], plugins=[outcomes])
     if Embedded.name not in outcomes.counts or outcomes.failed[Embedded.name]:
         sys.exit("jobqueue itself does not pass")
     outcomes.counts["jobqueue"] = outcomes.counts.pop(Embedded.name)

@@ -1,4 +1,4 @@
-"""An engine of one's own in less than 200 lines: a lock, sorted lists, and a dict of deadlines.
+"""An engine of one's own, in a class of less than 200 lines of code: a lock, lists, deadlines.
 
 It is judged by the suite that judges jobqueue's own engines; what it lacks is skipped by name:
 

@@ -1,5 +1,6 @@
 """The conformance suite, as a stranger runs it: in a process and a directory of its own."""
 
+import ast
 import inspect
 import os
 import re
@@ -96,6 +97,17 @@ def test_an_engine_of_ones_own_from_a_directory_of_its_own(tmp_path):
     found = re.search(r"^own: (\d+) passed, \d+ skipped$", ran.stdout, re.MULTILINE)
     assert found, ran.stdout
     assert int(found[1]) > 200
+
+
+def test_an_engine_of_ones_own_is_small():
+    source = (ROOT / "examples/own_engine.py").read_text("utf-8")
+    [engine] = [
+        node
+        for node in ast.parse(source).body
+        if isinstance(node, ast.ClassDef) and node.name == "OwnEngine"
+    ]
+    lines = ast.unparse(engine).splitlines()  # without comments
+    assert len([line for line in lines if line and not line.strip().startswith('"""')]) < 200
 
 
 def test_what_is_lacking_is_skipped_by_name(tmp_path):

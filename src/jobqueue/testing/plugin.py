@@ -27,7 +27,8 @@ SUITE: Final = "jobqueue.testing.conformance"
 FACTORIES: Final = pytest.StashKey[list[Factory]]()
 PASSED: Final = "passed"
 
-pytest.register_assert_rewrite(SUITE)  # whatever the files of tests are called elsewhere
+if SUITE not in sys.modules:  # then it is too late
+    pytest.register_assert_rewrite(SUITE)  # whatever the files of tests are called elsewhere
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
