@@ -29,7 +29,7 @@ COVERAGE = PYTHONPATH=$(ROOT)/build/coverage/src:$(ROOT) $(ROOT)/$(VENV)/bin/pyt
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test debug-test sanitize-test stress freethreaded tsan wheel-test wheel portable coverage lint docs format bench bench-compare bench-micro bench-targets sdist build clean
-.PHONY: sim linearize fuzz fuzz-log crash faults
+.PHONY: peers sim linearize fuzz fuzz-log crash faults
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -151,6 +151,10 @@ bench-micro: $(VENV)/.built $(VENV)/.group-bench ## the small benchmarks under p
 
 bench-targets: $(VENV)/.built $(VENV)/.group-bench ## measure the figures that have a target
 	$(VENV)/bin/python -m benchmarks.targets
+
+# beanstalkd is run if it is installed (Debian: apt install beanstalkd).
+peers: $(VENV)/.built $(VENV)/.group-bench $(VENV)/.group-test ## the conformance suite on the peers, and docs/peers.md
+	$(VENV)/bin/python -m benchmarks.conformance
 
 sdist: $(VENV)/.group-wheel ## source distribution, in dist/
 	rm -rf dist

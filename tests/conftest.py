@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, settings
 
 from jobqueue import _core, _records
 
+pytest_plugins = ["jobqueue.testing.plugin"]  # of the conformance suite
+
 PATIENCE_S = 10.0
 """How long a thread that has been told to end may take."""
 

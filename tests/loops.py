@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from jobqueue import aio
-from tests.waiting import wait_until
+from jobqueue.testing.waiting import wait_until
 
 
 class LoopThread:

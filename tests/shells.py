@@ -8,7 +8,7 @@ from typing import Any, Self
 from jobqueue import Controller, aio
 from jobqueue.worker import Worker
 from tests.loops import LoopThread
-from tests.waiting import PATIENCE_S
+from jobqueue.testing.waiting import PATIENCE_S
 
 KINDS = ("threads", "tasks", "plain")
 

@@ -1,6 +1,6 @@
 """What an engine offers, as protocols, and the values it answers with.
 
-Whoever offers ControllerInterface runs the conformance suite in tests/conformance.
+Whoever offers ControllerInterface runs the conformance suite, jobqueue.testing.conformance.
 """
 
 from collections.abc import Callable, Mapping, Sequence

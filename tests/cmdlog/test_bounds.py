@@ -10,7 +10,7 @@ from jobqueue import Job
 from jobqueue.cmdlog import CommandLogError, DurableController
 from jobqueue.testing import ManualClock
 from tests.cmdlog.workload import open_log
-from tests.waiting import Call, wait_until
+from jobqueue.testing.waiting import Call, wait_until
 
 BOUND = 1 << 20
 SEGMENTS = pytest.mark.parametrize("segment_size", [64 << 10, 256 << 10, 64 << 20])

@@ -7,9 +7,9 @@ import pytest
 from jobqueue import Job, WaitTimeoutError
 from jobqueue.cmdlog import CommandLogError
 from jobqueue.testing import ManualClock
+from jobqueue.testing.waiting import Call
 from tests.cmdlog.disk import Disk
 from tests.cmdlog.workload import digest, open_log
-from tests.waiting import Call
 
 HERE = Path("log")
 

@@ -14,7 +14,7 @@ from jobqueue import Job
 from jobqueue.cmdlog import CommandLogError, DurableController
 from jobqueue.testing import ManualClock
 from tests.cmdlog.workload import open_log
-from tests.waiting import wait_until
+from jobqueue.testing.waiting import wait_until
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="of POSIX")
 SYNCS = pytest.mark.parametrize("sync", ["always", "os"])

@@ -20,7 +20,7 @@ from jobqueue.testing import ManualClock
 from tests.cmdlog.disk import Disk
 from tests.cmdlog.workload import SEGMENT, open_log
 from tests.strikes.striker import Striker
-from tests.waiting import Call
+from jobqueue.testing.waiting import Call
 
 GAP = 10_000
 SAMPLE = 2

@@ -11,9 +11,10 @@ import pytest
 from jobqueue import ClosedError, DuplicateJobError, Job, QueueFullError, WaitTimeoutError
 from jobqueue.cmdlog import CommandLogError, DurableController, replay
 from jobqueue.testing import ManualClock
+from jobqueue.testing.model import view_of
+from jobqueue.testing.waiting import Call, wait_until
 from tests.cmdlog.disk import Disk
 from tests.cmdlog.workload import Workload, digest, open_log
-from tests.waiting import Call, wait_until
 
 HERE = Path("log")
 
@@ -99,6 +100,19 @@ def test_a_step_of_the_wall_clock_ends_no_lease(tmp_path, clock):
         assert c.stats().running == 1
         clock.advance(1000)
         assert c.stats().running == 0
+
+
+def test_nobody_waits_for_room(tmp_path, clock):
+    """What is noted of a job must have its room in the log before the verb begins."""
+    with open_log(tmp_path, clock) as engine:
+        engine.limit("a", max_jobs=1)
+        engine.add(Job("a"))
+        before = view_of(engine)
+        with pytest.raises(QueueFullError):
+            engine.add(Job("a"), 60_000)
+        assert view_of(engine) == before
+        engine.complete(engine.lease("a", 0))
+        engine.add(Job("a"), 60_000)
 
 
 def test_a_key_is_still_held(tmp_path, clock):

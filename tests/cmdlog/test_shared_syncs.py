@@ -11,9 +11,9 @@ import pytest
 from jobqueue import Job
 from jobqueue.cmdlog import CommandLogError, DurableController
 from jobqueue.testing import ManualClock
+from jobqueue.testing.waiting import PATIENCE_S, Call, wait_until
 from tests.cmdlog.disk import Disk
 from tests.cmdlog.workload import open_log
-from tests.waiting import PATIENCE_S, Call, wait_until
 
 HERE = Path("log")
 LONG_NS = 3600 * 10**9

@@ -12,9 +12,9 @@ import pytest
 from jobqueue import ClosedError, Job
 from jobqueue.cmdlog import CommandLogError, DurableController
 from jobqueue.testing import ManualClock
+from jobqueue.testing.waiting import Call, wait_until
 from tests.cmdlog.disk import Disk, disk_of
 from tests.cmdlog.workload import open_log
-from tests.waiting import Call, wait_until
 
 HERE = Path("log")
 THREADS = 4

@@ -1,1 +1,1 @@
-"""The conformance suite: one file per verb, run against every engine."""
+"""The public conformance suite on our own engines."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from jobqueue import ID, Controller, Job, RunRecord, TimerWheel
 from jobqueue.testing import ManualClock
-from tests.plain import Queues
+from jobqueue.testing.model.parts import Queues
 
 
 class BrokenError(Exception):

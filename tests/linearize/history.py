@@ -17,8 +17,8 @@ from typing import Any
 
 from jobqueue import Controller
 from jobqueue.testing import ManualClock
-from tests.model import ModelController, view_of
-from tests.plain import Queues
+from jobqueue.testing.model import ModelController, view_of
+from jobqueue.testing.model.parts import Queues
 from tests.sim.sides import EngineSide, ModelSide, New, Old, Side
 from tests.sim.world import Step
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from jobqueue import AlreadyLeasedError, Controller, Job, WaitTimeoutError
+from jobqueue.testing.model import view_of
 from tests.linearize.history import (
     Call,
     History,
@@ -16,7 +17,6 @@ from tests.linearize.history import (
     hasty_switches,
     replayed,
 )
-from tests.model import view_of
 from tests.sim.sides import New, Old
 from tests.sim.world import Step
 

@@ -11,6 +11,7 @@ import pytest
 
 import jobqueue
 import jobqueue.testing
+from jobqueue.testing.harness import CAPABILITIES
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md"))]
@@ -52,6 +53,12 @@ def test_code_is_code_that_runs(page: Path) -> None:
     openings = {fence.split("}")[0] for fence in fences[::2]}
     plain = {"", "pycon", "sh", "text", "ini", "toml", "yaml", "json"}
     assert openings <= plain | {"{toctree", "{include", "{eval-rst", "{image", "{figure", "{note"}
+
+
+def test_every_capability_stands_in_the_page_on_engines() -> None:
+    page = (ROOT / "docs/engines.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (.+) \|$", page, re.MULTILINE)
+    assert rows == list(CAPABILITIES.items())
 
 
 def test_decisions_have_the_number_of_their_file() -> None:

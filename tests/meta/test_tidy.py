@@ -62,7 +62,10 @@ def test_each_file_begins_with_its_purpose(path: Path) -> None:
         assert len(head[1].splitlines()) <= HEAD_MAX
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("*.py")), ids=name_of)
+TESTS = [*(ROOT / "tests").rglob("*.py"), *(ROOT / "src/jobqueue/testing").rglob("*.py")]
+
+
+@pytest.mark.parametrize("path", sorted(TESTS), ids=name_of)
 def test_no_test_sleeps(path: Path) -> None:
     calls = [
         (node.lineno, ast.unparse(node.func))

@@ -17,8 +17,8 @@ from jobqueue import ID, Job, RunRecord, RunResult, WaitTimeoutError, _records, 
 from jobqueue._general import GeneralController
 from jobqueue.observing import Event, Explanation
 from jobqueue.testing import ManualClock
-from tests.model import Adder, Waiter
-from tests.plain import Record
+from jobqueue.testing.model import Adder, Waiter
+from jobqueue.testing.model.parts import Record
 
 START = ManualClock().now
 MS = timedelta(milliseconds=1)

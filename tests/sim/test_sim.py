@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from jobqueue import Controller, Job, NotFoundError, State
-from tests.model import ModelController
-from tests.plain import Queue, Queues
+from jobqueue.testing.model import ModelController
+from jobqueue.testing.model.parts import Queue, Queues
 from tests.sim.__main__ import attempt, shortened
 from tests.sim.verbs import NOT_SIMULATED, VERBS
 from tests.sim.world import Divergence, Setting, run

@@ -13,8 +13,8 @@ from typing import Any
 
 from jobqueue import Controller
 from jobqueue.testing import ManualClock
-from tests.model import ModelController, view_of
-from tests.plain import Queues
+from jobqueue.testing.model import ModelController, view_of
+from jobqueue.testing.model.parts import Queues
 from tests.sim.draw import Draw
 from tests.sim.sides import EngineSide, ModelSide, Side
 from tests.sim.verbs import VERBS

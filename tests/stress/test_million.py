@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from jobqueue import ID, Controller, Job, JobQueueError, WaitTimeoutError
-from tests.waiting import Call
+from jobqueue.testing.waiting import Call
 
 WORKERS = 6
 PRODUCERS = 2

@@ -12,8 +12,8 @@ import pytest
 
 from jobqueue import Controller, Job, JobQueueError, QueueController, State
 from jobqueue.observing import Event
-from tests.plain import Queues
-from tests.waiting import Call
+from jobqueue.testing.model.parts import Queues
+from jobqueue.testing.waiting import Call
 
 THREADS = 8
 STEPS = 3000

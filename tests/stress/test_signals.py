@@ -161,7 +161,7 @@ BUSY = """
 # Verbs that do not wait, under a storm of signals: observers, hooks, wakes, timers.
 import asyncio
 from jobqueue import aio
-from tests.plain import Queues
+from jobqueue.testing.model.parts import Queues
 
 c.close()
 c = Controller(queues=Queues() if sys.argv[4] == "foreign" else None)

@@ -16,8 +16,8 @@ from typing import Any, ClassVar
 from jobqueue import Controller, Job, JobQueueError, State, WaitTimeoutError, aio
 from jobqueue.cmdlog import DurableController
 from jobqueue.testing import ManualClock
-from tests.plain import Queues
-from tests.waiting import Call, wait_until
+from jobqueue.testing.model.parts import Queues
+from jobqueue.testing.waiting import Call, wait_until
 
 MS = timedelta(milliseconds=1)
 LONG = timedelta(days=40)

@@ -6,7 +6,7 @@ import pytest
 
 from jobqueue import Controller, Job, QueueFullError, State
 from jobqueue.testing import ManualClock
-from tests.waiting import Call
+from jobqueue.testing.waiting import Call
 
 
 @pytest.fixture

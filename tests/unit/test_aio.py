@@ -26,8 +26,8 @@ from jobqueue import (
     aio,
 )
 from jobqueue.testing import ManualClock
-from tests.plain import Queues
-from tests.waiting import Call
+from jobqueue.testing.model.parts import Queues
+from jobqueue.testing.waiting import Call
 
 LOOPS = [name for name in ("asyncio", "uvloop") if importlib.util.find_spec(name)]
 Main = Callable[[], Coroutine[Any, Any, Any]]

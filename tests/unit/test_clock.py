@@ -7,8 +7,8 @@ import pytest
 
 from jobqueue import Clock, Controller, Job, SystemClock
 from jobqueue.testing import ManualClock
+from jobqueue.testing.waiting import wait_until
 from tests.system_clocks import COARSE_NS, system_monotonic_ns
-from tests.waiting import wait_until
 
 
 def test_protocol() -> None:

@@ -7,7 +7,7 @@ import weakref
 import pytest
 
 from jobqueue import ClosedError, Controller, Job, SystemClock
-from tests.waiting import Call, wait_until
+from jobqueue.testing.waiting import Call, wait_until
 
 
 def timer_threads() -> list[threading.Thread]:

@@ -22,9 +22,9 @@ from jobqueue import (
     WaitTimeoutError,
 )
 from jobqueue.testing import ManualClock
-from tests.model import view_of
-from tests.plain import Queue, Queues
-from tests.waiting import Call, wait_until
+from jobqueue.testing.model import view_of
+from jobqueue.testing.model.parts import Queue, Queues
+from jobqueue.testing.waiting import Call, wait_until
 
 MS = timedelta(milliseconds=1)
 
@@ -114,6 +114,11 @@ def test_queues_are_the_object_that_was_given() -> None:
 def test_what_is_no_queue_controller(thing: Any) -> None:
     with pytest.raises(TypeError):
         Controller(queues=thing)
+
+
+def test_they_have_no_bounds_of_their_own() -> None:
+    with Controller(queues=Queues()) as c, pytest.raises(TypeError, match="foreign"):
+        c.limit("a", max_jobs=1)
 
 
 def test_the_foreign_order_counts(clock: ManualClock) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from jobqueue import Controller, State
 from jobqueue.testing import ManualClock
-from tests.waiting import wait_until
+from jobqueue.testing.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 

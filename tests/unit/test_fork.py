@@ -255,7 +255,7 @@ def test_forks_while_other_threads_are_in_the_middle_of_calls(engine: str) -> No
     """A lock that another thread holds at that moment must not stay locked in the child."""
     found = run_script(
         """
-from tests.plain import Queues
+from jobqueue.testing.model.parts import Queues
 c = ENGINE
 stop = threading.Event()
 def churn():

@@ -12,8 +12,8 @@ import pytest
 from jobqueue import Controller, Job, State, TimerKind, WaitTimeoutError
 from jobqueue._skiplist import _fail_allocation_after
 from jobqueue.testing import ManualClock
-from tests.model import view_of
-from tests.waiting import Call, wait_until
+from jobqueue.testing.model import view_of
+from jobqueue.testing.waiting import Call, wait_until
 
 MS = timedelta(milliseconds=1)
 

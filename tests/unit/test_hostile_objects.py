@@ -32,7 +32,7 @@ from jobqueue import (
 )
 from jobqueue._records import Waiter
 from jobqueue.testing import ManualClock
-from tests.plain import Queues
+from jobqueue.testing.model.parts import Queues
 
 GOOD = uuid.UUID("12345678-1234-4234-9234-123456789012")
 

@@ -330,7 +330,7 @@ def test_a_race_of_interrupts_and_jobs_loses_nothing(clock: str) -> None:
     """
     found = run_script(
         """
-from tests.plain import Queues
+from jobqueue.testing.model.parts import Queues
 engine = ENGINE
 mine, interrupted, added = set(), 0, 0
 stop = threading.Event()

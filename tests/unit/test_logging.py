@@ -8,7 +8,7 @@ import pytest
 
 from jobqueue import Controller, Job
 from jobqueue.cmdlog import CommandLogError, DurableController
-from tests.waiting import wait_until
+from jobqueue.testing.waiting import wait_until
 
 LOUD = """
 from jobqueue import Controller, Job

@@ -10,7 +10,7 @@ import pytest
 
 from jobqueue import Controller, InvalidTimeError, Job, State
 from jobqueue.testing import ManualClock
-from tests.waiting import Call, wait_until
+from jobqueue.testing.waiting import Call, wait_until
 
 MS = timedelta(milliseconds=1)
 

@@ -19,7 +19,7 @@ import pytest
 
 from jobqueue import Controller, Job, RunRecord, State, WorkQueue
 from jobqueue.testing import ManualClock
-from tests.model import view_of
+from jobqueue.testing.model import view_of
 
 _testcapi: ModuleType = pytest.importorskip(
     "_testcapi", reason="only _testcapi makes Python's allocators fail"

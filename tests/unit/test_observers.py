@@ -13,8 +13,8 @@ import pytest
 from jobqueue import ID, Controller, Job
 from jobqueue.observing import BACKLOG_MAX, Event, EventKind
 from jobqueue.testing import ManualClock
-from tests.plain import Queues
-from tests.waiting import Call, wait_until
+from jobqueue.testing.model.parts import Queues
+from jobqueue.testing.waiting import Call, wait_until
 
 
 class Gate:

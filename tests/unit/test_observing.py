@@ -10,7 +10,7 @@ import pytest
 from jobqueue import Controller, Job
 from jobqueue.observing import Event, EventKind
 from jobqueue.testing import ManualClock
-from tests.waiting import Call, wait_until
+from jobqueue.testing.waiting import Call, wait_until
 
 
 @pytest.mark.parametrize("stopped", [True, False])

@@ -17,8 +17,8 @@ from jobqueue import (
     WaitTimeoutError,
 )
 from jobqueue.testing import ManualClock
-from tests.plain import Queues
-from tests.waiting import Call, wait_until
+from jobqueue.testing.model.parts import Queues
+from jobqueue.testing.waiting import Call, wait_until
 
 MS = timedelta(milliseconds=1)
 FAR = datetime(2100, 1, 1, tzinfo=UTC)

@@ -21,7 +21,7 @@ from jobqueue import Controller, Inspector, Job, JobQueueError, QueueOutOfSyncEr
 from jobqueue.aio import Controller as AioController
 from jobqueue.observing import Event, EventKind
 from jobqueue.testing import ManualClock
-from tests.plain import Queues
+from jobqueue.testing.model.parts import Queues
 
 MANY = 12
 

@@ -20,7 +20,7 @@ from jobqueue import (
     TimerKind,
 )
 from jobqueue.testing import ManualClock
-from tests.waiting import Call, wait_until
+from jobqueue.testing.waiting import Call, wait_until
 
 MS = timedelta(milliseconds=1)
 

@@ -16,8 +16,8 @@ import pytest
 
 from jobqueue import Controller, Job, State, WaitTimeoutError, aio
 from jobqueue.testing import ManualClock
-from tests.plain import Queues
-from tests.waiting import Call, wait_until
+from jobqueue.testing.model.parts import Queues
+from jobqueue.testing.waiting import Call, wait_until
 
 
 @pytest.fixture

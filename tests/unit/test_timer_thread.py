@@ -11,8 +11,8 @@ import pytest
 from jobqueue import ID, Controller, Job, RunResult, State, WaitTimeoutError
 from jobqueue._blocking import TimerThread
 from jobqueue.testing import ManualClock
-from tests.plain import Queues
-from tests.waiting import Call, wait_until
+from jobqueue.testing.model.parts import Queues
+from jobqueue.testing.waiting import Call, wait_until
 
 MS = timedelta(milliseconds=1)
 

@@ -13,9 +13,9 @@ import pytest
 
 from jobqueue import Controller, Job, State
 from jobqueue.testing import ManualClock
+from jobqueue.testing.model.parts import Queues
+from jobqueue.testing.waiting import Call, wait_until
 from jobqueue.worker import Retry, Worker
-from tests.plain import Queues
-from tests.waiting import Call, wait_until
 
 
 @pytest.fixture

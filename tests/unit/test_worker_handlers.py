@@ -13,7 +13,7 @@ import pytest
 
 from jobqueue import Controller, Job, aio
 from jobqueue.worker import Worker
-from tests.waiting import Call, wait_until
+from jobqueue.testing.waiting import Call, wait_until
 
 
 async def awaited(attempt):

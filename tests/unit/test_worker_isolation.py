@@ -11,7 +11,7 @@ import pytest
 
 from jobqueue import Controller, Job, aio
 from tests.shells import KINDS, Shell
-from tests.waiting import wait_until
+from jobqueue.testing.waiting import wait_until
 
 every_shell = pytest.mark.parametrize("kind", KINDS)
 

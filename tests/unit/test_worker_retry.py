@@ -11,7 +11,7 @@ from jobqueue import Controller, Job, State
 from jobqueue.testing import ManualClock
 from jobqueue.worker import Retry
 from tests.shells import KINDS, Shell
-from tests.waiting import wait_until
+from jobqueue.testing.waiting import wait_until
 
 EXTREMES = [
     Retry(),

@@ -15,7 +15,7 @@ from jobqueue.cmdlog._files import Files, Mapped
 from jobqueue.testing import ManualClock
 from jobqueue.worker._attempt import PAUSE_MOST_NS, pause_ns
 from tests.shells import KINDS, Shell
-from tests.waiting import Call, wait_until
+from jobqueue.testing.waiting import Call, wait_until
 
 every_shell = pytest.mark.parametrize("kind", KINDS)
 
