@@ -1,13 +1,9 @@
 from asyncio import Future
 from collections.abc import Callable
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
-
-class _Lock(Protocol):
-    def acquire(self, blocking: bool = ..., /) -> bool: ...
-    def release(self) -> object: ...
 
 class WakeSignal:
     def __init__(self) -> None: ...
@@ -15,7 +11,7 @@ class WakeSignal:
     def sleep(self, wait_ns: int) -> None: ...
 
 def locked(
-    lock: _Lock, function: Callable[_P, _R], /, *args: _P.args, **kwargs: _P.kwargs
+    lock: Any, function: Callable[_P, _R], /, *args: _P.args, **kwargs: _P.kwargs
 ) -> _R: ...
 def ring_future(future: Future[None]) -> None: ...
 def whole(function: Callable[_P, _R]) -> Callable[_P, _R]: ...
