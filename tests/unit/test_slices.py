@@ -24,7 +24,7 @@ from jobqueue import (
 )
 from jobqueue.testing import ManualClock
 
-from ..waiting import Call, wait_until
+from jobqueue.testing.waiting import Call, wait_until
 
 SLICE = 4096 // 8
 """Transitions in a slice: SLICE_STEPS over TRANSITION_STEPS of _state.pxd."""

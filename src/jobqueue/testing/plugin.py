@@ -121,7 +121,7 @@ def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter") -> None
     lacking: dict[str, Counter[Capability]] = {}
     for outcome in (PASSED, "failed", "error", "skipped"):
         for report in terminalreporter.getreports(outcome):
-            properties = dict(report.user_properties)
+            properties = dict(getattr(report, "user_properties", ()))
             if "engine" not in properties:
                 continue
             engine = str(properties["engine"])
