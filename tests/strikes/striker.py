@@ -16,6 +16,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 PACKAGE = str(Path(__file__).parents[2] / "src" / "jobqueue")
+MODEL = str(Path(__file__).parents[2] / "src" / "jobqueue" / "testing" / "model")
 TESTS = str(Path(__file__).parents[1])
 ASYNCIO = str(Path(asyncio.__file__).parent)
 LOGGING = str(Path(logging.__file__).parent)
@@ -33,7 +34,7 @@ def _of_package(code: CodeType) -> bool:
 
 def _spared(code: CodeType) -> bool:
     """Code that is not struck, nor what it calls."""
-    return code.co_filename.startswith((TESTS, LOGGING, ASYNCIO, "<frozen importlib"))
+    return code.co_filename.startswith((TESTS, MODEL, LOGGING, ASYNCIO, "<frozen importlib"))
 
 
 def _struck(frame: FrameType | None) -> bool:

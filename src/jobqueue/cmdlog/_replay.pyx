@@ -486,9 +486,9 @@ cdef class Replay:
         cdef int64_t when_ns = record.ttr.deadline_ns
         cdef int done = 1
         record.marked = 0
-        record.ttr.prev = NULL
         record_assign(record, &queue_get(self.controller.own_queues, <str> <PyObject *> record.job.name).c)
         if not record_processed(record):
+            record.ttr.prev = NULL
             if record.state == STATE_LEASED:
                 wheel_arm(&engine.wheel, &record.ttr, when_ns)
             elif flags & STATE_SCHEDULED:
