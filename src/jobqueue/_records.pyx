@@ -530,6 +530,8 @@ cdef int wake_all(engine_t *engine) except -1:
         lock_release(&engine.lock)
         if wait == NULL:
             break
+        if wait == &engine.errand and strikes == STRIKES_MAX:
+            continue  # who was struck may have posted it, too
         if wait == &engine.errand:
             try:
                 errand_run(engine)
