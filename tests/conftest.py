@@ -9,7 +9,8 @@ from collections.abc import Generator, Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from jobqueue import _core, _records
+from jobqueue import _core
+from jobqueue._objects import registry
 
 pytest_plugins = ["jobqueue.testing.plugin"]  # of the conformance suite
 
@@ -87,7 +88,7 @@ def nothing_left_behind(
     test is left alone: its traceback keeps what it shows alive.
     """
     threads = set(threading.enumerate())
-    objects = _records._live_counts()
+    objects = registry._live_counts()
     yield
     if request.node.stash.get(passed_key, False):
         left = [thread for thread in threading.enumerate() if thread not in threads]
@@ -101,10 +102,10 @@ def nothing_left_behind(
         for _ in range(3):  # a cycle may come free only when another is gone
             if more_than(objects):
                 gc.collect()
-        assert not more_than(objects), f"native objects left behind: {_records._live_counts()}"
+        assert not more_than(objects), f"native objects left behind: {registry._live_counts()}"
 
 
 def more_than(objects: tuple[int, ...]) -> bool:
     """Whether more native objects live now, of any kind. Only a debug build counts them."""
-    now = _records._live_counts()
+    now = registry._live_counts()
     return any(after > before for before, after in zip(objects, now, strict=True))

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any, Self
 
 from jobqueue import Controller, aio
+from jobqueue.testing.waiting import PATIENCE_S
 from jobqueue.worker import Worker
 from tests.loops import LoopThread
-from jobqueue.testing.waiting import PATIENCE_S
 
 KINDS = ("threads", "tasks", "plain")
 

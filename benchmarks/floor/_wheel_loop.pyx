@@ -9,8 +9,7 @@ from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
-from jobqueue._types cimport timer_t
-from jobqueue._wheel cimport wheel_arm, wheel_cancel, wheel_init, wheel_t
+from jobqueue._structures.wheel cimport timer_t, wheel_arm, wheel_cancel, wheel_init, wheel_t
 
 cdef int64_t MS = 1_000_000
 

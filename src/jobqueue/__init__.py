@@ -10,16 +10,31 @@ RunResult(success=True, result=b'hello world')
 
 import sys as _sys
 
-from . import _system
+from ._structures import system as _system
 
 # Native modules are loaded once a process, whatever sys.modules forgets, and hold the errors and
 # the classes of the first import. So a second one finds these, instead of making others.
 _sys.modules.update(_system.kept)
-globals().update({name.rpartition(".")[2]: module for name, module in _system.kept.items()})
+globals().update(
+    {
+        name.partition(".")[2]: module
+        for name, module in _system.kept.items()
+        if name.count(".") == 1
+    }
+)
 
 from ._clock import Clock, SystemClock
-from ._job import (
-    ID,
+from ._objects.job import ID, Job
+from ._objects.queues import Inspector, Iterator, QueueController, WorkQueue
+from ._objects.registry import (
+    MAX_HARD_ATTEMPTS,
+    MAX_RUN_RECORD_ATTEMPTS,
+    Registry,
+    RunRecord,
+    State,
+    TimerKind,
+)
+from ._objects.rules import (
     MAX_ATTEMPTS,
     MAX_FAILS,
     MAX_NAME,
@@ -30,18 +45,8 @@ from ._job import (
     MAX_TTR,
     MAX_UNIQUE,
     TIME_FORMAT,
-    Job,
 )
-from ._queues import Inspector, Iterator, QueueController, WorkQueue
-from ._records import (
-    MAX_HARD_ATTEMPTS,
-    MAX_RUN_RECORD_ATTEMPTS,
-    Registry,
-    RunRecord,
-    State,
-    TimerKind,
-)
-from ._wheel import Timer, TimerWheel
+from ._objects.timer import Timer, TimerWheel
 from .controller import Attempt, Controller
 from .errors import (
     AlreadyLeasedError,
@@ -115,20 +120,20 @@ def _seen_by_freezers() -> None:
     """Never called: what native modules alone import, where freezers, which read Python, see it."""
     import uuid  # noqa: F401, PLC0415
 
-    from . import (  # noqa: F401, PLC0415
-        _base,
-        _core,
-        _green,
-        _ids,
-        _invariants,
-        _life,
-        _skiplist,
-        _state,
-        _system,
-        _unique,
-        _waits,
-        _watch,
+    from . import _core, _waits  # noqa: F401, PLC0415
+    from ._engine import base, batches, foreign, notifier, status  # noqa: F401, PLC0415
+    from ._machine import (  # noqa: F401, PLC0415
+        bounds,
+        check,
+        events,
+        key_table,
+        life,
+        slices,
+        state,
+        woken,
     )
+    from ._objects import green, whole  # noqa: F401, PLC0415
+    from ._structures import id_table, skiplist, wheel  # noqa: F401, PLC0415
 
 
 __all__ = [

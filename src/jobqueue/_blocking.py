@@ -15,8 +15,10 @@ import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from . import _green, _records, _system
-from ._whole import WakeSignal, locked, serve
+from ._objects import green as _green
+from ._objects import registry
+from ._objects.whole import WakeSignal, locked, serve
+from ._structures import system as _system
 
 if TYPE_CHECKING:
     from ._waits import WaitingEngine
@@ -58,9 +60,7 @@ class TimerThread:
         # Bound: at the end of the interpreter the names of a module go before controllers do.
         ref = weakref.ref(engine, partial(_ring, signal))
         thread = _green.RealThread if _green.replaced() else threading.Thread
-        self._thread: Final = thread(
-            target=_run, args=(ref, signal), name=name, daemon=True
-        )
+        self._thread: Final = thread(target=_run, args=(ref, signal), name=name, daemon=True)
 
     def start(self) -> None:
         """Begin, once its controller knows it, so that a hook may close that at once."""
@@ -133,7 +133,7 @@ class Fleet:
         with self._looking.setdefault(forks, RLock()):  # one of the child's threads looks
             if self._forks_seen == forks:
                 return
-            _records._forked()
+            registry._forked()
             self.changing = RLock()
             self._forking = []
             for engine in list(self._members):

@@ -2,7 +2,7 @@
 
 from typing import Protocol, final, runtime_checkable
 
-from . import _system
+from ._structures import system
 
 __all__ = ["Clock", "SystemClock"]
 
@@ -33,11 +33,11 @@ class SystemClock:
 
     def now_ns(self) -> int:
         """Wall time, UTC: nanoseconds since 1970."""
-        return _system.wall_ns()
+        return system.wall_ns()
 
     def monotonic_ns(self) -> int:
         """Monotonic time in nanoseconds."""
-        return _system.monotonic_ns()
+        return system.monotonic_ns()
 
     def __repr__(self) -> str:
         return "SystemClock()"

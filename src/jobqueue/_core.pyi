@@ -3,8 +3,8 @@ from typing import Any
 
 from typing_extensions import Buffer
 
-from ._base import EngineBase
-from ._job import Job
+from ._engine.base import EngineBase
+from ._objects.job import Job
 from .interfaces import Duration, IDLike
 
 class Engine(EngineBase):

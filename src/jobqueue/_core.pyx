@@ -1,35 +1,40 @@
 """Engine: the non-blocking verbs, each one crossing into native code once."""
 
-from cpython.bytes cimport PyBytes_CheckExact, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from cpython.object cimport PyObject
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t, uint8_t
 
-from jobqueue._types cimport (
-    HAS_GIL, NEVER_NS, RESULT_MAX_SIZE, lock_acquire, lock_release, ref_drop, ref_take,
+from jobqueue._structures.platform cimport HAS_GIL, lock_acquire, lock_release, ref_drop, ref_take
+from jobqueue._structures.times cimport NEVER_NS
+from jobqueue._structures.skiplist cimport skiplist_len
+from jobqueue._machine.types cimport (
+    ANY_ATTEMPT, NOTE_BATCH, NOTE_BATCH_END, NOT_FOUND, OK, STATE_NEW, STATE_PENDING, queue_t,
+    record_t, refusal_t, status_t, wait_t,
 )
-from jobqueue._skiplist cimport skiplist_len
-from jobqueue._job cimport (
-    ID, Job, id_object, id_read, ids_expect, job_object, result_plain, result_read, timeout_read,
-    ttr_read,
+from jobqueue._machine.layout cimport object_of
+from jobqueue._machine.events cimport events_batch
+from jobqueue._machine.state cimport note, registry_find
+from jobqueue._machine.life cimport (
+    entrant_t, entrants_add, job_add, job_check_new, job_complete, job_delete, job_expire, job_fail,
+    job_lease, job_release, job_schedule, job_start, job_timeout, job_touch, lapsed_pass,
+    lease_undo, queue_offer,
 )
-from jobqueue._state cimport (
-    ANY_ATTEMPT, DUPLICATE_RESULT, NOTE_BATCH, NOTE_BATCH_END,
-    NOT_FOUND, OK, STATE_NEW, STATE_PENDING, engine_t, note, object_of,
-    queue_t, record_t, refusal_t, registry_find, status_t, wait_t,
+from jobqueue._objects.rules cimport result_plain, result_read, timeout_read, ttr_read
+from jobqueue._objects.job cimport ID, Job, id_object, id_read, ids_expect, job_object
+from jobqueue._objects.registry cimport (
+    RunRecord, record_make, record_new, record_object, report_unraisable, wake_all,
 )
-from jobqueue._watch cimport events_batch
-from jobqueue._life cimport (
-    answer_check, entrants_add, job_add, job_check_new, job_complete,
-    job_delete, job_expire, job_fail, job_finish, job_lease, job_release, job_schedule, job_start,
-    job_timeout, job_touch, lapsed_pass, lease_undo, queue_offer,
+from jobqueue._objects.queues cimport WorkQueue, queue_make
+from jobqueue._engine.status cimport at_index, raise_refused, raise_refused_at, raise_status_at
+from jobqueue._engine.base cimport (
+    SHUT_OPEN, EngineBase, count_read, job_taken, queue_for, record_find, record_taken, verb_change,
+    verb_enter, verb_fired_near, verb_fired_now, verb_is_watched, verb_leave, verb_leave_fenced,
+    verb_now,
 )
-from jobqueue._records cimport RunRecord, record_make, record_new, record_object, report_unraisable, wake_all
-from jobqueue._queues cimport WorkQueue
-from jobqueue._base cimport (
-    SHUT_OPEN, EngineBase, at_index, count_read, job_taken, queue_for, raise_refused,
-    raise_refused_at, raise_status_at, record_find, record_taken, verb_change, verb_enter, verb_fired_near,
-    verb_fired_now, verb_is_watched, verb_leave, verb_leave_fenced, verb_now,
+from jobqueue._engine.batches cimport (
+    ADD_NOTED, CHANGE_NOTED, LEASES_NOTED, RESULTS_FEW, answer_id, answer_t, answers_apply,
+    answers_size, entrants_size, pair_read, pair_read_other,
 )
 
 from . import errors as _errors
@@ -61,89 +66,6 @@ cdef inline int job_check(object value) except -1:
 cdef Job job_read(object value):
     job_check(value)
     return <Job> value
-
-
-# ---------------------------------------------------------------- batches
-
-cdef inline bint pair_read(object pair, answer_t *answer) noexcept:
-    """Read a pair whose id is a Job and whose result is bytes. False: it is not such a pair."""
-    cdef object id
-    cdef object result
-    if type(pair) is not tuple or len(<tuple> pair) != 2:
-        return False
-    id = (<tuple> pair)[0]
-    result = (<tuple> pair)[1]
-    if type(id) is not Job or not PyBytes_CheckExact(result):
-        return False
-    if PyBytes_GET_SIZE(result) > RESULT_MAX_SIZE:
-        return False
-    answer.job = &(<Job> id).c
-    answer.result = <PyObject *> result
-    return True
-
-
-cdef bytes pair_read_other(object pair, answer_t *answer, Py_ssize_t index):
-    """Read any pair; the caller keeps the bytes that are returned."""
-    cdef bytes result
-    try:
-        try:
-            first, second = pair
-        except (TypeError, ValueError) as error:  # it has no items, or not two
-            kind = ValueError if isinstance(error, ValueError) else TypeError
-            raise kind(f"a pair (id, result) is wanted, not {_errors.shown(pair)}") from None
-        id_read(first, answer.id)
-        result = result_read(second)
-    except (_errors.ValidationError, TypeError, ValueError) as error:
-        raise at_index(error, index) from None
-    answer.job = NULL
-    answer.result = <PyObject *> result
-    return result
-
-
-cdef inline const uint8_t *answer_id(const answer_t *answer) noexcept nogil:
-    if answer.job == NULL:
-        return answer.id
-    return answer.job.tie.id
-
-
-cdef status_t answers_check(
-        engine_t *engine, answer_t *answers, Py_ssize_t count, Py_ssize_t *at) noexcept nogil:
-    """Find and mark the records of a batch; ``at`` is the first that cannot be completed."""
-    cdef record_t *record
-    cdef status_t status
-    cdef Py_ssize_t i
-    for i in range(count):
-        at[0] = i
-        record = NULL
-        if HAS_GIL and answers[i].job != NULL:
-            record = <record_t *> answers[i].job.record
-        if record == NULL or record.home != engine:
-            record = registry_find(engine, answer_id(&answers[i]))
-        status = NOT_FOUND if record == NULL else answer_check(record, ANY_ATTEMPT)
-        if status == OK and record.marked:
-            status = DUPLICATE_RESULT
-        if status != OK:
-            return status
-        record.marked = True
-        answers[i].record = record
-    return OK
-
-
-cdef status_t answers_apply(
-        engine_t *engine, answer_t *answers, Py_ssize_t count, int64_t now_ns,
-        Py_ssize_t *at) noexcept nogil:
-    """Complete jobs, all or none; ``at`` is the first that cannot be completed."""
-    cdef status_t status = answers_check(engine, answers, count, at)
-    cdef Py_ssize_t i
-    note(engine, NULL, NOTE_BATCH)
-    events_batch(engine, count)
-    for i in range(count if status == OK else at[0]):
-        answers[i].record.marked = False
-        if status == OK:
-            job_finish(engine, answers[i].record, True, answers[i].result, now_ns)
-    events_batch(engine, 0)
-    note(engine, NULL, NOTE_BATCH_END)
-    return status
 
 # ---------------------------------------------------------------- verbs
 

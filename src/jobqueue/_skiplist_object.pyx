@@ -9,8 +9,8 @@ from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
-from jobqueue._types cimport ID_SIZE, sortkey_t, tie_t
-from jobqueue._skiplist cimport (
+from jobqueue._structures.keys cimport ID_SIZE, sortkey_t, tie_t
+from jobqueue._structures.skiplist cimport (
     skiplist_after, skiplist_at, skiplist_check, skiplist_clear, skiplist_find, skiplist_init,
     skiplist_insert, skiplist_len, skiplist_memory, skiplist_pop, skiplist_rank, skiplist_remove,
     skiplist_t,

@@ -3,8 +3,8 @@ from datetime import datetime
 from typing import Any
 
 from ._core import Engine
-from ._job import ID, Job
-from ._records import Waiter
+from ._objects.job import ID, Job
+from ._objects.registry import Waiter
 from .interfaces import Duration, IDLike
 
 class WaitingEngine(Engine):

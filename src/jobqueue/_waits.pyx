@@ -6,39 +6,44 @@ A thread sleeps here, in _wait; others may begin and finish waits and sleep in t
 cimport cython
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t, uint8_t
 
-from jobqueue._types cimport (
-    NEVER_NS, NS_PER_MS, TIMER_ARMED, lock_acquire, lock_release, name_equal, ns_add, ref_take,
-)
-from jobqueue._skiplist cimport skiplist_at, skiplist_len, skiplist_t
-from jobqueue._wheel cimport wheel_arm
-from jobqueue._job cimport (
-    Job, id_object, id_read, ids_expect, job_object, name_read, time_object, timeout_read,
-)
-from jobqueue._state cimport (
+from jobqueue._structures.platform cimport lock_acquire, lock_release, name_equal, ref_take
+from jobqueue._structures.times cimport NEVER_NS, NS_PER_MS, ns_add
+from jobqueue._structures.skiplist cimport skiplist_at, skiplist_len, skiplist_t
+from jobqueue._structures.wheel cimport TIMER_ARMED, wheel_arm
+from jobqueue._machine.types cimport (
     DUPLICATE_KEY, NOT_FOUND, OK, OUTCOME_ADDED, OUTCOME_CLOSED, OUTCOME_GONE, OUTCOME_LEASED,
     OUTCOME_NONE, OUTCOME_PROCESSED, OUTCOME_REFUSED, OUTCOME_TIMEOUT, PLACE_NONE, QUEUE_FULL,
     STATE_COMPLETED, STATE_LEASED, STATE_NEW, WAIT_ADD, WAIT_LEASE, WAIT_RESULT, WAIT_RUN,
-    WATCH_EVENTS, dead_next, engine_t, errand_post, load_t, note_t, object_of, outcome_t, queue_rank,
-    queue_t, record_init, record_processed, record_t, refusal_t, registry_find, status_t, wait_end,
-    wait_for_lease, wait_for_record, wait_for_room, wait_forget, wait_t,
+    WATCH_EVENTS, engine_t, load_t, note_t, outcome_t, queue_t, record_t, refusal_t, status_t,
+    wait_t,
 )
-from jobqueue._watch cimport events_cut, history_copy
-from jobqueue._life cimport (
+from jobqueue._machine.layout cimport object_of, record_processed
+from jobqueue._machine.woken cimport errand_post
+from jobqueue._machine.events cimport events_cut, history_copy
+from jobqueue._machine.state cimport (
+    dead_next, queue_rank, record_init, registry_find, wait_end, wait_for_lease, wait_for_record,
+    wait_for_room, wait_forget,
+)
+from jobqueue._machine.life cimport (
     job_add, job_awake, job_check_new, job_delete, job_kick, job_schedule, job_start, job_unadd,
     lease_undo, queue_offer, record_lapse, wait_lapse,
 )
-from jobqueue._records cimport (
+from jobqueue._objects.rules cimport name_read, time_object, timeout_read
+from jobqueue._objects.job cimport Job, id_object, id_read, ids_expect, job_object
+from jobqueue._objects.registry cimport (
     RunRecord, Waiter, record_new, waiter_new, waiter_sleep, wake_all,
 )
-from jobqueue._queues cimport WorkQueue, queue_get, queues_check
-from jobqueue._notify cimport notes_objects
-from jobqueue._base cimport (
-    EngineBase, bound_read, count_read, look_leave, queue_for, raise_refused, record_find, verb_change,
-    verb_enter, verb_fired_near, verb_fired_now, verb_leave, verb_now,
+from jobqueue._objects.queues cimport WorkQueue, queue_get, queues_check
+from jobqueue._engine.status cimport raise_refused
+from jobqueue._engine.base cimport (
+    EngineBase, bound_read, count_read, look_leave, queue_for, record_find, verb_change, verb_enter,
+    verb_fired_near, verb_fired_now, verb_leave, verb_now,
 )
-from jobqueue._core cimport ADD_NOTED, Engine, job_read, lease_object, lease_timeout
+from jobqueue._engine.batches cimport ADD_NOTED
+from jobqueue._engine.notifier cimport notes_objects
+from jobqueue._core cimport Engine, job_read, lease_object, lease_timeout
 
 from . import errors as _errors
 

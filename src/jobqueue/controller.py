@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Final, Never, Self
 
 from . import _blocking
 from ._clock import Clock, SystemClock
-from ._job import MAX_RESULT, Job
-from ._queues import QueueController
-from ._records import Registry
+from ._objects.job import Job
+from ._objects.queues import QueueController
+from ._objects.registry import Registry
+from ._objects.rules import MAX_RESULT
+from ._objects.whole import locked
 from ._waits import WaitingEngine
-from ._whole import locked
 from .errors import (
     DuplicateResultError,
     JobQueueError,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from ._notify import WholeLock
+    from ._engine.notifier import WholeLock
     from .observing import Event, Explanation, Observation, Observers
 
 __all__ = ["Attempt", "Controller"]
@@ -97,7 +98,7 @@ class Controller(WaitingEngine):
         if queues is not None and type(queues) is not QueueController:
             if not isinstance(queues, QueueControllerInterface):
                 raise TypeError(f"queues must have QueueControllerInterface, not {shown(queues)}")
-            from ._general import become_general
+            from ._engine.foreign import become_general
 
             become_general(self, rng)
         if rng is not None and not hasattr(rng, "randrange"):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ._job import ID
+    from ._objects.job import ID
 
 if "JobQueueError" in globals():
     raise ImportError("jobqueue.errors cannot be reloaded: native modules raise its classes")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, Union, runtime_checkable
 
-from ._job import ID, Job
+from ._objects.job import ID, Job
 
 if TYPE_CHECKING:
     import uuid

@@ -15,10 +15,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from ._blocking import TimerThread, fleet
-from ._job import ID, Job
-from ._notify import BACKLOG_MAX, Notifier
-from ._records import State, report_error
-from ._whole import locked
+from ._engine.notifier import BACKLOG_MAX, Notifier
+from ._objects.job import ID, Job
+from ._objects.registry import State, report_error
+from ._objects.whole import locked
 
 if TYPE_CHECKING:
     from .controller import Controller

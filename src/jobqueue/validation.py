@@ -1,14 +1,17 @@
 """The public validators: each returns None, or raises the error of the rule that is broken.
 
-The context-free rules stand in _job.pyx, once; a Job that breaks one cannot be built. What is
+The context-free rules stand in rules.pyx, once; a Job that breaks one cannot be built. What is
 checked here on top is what depends on the time of the call.
 """
 
 from datetime import datetime
 from typing import cast
 
-from . import _job, _system, errors
-from ._job import Job
+from . import errors
+from ._objects import job as ids
+from ._objects import rules
+from ._objects.job import Job
+from ._structures import system
 
 __all__ = [
     "validate_add_job",
@@ -31,7 +34,7 @@ def validate_id(id: object) -> None:
 
     Raises InvalidIDError.
     """
-    _job.check_id(id)
+    ids.check_id(id)
 
 
 def validate_name(name: object) -> None:
@@ -42,37 +45,37 @@ def validate_name(name: object) -> None:
     Traceback (most recent call last):
     jobqueue.errors.InvalidNameError: name must be 1 to 255 of A-Z a-z 0-9 _ . -, not 'no spaces'
     """
-    _job.check_name(name)
+    rules.check_name(name)
 
 
 def validate_payload(payload: object) -> None:
     """Bytes-like, at most 1 048 576 bytes. Raises InvalidPayloadError."""
-    _job.check_payload(payload)
+    rules.check_payload(payload)
 
 
 def validate_result(result: object) -> None:
     """Bytes-like, at most 1 048 576 bytes. Raises InvalidResultError."""
-    _job.check_result(result)
+    rules.check_result(result)
 
 
 def validate_ttr(ttr: object) -> None:
     """1 to 86 400 000 ms, or a timedelta. Raises InvalidTTRError."""
-    _job.check_ttr(ttr)
+    rules.check_ttr(ttr)
 
 
 def validate_ttl(ttl: object) -> None:
     """1 to 2 592 000 000 ms, or a timedelta. Raises InvalidTTLError."""
-    _job.check_ttl(ttl)
+    rules.check_ttl(ttl)
 
 
 def validate_timeout(timeout: object) -> None:
     """0 to 86 400 000 ms, or a timedelta. Raises InvalidTimeoutError."""
-    _job.check_timeout(timeout)
+    rules.check_timeout(timeout)
 
 
 def validate_unique(unique: object) -> None:
     """Bytes-like, 1 to 255 bytes. Raises InvalidUniqueError."""
-    _job.check_unique(unique)
+    rules.check_unique(unique)
 
 
 def validate_time(time: object) -> None:
@@ -83,13 +86,13 @@ def validate_time(time: object) -> None:
     Traceback (most recent call last):
     jobqueue.errors.InvalidTimeError: time must have a timezone, but ... is naive
     """
-    _check_not_past(_job.check_time(time), cast("datetime", time), "time")
+    _check_not_past(rules.check_time(time), cast("datetime", time), "time")
 
 
 def validate_add_job(job: object) -> None:
     """A Job that would not be expired at once. Raises InvalidTimeError, or TypeError."""
     expiration = _job_of(job).expiration
-    _check_not_past(_job.check_time(expiration), expiration, "expiration")
+    _check_not_past(rules.check_time(expiration), expiration, "expiration")
 
 
 def validate_schedule_job(job: object) -> None:
@@ -112,5 +115,5 @@ def _job_of(value: object) -> Job:
 
 def _check_not_past(time_ns: int, time: datetime, what: str) -> None:
     # A datetime has microseconds: a time of this very microsecond is not past.
-    if time_ns + 1000 <= _system.wall_ns():
+    if time_ns + 1000 <= system.wall_ns():
         raise errors.InvalidTimeError(f"{what} must not be past, but {time.isoformat()} is")

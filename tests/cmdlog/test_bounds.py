@@ -9,8 +9,8 @@ import pytest
 from jobqueue import Job
 from jobqueue.cmdlog import CommandLogError, DurableController
 from jobqueue.testing import ManualClock
-from tests.cmdlog.workload import open_log
 from jobqueue.testing.waiting import Call, wait_until
+from tests.cmdlog.workload import open_log
 
 BOUND = 1 << 20
 SEGMENTS = pytest.mark.parametrize("segment_size", [64 << 10, 256 << 10, 64 << 20])

@@ -13,8 +13,8 @@ import pytest
 from jobqueue import Job
 from jobqueue.cmdlog import CommandLogError, DurableController
 from jobqueue.testing import ManualClock
-from tests.cmdlog.workload import open_log
 from jobqueue.testing.waiting import wait_until
+from tests.cmdlog.workload import open_log
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="of POSIX")
 SYNCS = pytest.mark.parametrize("sync", ["always", "os"])

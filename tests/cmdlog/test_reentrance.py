@@ -17,10 +17,10 @@ import pytest
 from jobqueue import ClosedError, Job
 from jobqueue.cmdlog import CommandLogError, DurableController
 from jobqueue.testing import ManualClock
+from jobqueue.testing.waiting import Call
 from tests.cmdlog.disk import Disk
 from tests.cmdlog.workload import SEGMENT, open_log
 from tests.strikes.striker import Striker
-from jobqueue.testing.waiting import Call
 
 GAP = 10_000
 SAMPLE = 2

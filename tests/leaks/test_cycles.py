@@ -97,7 +97,7 @@ def counted():
             result, None, b"", "a", "b", True]
     return [sys.getrefcount(thing) for thing in held]
 
-from jobqueue._records import Waiter
+from jobqueue._objects.registry import Waiter
 cycle, rounds = globals()[sys.argv[1]], int(sys.argv[2])
 for _ in range(2000):
     cycle()

@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from jobqueue._wheel import Timer, TimerWheel
+from jobqueue._objects.timer import Timer, TimerWheel
 
 MS = 1_000_000
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1

@@ -13,8 +13,9 @@ from datetime import timedelta
 from functools import cache
 from typing import Any
 
-from jobqueue import ID, Job, RunRecord, RunResult, WaitTimeoutError, _records, validate_timeout
-from jobqueue._general import GeneralController
+from jobqueue import ID, Job, RunRecord, RunResult, WaitTimeoutError, validate_timeout
+from jobqueue._engine.foreign import GeneralController
+from jobqueue._objects import registry
 from jobqueue.observing import Event, Explanation
 from jobqueue.testing import ManualClock
 from jobqueue.testing.model import Adder, Waiter
@@ -281,7 +282,7 @@ class EngineSide(Side):
     record = RunRecord
 
     def is_waiter(self, begun: Any) -> bool:
-        return isinstance(begun, _records.Waiter)
+        return isinstance(begun, registry.Waiter)
 
     def has_ended(self, wait: Wait) -> bool:
         return not wait.waiter.pending

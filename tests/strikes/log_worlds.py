@@ -7,9 +7,9 @@ from typing import Any
 
 from jobqueue import Job
 from jobqueue.cmdlog import CommandLogError, DurableController
+from jobqueue.testing.waiting import wait_until
 from tests.strikes.deeds import deed
 from tests.strikes.worlds import WORLDS, Durable, World
-from jobqueue.testing.waiting import wait_until
 
 SEGMENT = 64 << 10
 GAP = 10_000

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from jobqueue import _system
+from jobqueue._structures import system as _system
 from tests.system_clocks import COARSE_NS, system_monotonic_ns
 
 SLACK_NS = 1_000

@@ -9,9 +9,9 @@ import pytest
 MODULES = """
 import importlib, pkgutil, sys
 import jobqueue
-for module in pkgutil.iter_modules(jobqueue.__path__):
-    if module.name != "__main__":
-        importlib.import_module(f"jobqueue.{module.name}")
+for module in pkgutil.walk_packages(jobqueue.__path__, "jobqueue."):
+    if "_" in module.name and "__main__" not in module.name and "testing" not in module.name:
+        importlib.import_module(module.name)
 assert not sys._is_gil_enabled()
 """
 

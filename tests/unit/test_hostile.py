@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from jobqueue import Controller, Job, State, TimerKind, WaitTimeoutError
-from jobqueue._skiplist import _fail_allocation_after
+from jobqueue._structures.skiplist import _fail_allocation_after
 from jobqueue.testing import ManualClock
 from jobqueue.testing.model import view_of
 from jobqueue.testing.waiting import Call, wait_until

@@ -30,7 +30,7 @@ from jobqueue import (
     Job,
     JobQueueError,
 )
-from jobqueue._records import Waiter
+from jobqueue._objects.registry import Waiter
 from jobqueue.testing import ManualClock
 from jobqueue.testing.model.parts import Queues
 
@@ -341,7 +341,7 @@ try:
 except TypeError:
     sys.exit(0)
 job = Job("m")
-waiter = importlib.import_module("jobqueue._records").Waiter
+waiter = importlib.import_module("jobqueue._objects.registry").Waiter
 pool = ["m", 0, job, [job], [(job, b"")], job.id, None, 5, RunRecord(job), [], b"",
         waiter.__new__(waiter), lambda *_: None, WorkQueue(), Registry(), TimerWheel().arm(5)]
 not_called = ("__class__", "__init_subclass__", "__reduce__", "__reduce_ex__", "__getattribute__")

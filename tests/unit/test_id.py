@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueue import ID, InvalidIDError, Job, ValidationError, _system
+from jobqueue import ID, InvalidIDError, Job, ValidationError
+from jobqueue._structures import system as _system
 
 TEXT = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
 

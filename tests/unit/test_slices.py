@@ -23,7 +23,6 @@ from jobqueue import (
     WaitTimeoutError,
 )
 from jobqueue.testing import ManualClock
-
 from jobqueue.testing.waiting import Call, wait_until
 
 SLICE = 4096 // 8

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from jobqueue._wheel import Timer, TimerWheel
+from jobqueue._objects.timer import Timer, TimerWheel
 from jobqueue.errors import InvalidTimeError
 
 MS = 1_000_000

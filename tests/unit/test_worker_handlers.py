@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from jobqueue import Controller, Job, aio
-from jobqueue.worker import Worker
 from jobqueue.testing.waiting import Call, wait_until
+from jobqueue.worker import Worker
 
 
 async def awaited(attempt):

@@ -10,8 +10,8 @@ import weakref
 import pytest
 
 from jobqueue import Controller, Job, aio
-from tests.shells import KINDS, Shell
 from jobqueue.testing.waiting import wait_until
+from tests.shells import KINDS, Shell
 
 every_shell = pytest.mark.parametrize("kind", KINDS)
 

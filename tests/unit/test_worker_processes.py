@@ -13,9 +13,9 @@ import pytest
 from jobqueue import Controller, Job, State
 from jobqueue.cmdlog import DurableController
 from jobqueue.testing import ManualClock
+from jobqueue.testing.waiting import wait_until
 from jobqueue.worker import _processes as processes
 from tests.shells import Shell
-from jobqueue.testing.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals and process groups")
 every_shell = pytest.mark.parametrize("kind", ["threads", "tasks"])

@@ -9,9 +9,9 @@ import pytest
 
 from jobqueue import Controller, Job, State
 from jobqueue.testing import ManualClock
+from jobqueue.testing.waiting import wait_until
 from jobqueue.worker import Retry
 from tests.shells import KINDS, Shell
-from jobqueue.testing.waiting import wait_until
 
 EXTREMES = [
     Retry(),

@@ -13,9 +13,9 @@ from jobqueue import Controller, Job, State, aio
 from jobqueue.cmdlog import CommandLogError, DurableController
 from jobqueue.cmdlog._files import Files, Mapped
 from jobqueue.testing import ManualClock
+from jobqueue.testing.waiting import Call, wait_until
 from jobqueue.worker._attempt import PAUSE_MOST_NS, pause_ns
 from tests.shells import KINDS, Shell
-from jobqueue.testing.waiting import Call, wait_until
 
 every_shell = pytest.mark.parametrize("kind", KINDS)
 

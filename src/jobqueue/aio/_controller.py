@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Never, Self, TypedDict, Unpack
 
 from .. import controller as _threads
 from .._clock import Clock
-from .._job import Job
-from .._records import Registry, report_error
+from .._objects.job import Job
+from .._objects.registry import Registry, report_error
 from ..errors import shown
 from ..interfaces import Duration, IDLike, QueueControllerInterface, RunResult
 from ._sleep import sleep_begin, waited

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from .._records import Waiter
+from .._objects.registry import Waiter
+from .._objects.whole import ring_future
 from .._waits import WaitingEngine
-from .._whole import ring_future
 
 __all__ = ["sleep_begin", "waited"]
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 from .. import controller
 from .._clock import Clock
-from .._job import ID, Job
-from .._queues import QueueController
-from .._records import Registry
+from .._objects.job import ID, Job
+from .._objects.queues import QueueController
+from .._objects.registry import Registry
 from ..interfaces import Duration, IDLike, QueueControllerInterface, QueueStats, Stats
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from functools import partial
 from types import coroutine
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-from .._job import MAX_TIMEOUT, Job
+from .._objects.job import Job
+from .._objects.rules import MAX_TIMEOUT
 from ..errors import ClosedError, WaitTimeoutError
 from ..interfaces import Duration
 from ..worker._attempt import pause_ns

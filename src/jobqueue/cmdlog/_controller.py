@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from .._clock import Clock
-from .._job import check_time
+from .._objects.rules import check_time
 from ..controller import Controller
 from ..errors import shown
 from ..interfaces import Duration

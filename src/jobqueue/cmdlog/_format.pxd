@@ -2,8 +2,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from jobqueue._types cimport job_t
-from jobqueue._state cimport record_t
+from jobqueue._machine.types cimport job_t, record_t
 
 cdef extern from "cmdlog/_journal.h":
     void put16 "jq_put16" (uint8_t *p, uint16_t v) noexcept nogil

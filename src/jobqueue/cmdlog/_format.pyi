@@ -3,7 +3,7 @@ from typing import NamedTuple
 
 from typing_extensions import Buffer, disjoint_base
 
-from .._records import Registry
+from .._objects.registry import Registry
 
 KINDS: dict[int, str]
 SIZES: dict[str, int]

@@ -17,16 +17,18 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
-from jobqueue._types cimport (
-    ID_SIZE, JOB_CREATED_GIVEN, JOB_UNIQUE, NEVER_NS, TIMER_ARMED, job_t, job_unique, lock_acquire,
-    lock_release,
-)
-from jobqueue._ids cimport ids_at, ids_slots
-from jobqueue._state cimport (
-    PLACE_SCHEDULED, STATE_FAILED, STATE_LEASED, dead_next, engine_t, payload_data, record_processed,
+from jobqueue._structures.platform cimport lock_acquire, lock_release
+from jobqueue._structures.times cimport NEVER_NS
+from jobqueue._structures.keys cimport ID_SIZE
+from jobqueue._structures.wheel cimport TIMER_ARMED
+from jobqueue._structures.id_table cimport ids_at, ids_slots
+from jobqueue._machine.types cimport (
+    JOB_CREATED_GIVEN, JOB_UNIQUE, PLACE_SCHEDULED, STATE_FAILED, STATE_LEASED, engine_t, job_t,
     record_t,
 )
-from jobqueue._records cimport Registry
+from jobqueue._machine.layout cimport job_unique, payload_data, record_processed
+from jobqueue._machine.state cimport dead_next
+from jobqueue._objects.registry cimport Registry
 
 crc_start()
 

@@ -3,8 +3,8 @@ from typing import Self
 
 from typing_extensions import Buffer, disjoint_base
 
-from .._base import EngineBase
-from .._records import Registry
+from .._engine.base import EngineBase
+from .._objects.registry import Registry
 
 @disjoint_base
 class Journal:

@@ -14,21 +14,24 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 
-from jobqueue._types cimport (
-    ID_SIZE, clock_mono_ns, lock_acquire, lock_release, lock_t, ref_drop, ref_take, struct_clear,
+from jobqueue._structures.platform cimport (
+    clock_mono_ns, lock_acquire, lock_release, lock_t, ref_drop, ref_take, struct_clear,
 )
-from jobqueue._ids cimport ids_homed, ids_slots
-from jobqueue._state cimport (
+from jobqueue._structures.keys cimport ID_SIZE
+from jobqueue._structures.id_table cimport ids_homed, ids_slots
+from jobqueue._structures.system cimport random_fill
+from jobqueue._machine.types cimport (
     EXTRA_KICKED, EXTRA_READ, NOTE_ADDED, NOTE_BATCH, NOTE_BATCH_END, NOTE_CHANGED, OK, STATE_NEW,
-    dead_next, engine_t, note_kind_t, object_of, record_t,
+    engine_t, note_kind_t, record_t,
 )
-from jobqueue._job cimport name_read
-from jobqueue._life cimport queue_offer
-from jobqueue._queues cimport WorkQueue, queue_get
-from jobqueue._records cimport Registry, registry_now
-from jobqueue._whole cimport signal_give, signal_take
-from jobqueue._system cimport random_fill
-from jobqueue._base cimport EngineBase, verb_change, verb_fired_now, verb_leave
+from jobqueue._machine.layout cimport object_of
+from jobqueue._machine.state cimport dead_next
+from jobqueue._machine.life cimport queue_offer
+from jobqueue._objects.whole cimport signal_give, signal_take
+from jobqueue._objects.rules cimport name_read
+from jobqueue._objects.registry cimport Registry, registry_now
+from jobqueue._objects.queues cimport WorkQueue, queue_get
+from jobqueue._engine.base cimport EngineBase, verb_change, verb_fired_now, verb_leave
 from jobqueue.cmdlog._format cimport (
     FRAME, FRAME_BATCH, HEADER, HEADER_EPOCH, HEADER_SNAPSHOT, KIND_BATCH_END, KIND_CLOCK, KIND_DEAD,
     KIND_END, KIND_GONE, KIND_JOB, KIND_PAUSE, KIND_STATE, MARGIN, OFFSET_NOTED_NS, STATE_FIXED,

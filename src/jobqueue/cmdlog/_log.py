@@ -18,7 +18,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
-from .._records import report_error
+from .._objects.registry import report_error
 from ..errors import ClosedError, JobQueueError
 from ._errors import CommandLogError
 from ._files import Files, Lock

@@ -2,7 +2,7 @@ from typing import Self
 
 from typing_extensions import Buffer, disjoint_base
 
-from .._base import EngineBase
+from .._engine.base import EngineBase
 from ._format import Seal
 
 @disjoint_base

@@ -11,21 +11,25 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, qsort
 from libc.string cimport memcpy
 
-from jobqueue._types cimport (
-    ID_SIZE, JOB_CREATED_GIVEN, JOB_UNIQUE, NEVER_NS, NS_PER_MS, PAYLOAD_MAX_SIZE, RESULT_MAX_SIZE,
-    TIMER_ARMED, TIMER_CANCELLED, TTL_MAX_MS, TTR_MAX_MS, job_unique, ref_drop, ref_take, timer_t,
+from jobqueue._structures.platform cimport ref_drop, ref_take
+from jobqueue._structures.times cimport NEVER_NS, NS_PER_MS, TTL_MAX_MS
+from jobqueue._structures.keys cimport ID_SIZE
+from jobqueue._structures.wheel cimport TIMER_ARMED, TIMER_CANCELLED, timer_t, wheel_arm
+from jobqueue._structures.id_table cimport ids_at, ids_slots
+from jobqueue._machine.types cimport (
+    EXTRA_DEAD, JOB_CREATED_GIVEN, JOB_UNIQUE, NO_MEMORY, OK, PAYLOAD_MAX_SIZE, RESULT_MAX_SIZE,
+    STATE_COMPLETED, STATE_FAILED, STATE_LEASED, TTR_MAX_MS, bytes_size, engine_t, record_t,
 )
-from jobqueue._wheel cimport wheel_arm
-from jobqueue._job cimport Job, ids_expect, job_take, key_hash, name_read
-from jobqueue._ids cimport ids_at, ids_slots
-from jobqueue._state cimport (
-    EXTRA_DEAD, NO_MEMORY, OK, STATE_COMPLETED, STATE_FAILED, STATE_LEASED, bytes_size, dead_enter,
-    dead_leave, engine_t, extras_end, key_check, key_take, queue_add, queue_schedule, record_assign,
-    record_processed, record_t, registry_add, registry_find, registry_remove, state_set,
+from jobqueue._machine.layout cimport job_unique, record_processed
+from jobqueue._machine.state cimport (
+    dead_enter, dead_leave, extras_end, key_check, key_take, queue_add, queue_schedule,
+    record_assign, registry_add, registry_find, registry_remove, state_set,
 )
-from jobqueue._records cimport Registry, RunRecord, record_new, registry_now
-from jobqueue._queues cimport WorkQueue, queue_get
-from jobqueue._base cimport EngineBase
+from jobqueue._objects.rules cimport name_read
+from jobqueue._objects.job cimport Job, ids_expect, job_take, key_hash
+from jobqueue._objects.registry cimport Registry, RunRecord, record_new, registry_now
+from jobqueue._objects.queues cimport WorkQueue, queue_get
+from jobqueue._engine.base cimport EngineBase
 from jobqueue.cmdlog._format cimport (
     BODY_MAX, FRAME, FRAME_BATCH, JOB_FIXED, KIND_BATCH_END, KIND_CLOCK, KIND_DEAD, KIND_END,
     KIND_GONE, KIND_JOB, KIND_PAUSE, KIND_STATE, STATE_FIXED, STATE_RESULT, STATE_SCHEDULED,

@@ -8,7 +8,7 @@ that comes to it a second time is refused. What is read without it (current, ful
 
 from libc.stdint cimport uint64_t
 
-from jobqueue._types cimport lock_acquire, lock_release, lock_t
+from jobqueue._structures.platform cimport lock_acquire, lock_release, lock_t
 from jobqueue.cmdlog._format cimport HEADER, MARGIN
 
 import errno

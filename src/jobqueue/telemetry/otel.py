@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Self
 from opentelemetry import context, trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
 
-from .._job import ID, Job
+from .._objects.job import ID, Job
 from ..observing import GONE, Event, EventKind
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ import weakref
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
-from .. import _job
-from .._whole import locked
+from .._objects import rules
+from .._objects.whole import locked
 from ..errors import hint, shown
 
 __all__ = ["ManualClock"]
@@ -43,7 +43,7 @@ class ManualClock:
     def __init__(self, start: datetime | None = None) -> None:
         if start is None:
             start = datetime(2026, 1, 1, tzinfo=UTC)
-        self._wall_ns = _job.check_time(start)
+        self._wall_ns = rules.check_time(start)
         self._monotonic_ns = self._wall_ns
         self._driven: list[weakref.ref[_Driven]] = []  # in the order of attaching
         self._advancing = threading.RLock()
@@ -51,7 +51,7 @@ class ManualClock:
     @property
     def now(self) -> datetime:
         """The wall time, UTC."""
-        return _job.to_datetime(self._wall_ns)
+        return rules.to_datetime(self._wall_ns)
 
     def now_ns(self) -> int:
         """The wall time: ns since 1970."""

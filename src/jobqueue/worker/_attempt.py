@@ -11,7 +11,7 @@ from typing import Final
 
 from .. import controller as _controller
 from .._clock import Clock
-from .._job import Job
+from .._objects.job import Job
 from ..errors import (
     AlreadyProcessedError,
     ClosedError,

@@ -16,7 +16,8 @@ from collections.abc import Mapping
 from multiprocessing import connection
 from typing import TYPE_CHECKING, Any, Final
 
-from .._job import Job, check_result
+from .._objects.job import Job
+from .._objects.rules import check_result
 from ._outcomes import reason, result_bytes
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from types import CodeType
 from typing import Any, Final, TypeVar
 
-from .._job import Job
-from .._records import report_error
+from .._objects.job import Job
+from .._objects.registry import report_error
 
 __all__ = ["from_signal", "job_text", "logger", "reason", "result_bytes", "say", "type_name"]
 

@@ -15,7 +15,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from .. import controller as _controller
-from .._job import MAX_TIMEOUT, Job, check_name
+from .._objects.job import Job
+from .._objects.rules import MAX_TIMEOUT, check_name
 from ..errors import ClosedError, JobQueueError, ValidationError
 from ._attempt import OVER, Attempt, Renewals
 from ._handlers import Handler, Rule, rule_for

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from .._job import MAX_TIMEOUT, check_timeout
+from .._objects.rules import MAX_TIMEOUT, check_timeout
 from ..errors import ValidationError, shown
 from ..interfaces import Duration
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from .. import controller as _controller
 from .._blocking import TimerThread
-from .._job import MAX_TIMEOUT, Job
-from .._records import Waiter
+from .._objects.job import Job
+from .._objects.registry import Waiter
+from .._objects.rules import MAX_TIMEOUT
 from ..errors import ClosedError, WaitTimeoutError
 from ..interfaces import Duration
 from ._attempt import pause_ns

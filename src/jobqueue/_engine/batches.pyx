@@ -1,0 +1,77 @@
+"""_engine/batches."""
+
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t
+
+from jobqueue._structures.platform cimport HAS_GIL
+from jobqueue._machine.types cimport (
+    ANY_ATTEMPT, DUPLICATE_RESULT, NOTE_BATCH, NOTE_BATCH_END, NOT_FOUND, OK, engine_t, record_t,
+    status_t,
+)
+from jobqueue._machine.events cimport events_batch
+from jobqueue._machine.state cimport note, registry_find
+from jobqueue._machine.life cimport answer_check, job_finish
+from jobqueue._objects.rules cimport result_read
+from jobqueue._objects.job cimport id_read
+from jobqueue._engine.status cimport at_index
+
+from .. import errors as _errors
+
+# ---------------------------------------------------------------- batches
+
+cdef bytes pair_read_other(object pair, answer_t *answer, Py_ssize_t index):
+    """Read any pair; the caller keeps the bytes that are returned."""
+    cdef bytes result
+    try:
+        try:
+            first, second = pair
+        except (TypeError, ValueError) as error:  # it has no items, or not two
+            kind = ValueError if isinstance(error, ValueError) else TypeError
+            raise kind(f"a pair (id, result) is wanted, not {_errors.shown(pair)}") from None
+        id_read(first, answer.id)
+        result = result_read(second)
+    except (_errors.ValidationError, TypeError, ValueError) as error:
+        raise at_index(error, index) from None
+    answer.job = NULL
+    answer.result = <PyObject *> result
+    return result
+
+
+cdef status_t answers_check(
+        engine_t *engine, answer_t *answers, Py_ssize_t count, Py_ssize_t *at) noexcept nogil:
+    """Find and mark the records of a batch; ``at`` is the first that cannot be completed."""
+    cdef record_t *record
+    cdef status_t status
+    cdef Py_ssize_t i
+    for i in range(count):
+        at[0] = i
+        record = NULL
+        if HAS_GIL and answers[i].job != NULL:
+            record = <record_t *> answers[i].job.record
+        if record == NULL or record.home != engine:
+            record = registry_find(engine, answer_id(&answers[i]))
+        status = NOT_FOUND if record == NULL else answer_check(record, ANY_ATTEMPT)
+        if status == OK and record.marked:
+            status = DUPLICATE_RESULT
+        if status != OK:
+            return status
+        record.marked = True
+        answers[i].record = record
+    return OK
+
+
+cdef status_t answers_apply(
+        engine_t *engine, answer_t *answers, Py_ssize_t count, int64_t now_ns,
+        Py_ssize_t *at) noexcept nogil:
+    """Complete jobs, all or none; ``at`` is the first that cannot be completed."""
+    cdef status_t status = answers_check(engine, answers, count, at)
+    cdef Py_ssize_t i
+    note(engine, NULL, NOTE_BATCH)
+    events_batch(engine, count)
+    for i in range(count if status == OK else at[0]):
+        answers[i].record.marked = False
+        if status == OK:
+            job_finish(engine, answers[i].record, True, answers[i].result, now_ns)
+    events_batch(engine, 0)
+    note(engine, NULL, NOTE_BATCH_END)
+    return status

@@ -1,5 +1,0 @@
-"""What holds between two verbs."""
-
-from jobqueue._state cimport engine_t
-
-cdef const char *engine_check(engine_t *engine) noexcept nogil

@@ -1,1 +1,0 @@
-# C functions only, for cimport: see _life.pxd.

@@ -1,0 +1,7 @@
+"""_machine/woken."""
+
+from jobqueue._machine.types cimport engine_t, wait_t
+
+cdef void errand_post(engine_t *engine) noexcept nogil
+cdef void woken_put(engine_t *engine, wait_t *wait) noexcept nogil
+cdef wait_t *woken_take(engine_t *engine) noexcept nogil

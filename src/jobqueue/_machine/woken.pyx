@@ -1,0 +1,35 @@
+"""_machine/woken."""
+
+from jobqueue._machine.types cimport OUTCOME_NONE, OUTCOME_PROCESSED, engine_t, wait_t
+
+# ---------------------------------------------------------------- waiting
+
+cdef void woken_put(engine_t *engine, wait_t *wait) noexcept nogil:
+    if engine.woken_last != NULL:
+        engine.woken_last.next = wait
+    else:
+        engine.woken_first = wait
+    engine.woken_last = wait
+
+
+cdef void errand_post(engine_t *engine) noexcept nogil:
+    """See that whoever wakes callers, without the lock, looks after adders and observers too."""
+    if engine.errand.outcome == OUTCOME_NONE:
+        engine.errand.outcome = OUTCOME_PROCESSED
+        woken_put(engine, &engine.errand)
+
+
+cdef wait_t *woken_take(engine_t *engine) noexcept nogil:
+    """The next caller to wake, or NULL. The reference to its object goes to the taker.
+
+    If it is the errand, it may be posted again from now on.
+    """
+    cdef wait_t *wait = engine.woken_first
+    if wait != NULL:
+        engine.woken_first = wait.next
+        if wait.next == NULL:
+            engine.woken_last = NULL
+        wait.next = NULL
+        if wait == &engine.errand:
+            wait.outcome = OUTCOME_NONE
+    return wait

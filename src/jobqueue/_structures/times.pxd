@@ -1,0 +1,35 @@
+"""_structures/times."""
+
+from libc.stdint cimport int64_t
+
+cdef extern from *:
+    """
+    #define JQ_NEVER_NS INT64_MAX
+    #define JQ_NS_PER_MS 1000000LL
+    #define JQ_TTL_MAX_MS 2592000000LL
+    #define JQ_TIME_MAX_NS (INT64_MAX - 2 * JQ_TTL_MAX_MS * JQ_NS_PER_MS)
+
+    /* The sum of two times or spans, kept within what an engine reckons with. */
+    static inline int64_t jq_ns_add(int64_t a, int64_t b)
+    {
+        int64_t sum;
+    #if defined(__GNUC__) || defined(__clang__)
+        if (__builtin_add_overflow(a, b, &sum))
+            return a < 0 ? -JQ_TIME_MAX_NS : JQ_TIME_MAX_NS;
+    #else
+        if (b > 0 ? a > INT64_MAX - b : a < INT64_MIN - b)
+            return a < 0 ? -JQ_TIME_MAX_NS : JQ_TIME_MAX_NS;
+        sum = a + b;
+    #endif
+        if (sum > JQ_TIME_MAX_NS)
+            return JQ_TIME_MAX_NS;
+        return sum < -JQ_TIME_MAX_NS ? -JQ_TIME_MAX_NS : sum;
+    }
+    """
+    const int64_t NEVER_NS "JQ_NEVER_NS"          # later than any deadline
+    const int64_t NS_PER_MS "JQ_NS_PER_MS"
+    const int64_t TTL_MAX_MS "JQ_TTL_MAX_MS"      # 30 days
+    # The last time an engine reckons with, and less 0 the first. Whatever a clock says is brought
+    # into this range, and no sum leaves it: no time equals a sentinel, and no sum overflows.
+    const int64_t TIME_MAX_NS "JQ_TIME_MAX_NS"
+    int64_t ns_add "jq_ns_add" (int64_t a, int64_t b) noexcept nogil
