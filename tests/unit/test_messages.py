@@ -101,7 +101,7 @@ MISTAKES: list[tuple[str, Callable[[Controller, Job], Any], type[Exception], tup
         ("item 0", "(id, result)"),
     ),
     ("jobs", lambda c, j: c.complete_many([j]), TypeError, ("item 0", "pair (id, result)")),
-    ("triple", lambda c, j: c.complete_many([(j, b"", 1)]), TypeError, ("item 0", "pair")),
+    ("triple", lambda c, j: c.complete_many([(j, b"", 1)]), ValueError, ("item 0", "pair")),
     ("no ids", lambda c, j: c.delete_many(j), TypeError, ("iterable of ids",)),
     # Controllers and their parts.
     ("path", lambda *_: Controller("some/path"), TypeError, ("cmdlog.DurableController",)),
@@ -191,7 +191,7 @@ def test_hints_stand_hostile_values() -> None:
                 lambda value: c.complete_many([value]),
                 lambda value: Job(**{str.__str__(value) if isinstance(value, str) else "x": value}),
             ):
-                with pytest.raises((TypeError, JobQueueError)):
+                with pytest.raises((TypeError, ValueError, JobQueueError)):
                     act(value)
 
 

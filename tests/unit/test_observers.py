@@ -209,6 +209,7 @@ def test_no_thread_can_start(monkeypatch: pytest.MonkeyPatch) -> None:
     with Controller() as c:
         c.observe(lambda event: (told.append(event), threading.Event().wait(0.002)))
         c.add(Job("a"))
+        wait_until(lambda: any("timers" in thread.name for thread in threading.enumerate()))
         with monkeypatch.context() as patch:
             patch.setattr(threading.Thread, "start", refuse)
             c.add_many([Job("a") for _ in range(50)])

@@ -451,6 +451,9 @@ def test_a_disk_that_is_full_for_a_while(tmp_path, clock, kind):
                 with pytest.raises(CommandLogError):
                     for _ in range(5000):
                         c.add(Job("b", bytes(200)))
+                with pytest.raises(CommandLogError):  # and no room for an answer either
+                    for _ in range(5000):
+                        c.touch(long)
                 go.set()
                 pausing(shell)
                 assert c.registry.record(long).state == State.LEASED

@@ -117,8 +117,11 @@ class GeneralController(Controller):
     # ------------------------------------------------------------ adding
 
     def _place(self, job: Job, how: str) -> None:
-        """Put a job that the engine has just taken into the foreign queue."""
-        if not getattr(self._queues, how)(job):
+        """Put a job that the engine has just taken into the foreign queue.
+
+        A verb within this one, of the collector say, may have done so already.
+        """
+        if not getattr(self._queues, how)(job) and not self._lock.was_touched(job):
             raise QueueOutOfSyncError(f"the queue refused job {job.id}")
 
     def add(self, job: Job, wait: Duration = 0) -> None:
