@@ -9,6 +9,7 @@ RunResult(success=True, result=b'hello world')
 """
 
 import sys as _sys
+from typing import TYPE_CHECKING
 
 from ._structures import system as _system
 
@@ -120,20 +121,21 @@ def _seen_by_freezers() -> None:
     """Never called: what native modules alone import, where freezers, which read Python, see it."""
     import uuid  # noqa: F401, PLC0415
 
-    from . import _core, _waits  # noqa: F401, PLC0415
-    from ._engine import base, batches, foreign, notifier, status  # noqa: F401, PLC0415
-    from ._machine import (  # noqa: F401, PLC0415
-        bounds,
-        check,
-        events,
-        key_table,
-        life,
-        slices,
-        state,
-        woken,
-    )
-    from ._objects import green, whole  # noqa: F401, PLC0415
-    from ._structures import id_table, skiplist, wheel  # noqa: F401, PLC0415
+    if not TYPE_CHECKING:  # most of them have no stub: there is nothing for Python in them
+        from . import _core, _waits  # noqa: F401, PLC0415
+        from ._engine import base, batches, foreign, notifier, status  # noqa: F401, PLC0415
+        from ._machine import (  # noqa: F401, PLC0415
+            bounds,
+            check,
+            events,
+            key_table,
+            life,
+            slices,
+            state,
+            woken,
+        )
+        from ._objects import green, whole  # noqa: F401, PLC0415
+        from ._structures import id_table, skiplist, wheel  # noqa: F401, PLC0415
 
 
 __all__ = [

@@ -25,7 +25,7 @@ from jobqueue._objects.job cimport ID, Job, id_object, id_read, ids_expect, job_
 from jobqueue._objects.registry cimport (
     RunRecord, record_make, record_new, record_object, report_unraisable, wake_all,
 )
-from jobqueue._objects.queues cimport WorkQueue, queue_make
+from jobqueue._objects.queues cimport WorkQueue
 from jobqueue._engine.status cimport at_index, raise_refused, raise_refused_at, raise_status_at
 from jobqueue._engine.base cimport (
     SHUT_OPEN, EngineBase, count_read, job_taken, queue_for, record_find, record_taken, verb_change,
@@ -174,7 +174,8 @@ cdef class Engine(EngineBase):
         O(k log n), and others wait that long: a batch is one step, its size is the caller's choice.
         """
         # With the GIL nobody can change the list of somebody else while it is read.
-        cdef list taken = <list> jobs if HAS_GIL and type(jobs) is list else _errors.batch(jobs, "jobs", "Jobs")
+        cdef list taken = <list> jobs if HAS_GIL and type(jobs) is list else _errors.batch(
+            jobs, "jobs", "Jobs")
         cdef Py_ssize_t count = len(taken)
         cdef Py_ssize_t made = 0
         cdef Py_ssize_t at = 0

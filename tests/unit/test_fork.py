@@ -68,6 +68,8 @@ def at_rest():
         return begun and all(
             frame.f_code.co_name not in BEGINS
             for ident, frame in frames.items() if ident != threading.get_ident())
+    for _ in range(10):  # who was woken just now takes the GIL, and sleeps again
+        time.sleep(0.005)
     assert soon(asleep)
     return True
 """

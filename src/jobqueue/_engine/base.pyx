@@ -555,10 +555,10 @@ cdef class EngineBase:
 
     cdef int thread_lost(self, object signal) except -1:
         """The timer thread could not be started, or told: the next verb that is late does it anew."""
-        cdef object before = None  # dropped without the lock
+        cdef object _before = None  # dropped without the lock
         lock_acquire(&self.e.lock)
         if self.registry.thread_signal is signal:
-            before = self.registry.thread_signal
+            _before = self.registry.thread_signal
             self.registry.thread_signal = None
             self.thread_state = THREAD_NONE
             self.thread_wake_ns = NEVER_NS
@@ -578,7 +578,7 @@ cdef class EngineBase:
     def _thread_serves(self, signal):
         """The calling thread is the timer thread from here on. False: another is."""
         cdef bint first
-        cdef object before = self.registry.thread_signal  # dropped without the lock
+        cdef object _before = self.registry.thread_signal  # dropped without the lock
         lock_acquire(&self.e.lock)
         first = self.thread_state == THREAD_STARTING
         if first:

@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, Self, final
 
 from .._objects.job import Job
 from .._objects.registry import Registry
@@ -7,6 +7,7 @@ from ..controller import Controller
 
 BACKLOG_MAX: int
 
+@final
 class Notifier:
     def __new__(
         cls,
@@ -22,6 +23,7 @@ class Notifier:
     def catch_up(self) -> None: ...
     def flush(self, seconds: float) -> bool: ...
 
+@final
 class WholeLock:
     def __new__(cls, controller: Controller) -> Self: ...
     def acquire(self) -> None: ...

@@ -74,7 +74,7 @@ cdef list notes_objects(note_t *notes, Py_ssize_t count, Job job):
 
 @cython.final
 cdef class Notifier:
-    """Notifier(registry, make, help, busy, by_hand)
+    """Notifier(registry, make, help, busy)
 --
 
     What an engine calls when there are events. Internal.
@@ -368,7 +368,7 @@ cdef class WholeLock:
 
     A verb that the same thread calls within another one (the collector does, or the queues do) may change
     a job under the hands of the outer one: it is settled anew when the outer one is done. Then observers
-    are told. It is native: no exception of a signal handler comes between its steps. See ``whole`` in _whole.pyx.
+    are told. It is native: no exception of a signal handler comes between its steps. See ``whole``.
     """
 
     cdef object controller        # weak reference

@@ -76,7 +76,8 @@ cdef void slot_take(const ids_t *ids, uint32_t tag, void *item) noexcept nogil:
     bucket.tags[slot] = tag
 
 
-cdef inline bint slot_leave(bucket_t *buckets, Py_ssize_t count, uint32_t tag, const void *item) noexcept nogil:
+cdef inline bint slot_leave(
+        bucket_t *buckets, Py_ssize_t count, uint32_t tag, const void *item) noexcept nogil:
     """Take an item out of a table. False: it is not there."""
     cdef bucket_t *bucket = bucket_home(buckets, count, tag)
     cdef bucket_t *way

@@ -336,8 +336,7 @@ cdef int64_t few_earliest(const wheel_t *wheel) noexcept nogil:
     cdef int slot = slot_earliest(wheel)
     cdef const timer_t *timer = wheel.slots[slot].head
     cdef int64_t earliest = NEVER_NS
-    cdef int i
-    for i in range(FEW_TIMERS):
+    for _ in range(FEW_TIMERS):
         if timer is NULL:
             return earliest
         earliest = min(earliest, timer.deadline_ns)

@@ -6,8 +6,6 @@ Locking: ``growing`` while there is grown, switched, closed; whoever has it wait
 that comes to it a second time is refused. What is read without it (current, full) is swapped as a whole.
 """
 
-from libc.stdint cimport uint64_t
-
 from jobqueue._structures.platform cimport lock_acquire, lock_release, lock_t
 from jobqueue.cmdlog._format cimport HEADER, MARGIN
 
@@ -56,7 +54,7 @@ cdef class Segment:
     cdef readonly object mapped
     cdef readonly str path
     cdef readonly Py_ssize_t capacity
-    cdef readonly Py_ssize_t used # once another has taken its place
+    cdef readonly Py_ssize_t used  # once another has taken its place
 
 
 cdef class Segments:
