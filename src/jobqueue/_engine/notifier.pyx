@@ -1,9 +1,9 @@
-"""Notifier: tells the observers of one engine of its events, each of them once and in order; and WholeLock.
+"""Notifier: delivers the events of one engine to its observers, each once and in order; and WholeLock.
 
 One thread notifies at a time. The thread that made a transition notifies for a slice of time; what is
-left then goes to a thread of its own, and until that has caught up, nobody else notifies. The thread of
+left then goes to a thread of its own, and until that has caught up, no other thread notifies. The thread of
 the timers never does: an observer that hangs holds up no deadline. While that thread notifies, a verb waits
-for it, as long as the observers are quick: they have been told of it when it returns, and no event is
+for it, as long as the observers are quick: they have had its events when it returns, and no event is
 dropped, however fast the verbs are. Observers that get little done meanwhile are not waited for.
 Invariant: an event that was taken out of the engine stays in ``current`` until the last observer was
 called, and an observer is counted as called before it is. So an exception, wherever it strikes, costs no

@@ -1,4 +1,7 @@
-"""_engine/status."""
+"""Status to exception: one row for each status of the machine.
+
+Called after the engine's lock is released. Messages name the job, the value and the limit.
+"""
 
 from libc.stdint cimport uint64_t, uint8_t
 

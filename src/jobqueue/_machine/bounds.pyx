@@ -1,4 +1,10 @@
-"""_machine/bounds."""
+"""Bounds on jobs and bytes, of the engine and of each queue, and the line of adders that wait.
+
+Jobs are counted while they are unprocessed, bytes while there is a record. Counting hides behind
+``engine.bounded`` and bits of ``record.extras``, so that an engine without bounds pays nothing
+(docs/decisions/0007).
+Invariant: every function runs with the engine's lock held. Complexity: O(1), if not said otherwise.
+"""
 
 from libc.stdint cimport int64_t
 

@@ -1,9 +1,9 @@
-"""Notes of transitions: a log for observers, and a ring for each record that keeps its history.
+"""Events of transitions: a bounded ring for observers, and a ring for each record that keeps its history.
 
-A transition writes a note only if somebody watches (engine_t.watched). The log is handed over once
-the lock is gone: a note posts the errand that every verb looks at anyway.
-Invariant: every function runs with the engine's lock held, and cannot fail: for want of memory a
-note is lost, never a transition.
+A transition writes an event only behind engine_t.watched. The ring is handed over once
+the lock is released: an event posts the deferred work that every verb looks at anyway.
+Invariant: every function runs with the engine's lock held, and cannot fail: for want of memory an
+event is lost, never a transition.
 Complexity: O(1), amortised.
 """
 

@@ -1,4 +1,4 @@
-"""The keys of unique jobs: who holds which key of which name.
+"""The keys of unique jobs: which job holds which key of which name.
 
 A hash table beside the records, so that a job without a key pays nothing: linear probing without
 tombstones. A job's hash is made with the job; strangers cannot foresee it. A full table is replaced by

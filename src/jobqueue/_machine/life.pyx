@@ -1,6 +1,6 @@
 """The transitions of a job's life: the state machine, hand-off, and what time does.
 
-In plain C structs, as _state.pyx, on which it stands: no Python object, no IO, no clock.
+In plain C structs, as state.pyx, on which it stands: no Python object, no IO, no clock.
 
 Invariant: every function runs with the engine's lock held, and is whole, so that callers see a
 transition done or not begun.

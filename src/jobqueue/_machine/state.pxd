@@ -1,4 +1,4 @@
-"""The structs of a job's life, and what keeps them whole: see _state.pyx; _life has the transitions."""
+"""What keeps the structs of a job's life whole: see state.pyx; life has the transitions."""
 
 from libc.stdint cimport int64_t, uint64_t, uint8_t
 

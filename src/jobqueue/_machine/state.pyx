@@ -1,6 +1,6 @@
 """Records, queues, waits and timers of one engine, in plain C structs: what keeps them whole.
 
-No Python object, no IO, no clock. _life.pyx builds the transitions of a job's life on this.
+No Python object, no IO, no clock. life.pyx builds the transitions of a job's life on this.
 
 Invariant: every function runs with the engine's lock held (with the GIL: without letting go of it).
 References: the registry and each queue own one to every record they hold; a record that waits are

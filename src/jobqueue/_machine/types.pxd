@@ -1,4 +1,4 @@
-"""The limits, and the structs that stand alone: read this first, then _state.pxd (records, queues, waits).
+"""Every limit, enum and struct of the machine: read this first.
 
 Times are int64 nanoseconds: ``wall`` since 1970 (UTC), ``mono`` on the monotonic clock.
 All structs are plain C: no Python object is touched to compare a key or to move a timer.
@@ -26,7 +26,7 @@ cdef enum:
     PRIORITY_MIN = -2147483648    # of a job
     PRIORITY_MAX = 2147483647
 
-# ---------------------------------------------------------------- jobs (_job)
+# ---------------------------------------------------------------- jobs
 
 cdef enum job_flag_t:
     JOB_CREATED_GIVEN = 1         # the caller chose created: never stamped again
@@ -37,7 +37,7 @@ cdef struct job_t:                # the immutable half of a job; lives inside a 
     tie_t tie                     # created_ns and id
     int64_t time_ns               # scheduled time, wall; NEVER_NS: none
     void *name                    # exact str, owned
-    void *payload                 # exact bytes, owned; NULL: its bytes stand behind the job (_state.pxd)
+    void *payload                 # exact bytes, owned; NULL: its bytes stand behind the job (layout.pxd)
     void *record                  # a record_t of it that is registered somewhere, borrowed; with the
                                   # GIL only, NULL: look it up
     uint32_t ttr_ms
@@ -184,7 +184,7 @@ cdef struct note_t:               # one transition
     void *reason                  # exact bytes, owned; NULL: none
     int64_t time_ns               # wall; 0: not known yet
     uint64_t attempt
-    uint8_t kind                  # event_kind_t of _watch
+    uint8_t kind                  # event_kind_t of events
     uint8_t state                 # state_t it led to
 
 cdef struct event_t:              # one transition, as observers are told of it
@@ -262,7 +262,7 @@ cdef struct queue_t:              # one named queue; lives inside a WorkQueue ob
     uint8_t named                 # it has held a job, or was asked for: names() shows it
 
 cdef struct engine_t:             # all that a state machine works on; lives inside a Registry object
-    lock_t lock                   # held round every function of _state, on free-threaded builds
+    lock_t lock                   # held round every function of the machine, on free-threaded builds
     ids_t ids                     # the records
     queue_t **due                 # binary heap of queues by the due time of their scheduled head
     Py_ssize_t due_count

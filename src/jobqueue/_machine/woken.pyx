@@ -1,4 +1,10 @@
-"""_machine/woken."""
+"""The list of waits that have ended and whose callers are still to be woken, and deferred work.
+
+A transition puts a wait there under the lock; the thread that made it takes it out once the lock is
+released, and wakes its caller. Deferred work (events to deliver, capacity to give away) is a mark in
+the same list, which every verb looks at anyway.
+Invariant: every function runs with the engine's lock held. Complexity: O(1).
+"""
 
 from jobqueue._machine.types cimport OUTCOME_NONE, OUTCOME_PROCESSED, engine_t, wait_t
 

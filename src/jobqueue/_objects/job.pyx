@@ -1,4 +1,4 @@
-"""ID, Job, and the context-free rules: each rule stands here once.
+"""ID and Job. The rules of single values stand in rules.pyx.
 
 A Job is a job_t behind an object header, without cycle collection: a million pending jobs cost the
 collector nothing. Building one is a single vectorcall, which reads each keyword once.

@@ -1,4 +1,4 @@
-"""RunRecord, Registry and Waiter: see _records.pyx."""
+"""RunRecord, Registry and Waiter: see registry.pyx."""
 
 from libc.stdint cimport int64_t, uint8_t
 

@@ -1,7 +1,7 @@
 """Sleeping, waking and locks of threads: what stays whole though an exception may strike at any bytecode.
 
-A signal handler, or whatever raises in its manner, may raise after any bytecode of Python code. Code
-here is native: no bytecode comes between its steps, so that a lock that was taken is given back.
+A signal handler may raise after any bytecode of Python code, and so may other threads by the C API. Code
+here is native: no bytecode runs between its steps, so that a lock that was taken is released.
 """
 
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetObject, PyErr_WriteUnraisable

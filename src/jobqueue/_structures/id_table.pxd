@@ -1,4 +1,4 @@
-"""Hash table of items by id: see _ids.pyx."""
+"""Hash table of items by id: see id_table.pyx."""
 
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
 

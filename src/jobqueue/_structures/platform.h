@@ -1,4 +1,4 @@
-/* What differs between platforms and builds: clocks, the engine's lock, prefetch. Memory: _memory.h. */
+/* What differs between platforms and builds: clocks, the engine's lock, prefetch. Memory: memory.h. */
 #ifndef JQ_PLATFORM_H
 #define JQ_PLATFORM_H
 

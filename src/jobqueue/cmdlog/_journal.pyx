@@ -1,9 +1,9 @@
 """The journal: notes what an engine does, while it works; and reads it, bit by bit, for a snapshot.
 
-Invariant: noting is a copy into memory and cannot fail; room for it was made before the verb began.
-What finds no room after all (timers, a long chain of hand-offs, threads that all saw the last room)
-waits in a spill for the next segment; who did it begins that before it returns.
-Locking: `journal_note` and what it calls run under the engine's lock; `gate` guards who waits for syncs.
+Invariant: noting is a copy into memory and cannot fail; space for it was reserved before the verb began.
+What finds no space after all (timers, a long chain of hand-offs, threads that all saw the last bytes)
+waits in a spill for the next segment; the call that caused it begins that before it returns.
+Locking: `journal_note` and what it calls run under the engine's lock; `gate` guards the callers that wait for syncs.
 """
 
 cimport cython

@@ -1,8 +1,8 @@
 """Reading the command log back into an engine.
 
 Until `finish`, records of the registry only have their fields: nothing stands in a queue, no timer is
-armed. So a job that came and went costs two look-ups, and those that stay are placed in order.
-Complexity: O(1) a record, O(n log n) to finish with n jobs.
+armed. So a job that was added and deleted costs two look-ups, and those that stay are placed in order.
+Complexity: O(1) an entry, O(n log n) to finish with n jobs.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize

@@ -1,9 +1,9 @@
 """The segments of a command log: which there are, their growth, syncs and end.
 
 Each method is one native step: no handler of a signal runs within it, no exception of one strikes there,
-and no other call of the same thread comes between, unless files are Python's (tests have such).
-Locking: ``growing`` while there is grown, switched, closed; whoever has it waits for syncs only. A thread
-that comes to it a second time is refused. What is read without it (current, full) is swapped as a whole.
+and no other call of the same thread runs between, unless files are Python's (tests have such).
+Locking: ``growing`` while there is grown, switched, closed; its holder waits for syncs only. A thread
+that reaches it a second time is refused. What is read without it (current, full) is swapped as a whole.
 """
 
 from libc.stdint cimport uint64_t
