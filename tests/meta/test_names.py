@@ -56,7 +56,7 @@ PROTOCOLS = {
     "Adder", "Completer", "ControllerInterface", "Deleter", "Failer", "Leaser", "Runner",
     "QueueControllerInterface", "QueueInterface", "Scheduler",
 }  # fmt: skip
-# Names for annotations, and the version: not in the contract, of use to whoever writes types.
+# Names for annotations, and the version: not in the contract, of use in annotations.
 EXTRA = {"Duration", "IDLike", "__version__"}
 
 METHODS: dict[str, dict[str, list[str]]] = {

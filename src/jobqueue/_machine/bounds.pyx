@@ -38,7 +38,7 @@ cdef bint load_passed(engine_t *engine, const load_t *load, bint of_queue, int64
 
 
 cdef bint line_passed(engine_t *engine, queue_t *queue) noexcept nogil:
-    """Whether a job of a queue would overtake somebody who waits for the same room."""
+    """Whether a job of a queue would overtake an adder that waits for the same capacity."""
     cdef const wait_t *wait = engine.adder_first
     cdef queue_t *other
     engine.looks += 1
@@ -49,7 +49,7 @@ cdef bint line_passed(engine_t *engine, queue_t *queue) noexcept nogil:
             engine.refusal.bound = BOUND_LINE
             engine.refusal.never = False
             return True
-        other.passed = engine.looks  # whoever stands behind waits for the room of his queue too
+        other.passed = engine.looks  # an adder behind waits for the capacity of its queue too
         wait = wait.next
     return False
 

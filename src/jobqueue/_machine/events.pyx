@@ -91,7 +91,7 @@ cdef void events_batch(engine_t *engine, Py_ssize_t jobs) noexcept nogil:
 
 
 cdef void gap_put(engine_t *engine, int64_t time_ns) noexcept nogil:
-    """Line up the event that says how many were lost, if some were. There is room for it."""
+    """Line up the event that says how many were lost, if some were. There is space for it."""
     cdef event_t *event
     if engine.event_lost == 0:
         return
@@ -110,7 +110,7 @@ cdef void gap_fill(event_t *event, uint64_t lost) noexcept nogil:
 
 
 cdef bint events_reserve(engine_t *engine, Py_ssize_t more) noexcept nogil:
-    """Make room for so many events. A ring twice as big begins with its oldest."""
+    """Make space for so many events. A ring twice as big begins with its oldest."""
     cdef Py_ssize_t capacity = max(<Py_ssize_t> EVENTS_MIN, 2 * engine.event_capacity)
     cdef Py_ssize_t first
     cdef event_t *events
@@ -203,7 +203,7 @@ cdef void events_clear(engine_t *engine) noexcept nogil:
 # ---------------------------------------------------------------- histories
 
 cdef note_t *history_next(engine_t *engine, record_t *record) noexcept nogil:
-    """Where the next note of a record goes; the oldest makes room. NULL: no memory."""
+    """Where the next event of a record goes; the oldest makes space. NULL: no memory."""
     cdef history_t *history
     cdef note_t *note
     if record.views == NULL:

@@ -33,7 +33,7 @@ cdef inline size_t record_room() noexcept nogil:
     return whole_steps(OBJECT_HEAD + sizeof(record_t)) if HAS_SLABS else 0
 
 cdef inline void *job_room(const job_t *job) noexcept nogil:
-    """Where the room for the record of a job begins."""
+    """Where the space for the record of a job begins."""
     return <char *> job - OBJECT_HEAD + whole_steps(OBJECT_HEAD + sizeof(job_t))
 
 cdef inline size_t payload_room(const job_t *job) noexcept nogil:

@@ -126,7 +126,7 @@ cdef bint engine_end_waits(
 # ---------------------------------------------------------------- bounds
 
 cdef Py_ssize_t entrants_room(engine_t *engine, entrant_t *entrants, Py_ssize_t count) noexcept nogil:
-    """How many jobs of a batch have room, each beside those before it. O(count).
+    """How many jobs of a batch have capacity, each beside those before it. O(count).
 
     Queues that are not there yet have no bounds. If it is not all, the refusal is that of the first.
     """

@@ -26,7 +26,7 @@ cdef inline bint attempts_remain(const record_t *record) noexcept nogil:
     return record.attempts - record.ttr.own < most
 
 cdef inline void note(engine_t *engine, const record_t *record, note_kind_t kind) noexcept nogil:
-    """Tell whoever keeps a journal, once a transition is done. Runs add nothing to it."""
+    """Notify the journal, if there is one, once a transition is done. Runs add nothing to it."""
     if engine.note != NULL and not (record != NULL and record.is_run):
         engine.note(engine, record, kind)
 

@@ -19,7 +19,7 @@ cdef void woken_put(engine_t *engine, wait_t *wait) noexcept nogil:
 
 
 cdef void errand_post(engine_t *engine) noexcept nogil:
-    """See that whoever wakes callers, without the lock, looks after adders and observers too."""
+    """See that the thread that wakes callers, without the lock, serves adders and observers too."""
     if engine.errand.outcome == OUTCOME_NONE:
         engine.errand.outcome = OUTCOME_PROCESSED
         woken_put(engine, &engine.errand)
@@ -28,7 +28,7 @@ cdef void errand_post(engine_t *engine) noexcept nogil:
 cdef wait_t *woken_take(engine_t *engine) noexcept nogil:
     """The next caller to wake, or NULL. The reference to its object goes to the taker.
 
-    If it is the errand, it may be posted again from now on.
+    If it is the mark of deferred work, that may be posted again from now on.
     """
     cdef wait_t *wait = engine.woken_first
     if wait != NULL:

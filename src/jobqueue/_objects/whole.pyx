@@ -77,7 +77,7 @@ cdef void signal_give(void *signal) noexcept:
 
 
 cdef void signal_wake(void *signal) noexcept:
-    """End the sleep of whoever sleeps on a lock. Once."""
+    """End the sleep of the thread that sleeps on a lock. Once."""
     PyThread_release_lock(signal)
 
 
@@ -146,7 +146,7 @@ cdef class WakeSignal:
 
     cdef void ring_now(self) noexcept:
         lock_acquire(&self.ringing)
-        PyThread_acquire_lock(self.lock, NOWAIT_LOCK)  # it is held from here on, whoever did it
+        PyThread_acquire_lock(self.lock, NOWAIT_LOCK)  # it is held from here on, by this call or another
         PyThread_release_lock(self.lock)
         lock_release(&self.ringing)
 

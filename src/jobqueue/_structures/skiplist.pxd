@@ -15,7 +15,7 @@ cdef struct leaf_t:               # a block of level 0; its entries follow it in
     leaf_t *next
     uint16_t begin                # index of the first entry
     uint16_t end                  # one past the index of the last entry
-    uint16_t capacity             # entries there is room for
+    uint16_t capacity             # entries there is space for
     uint16_t next_index           # a hint: where the next entry goes if keys ascend
 
 cdef struct skiplist_t:

@@ -481,7 +481,7 @@ cdef class Replay:
                 self.clamped += 1
 
     def freeze(self):
-        """Let every later change ask for room, which whoever owns the engine refuses."""
+        """Let every later change ask for space, which the owner of the engine refuses."""
         self.e.room = -1
 
     cdef int place(self, record_t *record) except -1:
