@@ -208,7 +208,7 @@ def raise_wrong_type(
 
 
 def hint(what: str, wanted: str, value: object) -> str:
-    """What a caller that gave such a value most likely meant, as the end of a message; or nothing."""
+    """What such a value most likely stands for, as the end of a message; or nothing."""
     try:
         return _hint(what, wanted, value)
     except Exception:  # noqa: BLE001 - a message must not fail on a hostile value

@@ -58,7 +58,7 @@ AT_REST = """
 sys.setswitchinterval(1000)  # a thread keeps the GIL until it sleeps
 
 def at_rest():
-    '''Wait until the other threads sleep: the child of a process in which one waits for the GIL hangs,
+    '''Wait until the other threads sleep: a child hangs if one of the parent's waits for the GIL,
     unless Python's hooks make the GIL anew.'''
     def asleep():
         tasks = "/proc/self/task"

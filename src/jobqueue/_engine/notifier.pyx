@@ -368,7 +368,7 @@ cdef class WholeLock:
 
     A verb that the same thread calls within another one (the collector does, or the queues do) may change
     a job under the hands of the outer one: it is settled anew when the outer one is done. Then observers
-    are told. It is native: no exception of a signal handler comes between its steps. See ``whole`` in _whole.pyx.
+    are notified. It is native: no exception of a signal handler strikes between its steps. See whole.pyx.
     """
 
     cdef object controller        # weak reference

@@ -701,7 +701,7 @@ cdef status_t entrants_add(
 # ---------------------------------------------------------------- capacity
 
 cdef bint adders_admit(engine_t *engine, int64_t now_ns, Py_ssize_t count) noexcept nogil:
-    """Take in the jobs of adders that wait for capacity, longest first. False: there may be more than so many.
+    """Take in the jobs of adders that wait, longest first. False: there may be more than so many.
 
     No adder overtakes another that waits for the same capacity: behind one for which the engine has none
     no adder is looked at, behind one for which its queue has none no adder of that queue. O(adders).

@@ -56,7 +56,7 @@ cdef class Segment:
     cdef readonly object mapped
     cdef readonly str path
     cdef readonly Py_ssize_t capacity
-    cdef readonly Py_ssize_t used # once another has taken its place
+    cdef readonly Py_ssize_t used  # once another has taken its place
 
 
 cdef class Segments:

@@ -1,4 +1,4 @@
-"""The model's bounds: capacity for jobs and bytes, counted afresh each time, and the line of adders."""
+"""The model's bounds on jobs and bytes, counted afresh each time, and the line of adders."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
