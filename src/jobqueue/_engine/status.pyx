@@ -1,7 +1,4 @@
-"""Status to exception: one row for each status of the machine.
-
-Called after the engine's lock is released. Messages name the job, the value and the limit.
-"""
+"""_engine/status."""
 
 from libc.stdint cimport uint64_t, uint8_t
 
