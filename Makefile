@@ -136,7 +136,7 @@ docs: $(VENV)/.built $(VENV)/.group-docs ## the documentation as HTML, in build/
 soak: $(VENV)/.built $(VENV)/.group-test ## everything at once, for long: make soak SECONDS=600
 	$(VENV)/bin/python -W error -m tests.stress.soak --seconds $(or $(SECONDS),600)
 
-format: $(VENV)/.group-lint ## rewrite the Python files in the house's format
+format: $(VENV)/.group-lint ## rewrite the Python files in the project's format
 	$(VENV)/bin/ruff check --fix-only --exit-zero
 	$(VENV)/bin/ruff format
 

@@ -1,6 +1,6 @@
 """The entry point for pytest: loads the conformance suite's plugin if a run asks for the suite.
 
-pytest loads it in every run of whoever has jobqueue installed. So it stands outside of the package,
+pytest loads it in every run where jobqueue is installed. So it stands outside of the package,
 imports nothing, and adds no option to other runs. It is needed since pytest reads options from no
 conftest.py that it finds by `--pyargs`.
 """

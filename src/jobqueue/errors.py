@@ -106,7 +106,7 @@ class QueueOutOfSyncError(EnqueueError):
 
 
 class QueueFullError(EnqueueError):
-    """The job would pass a bound on jobs or bytes, and there was no room within the wait."""
+    """The job would pass a bound on jobs or bytes, and there was no capacity within the wait."""
 
 
 class NotFoundError(JobQueueError, LookupError):
@@ -208,7 +208,7 @@ def raise_wrong_type(
 
 
 def hint(what: str, wanted: str, value: object) -> str:
-    """What whoever gave such a value most likely meant, as the end of a message; or nothing."""
+    """What such a value most likely stands for, as the end of a message; or nothing."""
     try:
         return _hint(what, wanted, value)
     except Exception:  # noqa: BLE001 - a message must not fail on a hostile value

@@ -1,6 +1,6 @@
 """What an engine offers, as protocols, and the values it answers with.
 
-Whoever offers ControllerInterface runs the conformance suite, jobqueue.testing.conformance.
+An engine that offers ControllerInterface runs the conformance suite, jobqueue.testing.conformance.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -78,7 +78,7 @@ class Stats(NamedTuple):
     bytes: int = 0
     """What the records take, now: payloads, results, and 320 for each."""
     blocked: int = 0
-    """Adders that wait for room, now."""
+    """Adders that wait for capacity, now."""
     max_jobs: int | None = None
     """The bound on jobs that are not processed."""
     max_bytes: int | None = None

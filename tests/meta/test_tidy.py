@@ -1,4 +1,4 @@
-"""The habits of the house that no linter knows."""
+"""The rules of the repository that no linter knows."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""Telling observers: see _notify.pyx."""
+"""Notifying observers: see notifier.pyx."""
 
 from jobqueue._machine.types cimport note_t
 from jobqueue._objects.job cimport Job

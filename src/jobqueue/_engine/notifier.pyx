@@ -1,13 +1,13 @@
-"""Notifier: tells the observers of one engine of its events, each of them once and in order; and WholeLock.
+"""Notifier: delivers the events of one engine to its observers, each once and in order; and WholeLock.
 
 One thread notifies at a time. The thread that made a transition notifies for a slice of time; what is
-left then goes to a thread of its own, and until that has caught up, nobody else notifies. The thread of
+left then goes to a thread of its own, and until that has caught up, no other thread notifies. The thread of
 the timers never does: an observer that hangs holds up no deadline. While that thread notifies, a verb waits
-for it, as long as the observers are quick: they have been told of it when it returns, and no event is
+for it, as long as the observers are quick: they have had its events when it returns, and no event is
 dropped, however fast the verbs are. Observers that get little done meanwhile are not waited for.
 Invariant: an event that was taken out of the engine stays in ``current`` until the last observer was
 called, and an observer is counted as called before it is. So an exception, wherever it strikes, costs no
-event, and no event is told twice: whoever notifies next goes on at the next observer.
+event, and no event is delivered twice: the next thread that notifies goes on at the next observer.
 Locking: ``telling`` is held while observers are called, and never waited for by a verb. The engine's lock
 is taken for each event that is taken out, and is not held while Python code runs.
 """
@@ -302,7 +302,7 @@ cdef class Notifier:
     cdef bint tell_some(self, Registry registry, object telling, int64_t most_ns) except -1:
         """Tell until there is nothing left, or for so long: False. With the lock ``telling``.
 
-        A fork within an observer makes another lock, and whoever holds that tells in the child.
+        A fork within an observer makes another lock, and its holder notifies in the child.
         """
         cdef int64_t until_ns = most_ns if most_ns == INT64_MAX else ns_add(clock_mono_ns(), most_ns)
         cdef Py_ssize_t told = 0
@@ -368,7 +368,7 @@ cdef class WholeLock:
 
     A verb that the same thread calls within another one (the collector does, or the queues do) may change
     a job under the hands of the outer one: it is settled anew when the outer one is done. Then observers
-    are told. It is native: no exception of a signal handler comes between its steps. See ``whole``.
+    are notified. It is native: no exception of a signal handler strikes between its steps. See whole.pyx.
     """
 
     cdef object controller        # weak reference
@@ -388,7 +388,7 @@ cdef class WholeLock:
         self.depth += 1
 
     def release(self):
-        """Let go; whoever does so last settles what inner verbs changed, and notifies the observers."""
+        """Release; the last that does so settles what inner verbs changed, and notifies the observers."""
         controller = None
         try:
             if self.depth == 1:

@@ -1,4 +1,4 @@
-"""_engine/status."""
+"""Status to exception: see status.pyx."""
 
 from libc.stdint cimport uint64_t, uint8_t
 

@@ -1,4 +1,4 @@
-"""_machine/bounds."""
+"""Bounds on jobs and bytes: see bounds.pyx."""
 
 from libc.stdint cimport int64_t
 

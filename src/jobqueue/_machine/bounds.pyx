@@ -1,4 +1,10 @@
-"""_machine/bounds."""
+"""Bounds on jobs and bytes, of the engine and of each queue, and the line of adders that wait.
+
+Jobs are counted while they are unprocessed, bytes while there is a record. Counting hides behind
+``engine.bounded`` and bits of ``record.extras``, so that an engine without bounds pays nothing
+(docs/decisions/0007).
+Invariant: every function runs with the engine's lock held. Complexity: O(1), if not said otherwise.
+"""
 
 from libc.stdint cimport int64_t
 
@@ -32,7 +38,7 @@ cdef bint load_passed(engine_t *engine, const load_t *load, bint of_queue, int64
 
 
 cdef bint line_passed(engine_t *engine, queue_t *queue) noexcept nogil:
-    """Whether a job of a queue would overtake somebody who waits for the same room."""
+    """Whether a job of a queue would overtake an adder that waits for the same capacity."""
     cdef const wait_t *wait = engine.adder_first
     cdef queue_t *other
     engine.looks += 1
@@ -43,7 +49,7 @@ cdef bint line_passed(engine_t *engine, queue_t *queue) noexcept nogil:
             engine.refusal.bound = BOUND_LINE
             engine.refusal.never = False
             return True
-        other.passed = engine.looks  # whoever stands behind waits for the room of his queue too
+        other.passed = engine.looks  # an adder behind waits for the capacity of its queue too
         wait = wait.next
     return False
 

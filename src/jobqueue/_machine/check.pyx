@@ -1,4 +1,4 @@
-"""What holds between two verbs, to be checked by tests and by whoever suspects a fault.
+"""What holds between two verbs, to be checked by tests and whenever a fault is suspected.
 
 Locking: called with the engine's lock. Complexity: O(n log n) in the jobs.
 """

@@ -1,4 +1,4 @@
-"""Notes of transitions: see _watch.pyx."""
+"""Events of transitions: see events.pyx."""
 
 from libc.stdint cimport int64_t, uint64_t, uint8_t
 

@@ -1,9 +1,9 @@
-"""Notes of transitions: a log for observers, and a ring for each record that keeps its history.
+"""Events of transitions: a bounded ring for observers, and a ring for each record that keeps its history.
 
-A transition writes a note only if somebody watches (engine_t.watched). The log is handed over once
-the lock is gone: a note posts the errand that every verb looks at anyway.
-Invariant: every function runs with the engine's lock held, and cannot fail: for want of memory a
-note is lost, never a transition.
+A transition writes an event only behind engine_t.watched. The ring is handed over once
+the lock is released: an event posts the deferred work that every verb looks at anyway.
+Invariant: every function runs with the engine's lock held, and cannot fail: for want of memory an
+event is lost, never a transition.
 Complexity: O(1), amortised.
 """
 
@@ -91,7 +91,7 @@ cdef void events_batch(engine_t *engine, Py_ssize_t jobs) noexcept nogil:
 
 
 cdef void gap_put(engine_t *engine, int64_t time_ns) noexcept nogil:
-    """Line up the event that says how many were lost, if some were. There is room for it."""
+    """Line up the event that says how many were lost, if some were. There is space for it."""
     cdef event_t *event
     if engine.event_lost == 0:
         return
@@ -110,7 +110,7 @@ cdef void gap_fill(event_t *event, uint64_t lost) noexcept nogil:
 
 
 cdef bint events_reserve(engine_t *engine, Py_ssize_t more) noexcept nogil:
-    """Make room for so many events. A ring twice as big begins with its oldest."""
+    """Make space for so many events. A ring twice as big begins with its oldest."""
     cdef Py_ssize_t capacity = max(<Py_ssize_t> EVENTS_MIN, 2 * engine.event_capacity)
     cdef Py_ssize_t first
     cdef event_t *events
@@ -203,7 +203,7 @@ cdef void events_clear(engine_t *engine) noexcept nogil:
 # ---------------------------------------------------------------- histories
 
 cdef note_t *history_next(engine_t *engine, record_t *record) noexcept nogil:
-    """Where the next note of a record goes; the oldest makes room. NULL: no memory."""
+    """Where the next event of a record goes; the oldest makes space. NULL: no memory."""
     cdef history_t *history
     cdef note_t *note
     if record.views == NULL:

@@ -1,4 +1,4 @@
-"""The keys of unique jobs: see _unique.pyx."""
+"""The keys of unique jobs: see key_table.pyx."""
 
 from jobqueue._machine.types cimport job_t, uniques_t
 

@@ -1,4 +1,4 @@
-"""The keys of unique jobs: who holds which key of which name.
+"""The keys of unique jobs: which job holds which key of which name.
 
 A hash table beside the records, so that a job without a key pays nothing: linear probing without
 tombstones. A job's hash is made with the job; strangers cannot foresee it. A full table is replaced by
@@ -91,7 +91,7 @@ cdef void uniques_move(uniques_t *uniques, Py_ssize_t most) noexcept nogil:
 
 
 cdef bint uniques_reserve(uniques_t *uniques) noexcept nogil:
-    """Make room for one more. False: no memory."""
+    """Make space for one more. False: no memory."""
     cdef keys_t larger
     if (uniques.count + 1) * 2 <= uniques.keys.mask + 1:
         uniques_move(uniques, SLOTS_STEP)
@@ -120,7 +120,7 @@ cdef const job_t *uniques_find(const uniques_t *uniques, const job_t *job) noexc
 
 
 cdef void uniques_add(uniques_t *uniques, const job_t *job) noexcept nogil:
-    """Let a job hold its key, which nobody holds; there is room for it."""
+    """Let a job hold its key, which no other holds; there is space for it."""
     uniques.keys.slots[slot_find(&uniques.keys, job)] = job
     uniques.count += 1
 

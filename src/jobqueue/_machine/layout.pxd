@@ -1,4 +1,8 @@
-"""_machine/layout."""
+"""The slot of a job: the job, its record behind it, then a short payload; and what a job weighs.
+
+A record and a short payload live in their job's slot, since they are used and freed together
+(docs/decisions/0011). Every offset within a slot is computed here.
+"""
 
 from libc.stdint cimport int64_t
 
@@ -8,7 +12,7 @@ from jobqueue._machine.types cimport (
     unique_t,
 )
 
-# ---------------------------------------------------------------- jobs (_job)
+# ---------------------------------------------------------------- jobs
 
 cdef inline unique_t *job_unique(const job_t *job) noexcept nogil:
     """The key of a job that has JOB_UNIQUE."""
@@ -29,7 +33,7 @@ cdef inline size_t record_room() noexcept nogil:
     return whole_steps(OBJECT_HEAD + sizeof(record_t)) if HAS_SLABS else 0
 
 cdef inline void *job_room(const job_t *job) noexcept nogil:
-    """Where the room for the record of a job begins."""
+    """Where the space for the record of a job begins."""
     return <char *> job - OBJECT_HEAD + whole_steps(OBJECT_HEAD + sizeof(job_t))
 
 cdef inline size_t payload_room(const job_t *job) noexcept nogil:

@@ -1,4 +1,4 @@
-"""The transitions of a job's life: see _life.pyx."""
+"""The transitions of a job's life: see life.pyx."""
 
 from libc.stdint cimport int64_t, uint64_t, uint8_t
 

@@ -1,6 +1,6 @@
 """The transitions of a job's life: the state machine, hand-off, and what time does.
 
-In plain C structs, as _state.pyx, on which it stands: no Python object, no IO, no clock.
+In plain C structs, as state.pyx, on which it stands: no Python object, no IO, no clock.
 
 Invariant: every function runs with the engine's lock held, and is whole, so that callers see a
 transition done or not begun.
@@ -239,7 +239,7 @@ cdef status_t job_enter_alone(
 
 
 cdef status_t bounds_check(engine_t *engine, queue_t *queue, const job_t *job) noexcept nogil:
-    """Whether there is room for a job that is not here already."""
+    """Whether there is capacity for a job that is not here already."""
     if registry_find(engine, job.tie.id) != NULL:
         return DUPLICATE_JOB
     return room_check(engine, queue, job_bytes(job))
@@ -698,13 +698,13 @@ cdef status_t entrants_add(
     events_batch(engine, 0)
     return OK
 
-# ---------------------------------------------------------------- room
+# ---------------------------------------------------------------- capacity
 
 cdef bint adders_admit(engine_t *engine, int64_t now_ns, Py_ssize_t count) noexcept nogil:
-    """Take in the jobs of those who wait for room, longest first. False: there may be more than so many.
+    """Take in the jobs of adders that wait, longest first. False: there may be more than so many.
 
-    Nobody overtakes who waits for the same room: past one for whom the engine has none nobody is
-    looked at, past one for whom his queue has none nobody of that queue. O(adders).
+    No adder overtakes another that waits for the same capacity: behind one for which the engine has none
+    no adder is looked at, behind one for which its queue has none no adder of that queue. O(adders).
     """
     cdef wait_t *wait = engine.adder_first
     cdef wait_t *next

@@ -1,4 +1,4 @@
-"""What goes through all jobs, in slices: see _slices.pyx."""
+"""What goes through all jobs, in slices: see slices.pyx."""
 
 from jobqueue._structures.id_table cimport ids_t, ids_walk_t
 from jobqueue._machine.types cimport engine_t, outcome_t, queue_t

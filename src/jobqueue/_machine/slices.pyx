@@ -1,7 +1,7 @@
 """What goes through all jobs of a batch, a queue or an engine: in slices, where there may be millions.
 
-A function here does so much, and says whether it is done. Between two calls its caller lets go of the
-lock, and of the GIL: others work meanwhile, and what they change is told apart by itself.
+A function here does one slice, and returns whether it is done. Between two calls its caller releases the
+lock and the GIL: others work meanwhile, and what they change is recognised.
 Invariant: every function runs with the engine's lock held, and each of its prefixes is whole.
 Complexity: O(slice).
 """
@@ -126,7 +126,7 @@ cdef bint engine_end_waits(
 # ---------------------------------------------------------------- bounds
 
 cdef Py_ssize_t entrants_room(engine_t *engine, entrant_t *entrants, Py_ssize_t count) noexcept nogil:
-    """How many jobs of a batch have room, each beside those before it. O(count).
+    """How many jobs of a batch have capacity, each beside those before it. O(count).
 
     Queues that are not there yet have no bounds. If it is not all, the refusal is that of the first.
     """

@@ -1,4 +1,4 @@
-"""The structs of a job's life, and what keeps them whole: see _state.pyx; _life has the transitions."""
+"""What keeps the structs of a job's life whole: see state.pyx; life has the transitions."""
 
 from libc.stdint cimport int64_t, uint64_t, uint8_t
 
@@ -26,7 +26,7 @@ cdef inline bint attempts_remain(const record_t *record) noexcept nogil:
     return record.attempts - record.ttr.own < most
 
 cdef inline void note(engine_t *engine, const record_t *record, note_kind_t kind) noexcept nogil:
-    """Tell whoever keeps a journal, once a transition is done. Runs add nothing to it."""
+    """Notify the journal, if there is one, once a transition is done. Runs add nothing to it."""
     if engine.note != NULL and not (record != NULL and record.is_run):
         engine.note(engine, record, kind)
 

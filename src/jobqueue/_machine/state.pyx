@@ -1,6 +1,6 @@
 """Records, queues, waits and timers of one engine, in plain C structs: what keeps them whole.
 
-No Python object, no IO, no clock. _life.pyx builds the transitions of a job's life on this.
+No Python object, no IO, no clock. life.pyx builds the transitions of a job's life on this.
 
 Invariant: every function runs with the engine's lock held (with the GIL: without letting go of it).
 References: the registry and each queue own one to every record they hold; a record that waits are
@@ -118,7 +118,7 @@ cdef void engine_init(engine_t *engine, int64_t now_ns) noexcept nogil:
 
 
 cdef bint engine_reserve_queues(engine_t *engine, Py_ssize_t queues) noexcept nogil:
-    """Make room in the heap of due times for so many queues."""
+    """Make space in the heap of due times for so many queues."""
     cdef Py_ssize_t capacity = engine.due_capacity
     cdef queue_t **due
     if queues <= capacity:
@@ -196,7 +196,7 @@ cdef void registry_remove(engine_t *engine, record_t *record) noexcept nogil:
 # ---------------------------------------------------------------- extras of a record
 
 cdef status_t key_check(engine_t *engine, const job_t *job) noexcept nogil:
-    """Whether a job may take its key, for which there is then room."""
+    """Whether a job may take its key, for which there is then space."""
     cdef const job_t *first = uniques_find(&engine.uniques, job)
     if first != NULL:
         memcpy(engine.refusal.first, first.tie.id, ID_SIZE)
@@ -218,7 +218,7 @@ cdef void extras_end(engine_t *engine, record_t *record) noexcept nogil:
         dead_leave(engine, record)
     if record.extras & EXTRA_COUNTED:
         room_uncount(engine, record)
-    # a result of a former life stays: whoever was answered then may not have come for it yet
+    # a result of a former life stays: the caller that it answered may not have taken it yet
     record.extras &= EXTRA_KICKED | EXTRA_STORED | EXTRA_QUEUED
 
 
@@ -508,7 +508,7 @@ cdef void links_remove(wait_t *wait) noexcept nogil:
 
 
 cdef void adder_remove(engine_t *engine, wait_t *wait) noexcept nogil:
-    """Leave the line of those who wait for room; who stands behind may find it now."""
+    """Leave the line of adders that wait for capacity; one behind may find it now."""
     if wait.prev != NULL:
         wait.prev.next = wait.next
     else:

@@ -1,4 +1,4 @@
-"""The limits, and the structs that stand alone: read this first, then _state.pxd (records, queues, waits).
+"""Every limit, enum and struct of the machine: read this first.
 
 Times are int64 nanoseconds: ``wall`` since 1970 (UTC), ``mono`` on the monotonic clock.
 All structs are plain C: no Python object is touched to compare a key or to move a timer.
@@ -26,7 +26,7 @@ cdef enum:
     PRIORITY_MIN = -2147483648    # of a job
     PRIORITY_MAX = 2147483647
 
-# ---------------------------------------------------------------- jobs (_job)
+# ---------------------------------------------------------------- jobs
 
 cdef enum job_flag_t:
     JOB_CREATED_GIVEN = 1         # the caller chose created: never stamped again
@@ -37,7 +37,7 @@ cdef struct job_t:                # the immutable half of a job; lives inside a 
     tie_t tie                     # created_ns and id
     int64_t time_ns               # scheduled time, wall; NEVER_NS: none
     void *name                    # exact str, owned
-    void *payload                 # exact bytes, owned; NULL: its bytes stand behind the job (_state.pxd)
+    void *payload                 # exact bytes, owned; NULL: its bytes stand behind the job (layout.pxd)
     void *record                  # a record_t of it that is registered somewhere, borrowed; with the
                                   # GIL only, NULL: look it up
     uint32_t ttr_ms
@@ -97,7 +97,7 @@ cdef enum wait_kind_t:            # what a blocked caller waits for
     WAIT_LEASE = 0
     WAIT_RESULT = 1
     WAIT_RUN = 2
-    WAIT_ADD = 3                  # for room: wait.record is not registered yet
+    WAIT_ADD = 3                  # for capacity: wait.record is not registered yet
 
 cdef enum outcome_t:              # how a wait ended
     OUTCOME_NONE = 0              # it still waits
@@ -106,7 +106,7 @@ cdef enum outcome_t:              # how a wait ended
     OUTCOME_GONE = 3              # the job was deleted or expired
     OUTCOME_TIMEOUT = 4
     OUTCOME_CLOSED = 5
-    OUTCOME_ADDED = 6             # there was room for wait.record
+    OUTCOME_ADDED = 6             # there was capacity for wait.record
     OUTCOME_REFUSED = 7           # there was, but it was not taken: wait.status says why
 
 cdef enum status_t:               # what a call came to; _core has the table to exceptions
@@ -141,12 +141,12 @@ cdef enum extra_t:                # what else the engine keeps of a record
     EXTRA_KICKED = 4              # put back from there: result is still that of its last life
     EXTRA_COUNTED = 8             # it is one of the unprocessed jobs that bounds count
     EXTRA_STORED = 16             # it is counted, until it is gone
-    EXTRA_READ = 32               # whoever reads the dead bit by bit pauses here; only with EXTRA_DEAD
+    EXTRA_READ = 32               # a reader of the dead, bit by bit, pauses here; only with EXTRA_DEAD
     EXTRA_QUEUED = 64             # its queue counts it too, its bytes until it is gone; with EXTRA_STORED
 
 cdef enum bound_t:                # what a refused job would have passed
     BOUND_NONE = 0
-    BOUND_LINE = 1                # those who wait for the same room came first
+    BOUND_LINE = 1                # others that wait for the same capacity are first
     BOUND_JOBS = 2
     BOUND_BYTES = 3
 
@@ -184,7 +184,7 @@ cdef struct note_t:               # one transition
     void *reason                  # exact bytes, owned; NULL: none
     int64_t time_ns               # wall; 0: not known yet
     uint64_t attempt
-    uint8_t kind                  # event_kind_t of _watch
+    uint8_t kind                  # event_kind_t of events
     uint8_t state                 # state_t it led to
 
 cdef struct event_t:              # one transition, as observers are told of it
@@ -262,7 +262,7 @@ cdef struct queue_t:              # one named queue; lives inside a WorkQueue ob
     uint8_t named                 # it has held a job, or was asked for: names() shows it
 
 cdef struct engine_t:             # all that a state machine works on; lives inside a Registry object
-    lock_t lock                   # held round every function of _state, on free-threaded builds
+    lock_t lock                   # held round every function of the machine, on free-threaded builds
     ids_t ids                     # the records
     queue_t **due                 # binary heap of queues by the due time of their scheduled head
     Py_ssize_t due_count
@@ -275,7 +275,7 @@ cdef struct engine_t:             # all that a state machine works on; lives ins
     uniques_t uniques             # who holds which key
     refusal_t refusal             # meaningful after DUPLICATE_KEY, QUEUE_FULL, while the lock is held
     load_t load                   # .jobs is counted while it is bounded, .bytes always
-    wait_t *adder_first           # callers that wait for room, longest first
+    wait_t *adder_first           # callers that wait for capacity, longest first
     wait_t *adder_last
     Py_ssize_t adder_count
     uint64_t looks                # at their line
@@ -288,9 +288,9 @@ cdef struct engine_t:             # all that a state machine works on; lives ins
     Py_ssize_t event_count
     Py_ssize_t event_capacity
     Py_ssize_t event_undated      # of them, those whose time is not known yet
-    Py_ssize_t event_spare        # more that a batch may line up: its own, if there was room before
+    Py_ssize_t event_spare        # more that a batch may line up: its own, if there was space before
     int64_t event_bytes           # of their reasons
-    uint64_t event_lost           # transitions after the last of them for which there was no room
+    uint64_t event_lost           # transitions after the last of them for which there was no space
     uint64_t event_taken          # how many left it: the number of the oldest
     wheel_t wheel                 # TTR, TTL and wait timers, mono
     int64_t wall_offset_ns        # wall - mono
@@ -320,9 +320,9 @@ cdef struct engine_t:             # all that a state machine works on; lives ins
     uint8_t expire_hooked         # timers call a function of the user's instead
     uint8_t timeout_hooked
     uint8_t unsettled             # what was noted must be settled before a verb returns
-    Py_ssize_t room               # bytes that can be noted; the most there are while nobody notes
+    Py_ssize_t room               # bytes that can be noted; the greatest number while there is no journal
     void (*note)(engine_t *engine, const record_t *record, note_kind_t kind) noexcept nogil
-    void *journal                 # of whoever notes
+    void *journal                 # what notes
 
 cdef enum event_kind_t:            # as the members of EventKind, in order
     EVENT_ADDED = 0

@@ -1,4 +1,4 @@
-"""_machine/woken."""
+"""Waits whose callers are to be woken: see woken.pyx."""
 
 from jobqueue._machine.types cimport engine_t, wait_t
 

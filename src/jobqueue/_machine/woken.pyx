@@ -1,4 +1,10 @@
-"""_machine/woken."""
+"""The list of waits that have ended and whose callers are still to be woken, and deferred work.
+
+A transition puts a wait there under the lock; the thread that made it takes it out once the lock is
+released, and wakes its caller. Deferred work (events to deliver, capacity to give away) is a mark in
+the same list, which every verb looks at anyway.
+Invariant: every function runs with the engine's lock held. Complexity: O(1).
+"""
 
 from jobqueue._machine.types cimport OUTCOME_NONE, OUTCOME_PROCESSED, engine_t, wait_t
 
@@ -13,7 +19,7 @@ cdef void woken_put(engine_t *engine, wait_t *wait) noexcept nogil:
 
 
 cdef void errand_post(engine_t *engine) noexcept nogil:
-    """See that whoever wakes callers, without the lock, looks after adders and observers too."""
+    """See that the thread that wakes callers, without the lock, serves adders and observers too."""
     if engine.errand.outcome == OUTCOME_NONE:
         engine.errand.outcome = OUTCOME_PROCESSED
         woken_put(engine, &engine.errand)
@@ -22,7 +28,7 @@ cdef void errand_post(engine_t *engine) noexcept nogil:
 cdef wait_t *woken_take(engine_t *engine) noexcept nogil:
     """The next caller to wake, or NULL. The reference to its object goes to the taker.
 
-    If it is the errand, it may be posted again from now on.
+    If it is the mark of deferred work, that may be posted again from now on.
     """
     cdef wait_t *wait = engine.woken_first
     if wait != NULL:

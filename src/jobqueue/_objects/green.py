@@ -1,8 +1,8 @@
 """Hosts whose threads are greenlets: gevent and eventlet.
 
-A greenlet that waits must let the others of its thread run: it sleeps in the hub, and whoever ends
-its wait rings a bell, from any thread. What must be a real thread stays one, also where threads
-were replaced (``monkey.patch_all``, ``monkey_patch``).
+A greenlet that waits must let the others of its thread run: it sleeps in the hub, and the
+thread that ends its wait wakes it by a descriptor. What must be a real thread stays one, also
+where threads were replaced (``monkey.patch_all``, ``monkey_patch``).
 """
 
 import os

@@ -1,4 +1,4 @@
-"""ID, Job and the context-free rules: see _job.pyx."""
+"""ID, Job and the context-free rules: see job.pyx."""
 
 from libc.stdint cimport uint64_t, uint8_t
 from libc.string cimport memcpy

@@ -1,4 +1,4 @@
-"""ID, Job, and the context-free rules: each rule stands here once.
+"""ID and Job. The rules of single values stand in rules.pyx.
 
 A Job is a job_t behind an object header, without cycle collection: a million pending jobs cost the
 collector nothing. Building one is a single vectorcall, which reads each keyword once.
@@ -103,7 +103,7 @@ cdef object uuid_bytes(object value):
 
 
 cdef int id_read_slow(object value, uint8_t *out) except -1:
-    uuid_module = sys.modules.get("uuid")  # whoever has a UUID has imported it
+    uuid_module = sys.modules.get("uuid")  # a program that has a UUID has imported it
     if PyUnicode_Check(value):
         if not id_parse_text(value if type(value) is str else str.__str__(value), out):
             _errors.raise_not_canonical(str.__str__(value))
@@ -322,7 +322,7 @@ cdef inline int slot_fill(PyObject **slots, PyObject *key, PyObject *value) exce
 
 
 cdef bytes EMPTY = b""
-cdef slab_t job_pools[(PAYLOAD_SMALL >> 4) + 1]  # by the room for the payload, in steps of 16 bytes
+cdef slab_t job_pools[(PAYLOAD_SMALL >> 4) + 1]  # by the space for the payload, in steps of 16 bytes
 
 
 cdef void job_dealloc(PyObject *self) noexcept:

@@ -1,4 +1,4 @@
-"""WorkQueue, QueueController, Inspector and Iterator: see _queues.pyx."""
+"""WorkQueue, QueueController, Inspector and Iterator: see queues.pyx."""
 
 from libc.stdint cimport int64_t
 

@@ -3,7 +3,7 @@
 A queue stands alone, or belongs to the engine of the QueueController that made it. Jobs put in by
 hand stand under their registered record if they have one, else under a private record, which a
 lease of the engine skips.
-Locking: as in _records.
+Locking: as in registry.pyx.
 """
 
 cimport cython

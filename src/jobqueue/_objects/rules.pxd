@@ -1,4 +1,4 @@
-"""_objects/rules."""
+"""Each rule of a single value: see rules.pyx."""
 
 from cpython.bytes cimport PyBytes_CheckExact, PyBytes_GET_SIZE
 from cpython.object cimport PyObject

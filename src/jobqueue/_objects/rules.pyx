@@ -1,4 +1,9 @@
-"""_objects/rules."""
+"""Each rule of a single value, once: names, payloads, keys, durations, times, ids.
+
+``Job(...)``, the validators and the verbs call the same function. A value is read once, and its fields
+rather than what a subclass says of them. Each rule raises its own error, which is a TypeError, too,
+for a value of the wrong type.
+"""
 
 from cpython.bytes cimport PyBytes_CheckExact, PyBytes_GET_SIZE
 from cpython.datetime cimport (

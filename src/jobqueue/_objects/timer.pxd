@@ -1,4 +1,4 @@
-"""_objects/timer."""
+"""Timer and TimerWheel: see timer.pyx."""
 
 from libc.stdint cimport int64_t
 

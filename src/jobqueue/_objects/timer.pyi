@@ -1,4 +1,4 @@
-"""Hierarchical timer wheel: see _wheel.pyx."""
+"""Hierarchical timer wheel: see timer.pyx."""
 
 from collections.abc import Callable
 from datetime import datetime

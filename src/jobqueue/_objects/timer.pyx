@@ -1,4 +1,8 @@
-"""_objects/timer."""
+"""Timer, TimerWheel: the timer wheel as Python objects, for programs with time-outs of their own.
+
+A Timer is also what a record's ``timers`` show. Locking: a critical section round each call, on
+free-threaded builds. Callbacks run outside it.
+"""
 
 cimport cython
 from cpython.exc cimport PyErr_SetObject, PyErr_WriteUnraisable

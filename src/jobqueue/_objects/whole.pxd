@@ -1,4 +1,4 @@
-"""What stays whole though an exception may strike at any bytecode: see _whole.pyx."""
+"""What stays whole though an exception may strike at any bytecode: see whole.pyx."""
 
 from libc.stdint cimport int64_t
 

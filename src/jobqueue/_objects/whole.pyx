@@ -1,7 +1,7 @@
 """Sleeping, waking and locks of threads: what stays whole though an exception may strike at any bytecode.
 
-A signal handler, or whatever raises in its manner, may raise after any bytecode of Python code. Code
-here is native: no bytecode comes between its steps, so that a lock that was taken is given back.
+A signal handler may raise after any bytecode of Python code, and so may other threads by the C API. Code
+here is native: no bytecode runs between its steps, so that a lock that was taken is released.
 """
 
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetObject, PyErr_WriteUnraisable
@@ -77,7 +77,7 @@ cdef void signal_give(void *signal) noexcept:
 
 
 cdef void signal_wake(void *signal) noexcept:
-    """End the sleep of whoever sleeps on a lock. Once."""
+    """End the sleep of the thread that sleeps on a lock. Once."""
     PyThread_release_lock(signal)
 
 
@@ -146,7 +146,7 @@ cdef class WakeSignal:
 
     cdef void ring_now(self) noexcept:
         lock_acquire(&self.ringing)
-        PyThread_acquire_lock(self.lock, NOWAIT_LOCK)  # it is held from here on, whoever did it
+        PyThread_acquire_lock(self.lock, NOWAIT_LOCK)  # it is held from here on, by this call or another
         PyThread_release_lock(self.lock)
         lock_release(&self.ringing)
 

@@ -1,4 +1,4 @@
-/* Comparing the tags of a bucket of _ids.pyx, all at once: a branch for each would be mispredicted. */
+/* Comparing the tags of a bucket of id_table.pyx, all at once: a branch for each would be mispredicted. */
 #ifndef JQ_IDS_H
 #define JQ_IDS_H
 

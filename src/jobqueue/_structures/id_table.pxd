@@ -1,4 +1,4 @@
-"""Hash table of items by id: see _ids.pyx."""
+"""Hash table of items by id: see id_table.pyx."""
 
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
 
@@ -12,7 +12,7 @@ cdef enum:
 cdef struct bucket_t:             # one line of the cache
     void *items[BUCKET_SLOTS]     # NULL: free
     uint32_t tags[BUCKET_SLOTS]   # of their ids; 0: free
-    uint32_t passed               # items whose way from their home led past here, as there was no room
+    uint32_t passed               # items whose way from their home led past here, as there was no space
 
 cdef struct ids_t:
     bucket_t *buckets             # NULL: no table yet

@@ -1,8 +1,8 @@
 """Hash table of items by id: knows ids, not jobs.
 
 A bucket is a line of the cache: five items, 32 bits of the hash of each of their ids, and how many
-items found no room in it and went on to the next. So a search reads one line, mostly, and ends where
-nobody went on; what was removed leaves no mark, and nobody moves. After F14 (Bronson & Shi, "Open-sourcing
+items found no free place in it and went on to the next. So a search reads one line, mostly, and ends where
+none went on; what was removed leaves no mark, and no item moves. After F14 (Bronson & Shi, "Open-sourcing
 F14 for faster, more memory-efficient hash tables", 2019), with a bucket for a chunk.
 A table that is full, or nearly empty, is replaced by another, to which each add and each remove moves a
 few buckets: no call pays for the whole of it. Meanwhile an item is in one of two tables.

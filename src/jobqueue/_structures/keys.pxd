@@ -1,4 +1,4 @@
-"""_structures/keys."""
+"""The structs of keys: what orders jobs, and what tells two with equal keys apart."""
 
 from libc.stdint cimport int64_t, uint64_t, uint8_t
 from libc.string cimport memcpy
@@ -6,7 +6,7 @@ from libc.string cimport memcpy
 cdef enum:
     ID_SIZE = 16                  # bytes in an id
 
-# ---------------------------------------------------------------- ordered set (_skiplist)
+# ---------------------------------------------------------------- ordered set (skiplist)
 
 cdef struct tie_t:                # what decides between equal keys
     int64_t created_ns            # wall time of creation: early first

@@ -65,7 +65,7 @@ static inline void jq_huge_pages(void *start, size_t size)
 #define JQ_SPARSE_CHUNKS 8   /* nearly empty ones that may yet become empty */
 
 typedef struct jq_chunk {
-    struct jq_chunk *prev, *next; /* chunks with room */
+    struct jq_chunk *prev, *next; /* chunks with space */
     void *free;                   /* slots that were given back; each holds the next */
     size_t fresh;                 /* offset of the first slot never used */
     size_t used;                  /* slots in use */
@@ -76,7 +76,7 @@ typedef struct jq_chunk {
 } jq_chunk_t;
 
 typedef struct {
-    jq_chunk_t *open;  /* chunks with room */
+    jq_chunk_t *open;  /* chunks with space */
     jq_chunk_t *spare; /* an empty one, kept so that a queue may go up and down at its edge */
     size_t count;      /* chunks, but for the spare */
     jq_chunk_t *sparse[JQ_SPARSE_CHUNKS]; /* those that became nearly empty last; NULL: none */
@@ -359,7 +359,7 @@ static inline void jq_slab_give(jq_slab_t *slab, void *slot, size_t size)
         jq_chunk_sparse(slab, chunk, size);
 }
 
-/* Where the books are kept that the end of a slot changes, and that of a small object of Python's: CPython
+/* Where the metadata is that the end of a slot changes, and that of a small object of Python's: CPython
  * has them at the start of pools of 16 KiB. Only to fetch them ahead: nothing is read there. */
 static inline const void *jq_slot_books(const void *slot)
 {
@@ -399,7 +399,7 @@ static inline void jq_object_end(PyObject *o)
         Py_DECREF(type);
 }
 
-/* The same in a pool of objects of one type, with room for more behind each of them. */
+/* The same in a pool of objects of one type, with space for more behind each of them. */
 static inline PyObject *jq_pool_take(jq_slab_t *pool, PyObject *type, size_t more)
 {
     size_t size = JQ_OBJECT_SIZE(type) + more;

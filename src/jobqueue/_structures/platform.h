@@ -1,4 +1,4 @@
-/* What differs between platforms and builds: clocks, the engine's lock, prefetch. Memory: _memory.h. */
+/* What differs between platforms and builds: clocks, the engine's lock, prefetch. Memory: memory.h. */
 #ifndef JQ_PLATFORM_H
 #define JQ_PLATFORM_H
 
@@ -210,7 +210,7 @@ static inline int jq_small_int(PyObject *o, int64_t *out)
     return 1;
 }
 
-/* ---- small objects with room for a struct behind them: rare, and never kept for the next one ---- */
+/* ---- small objects with space for a struct behind them: rare, and never kept for the next one ---- */
 static inline PyObject *jq_long_take(PyObject *type, size_t more)
 {
     PyObject *o = (PyObject *)PyObject_Malloc((size_t)((PyTypeObject *)type)->tp_basicsize + more);
@@ -273,8 +273,8 @@ static inline void jq_clear(void *start, size_t size)
     memset(p, 0, size);
 }
 
-/* Sleep as briefly as can be, without the GIL, so that whoever waits for it or for a lock gets it: to let
- * go and take again at once would leave a waiter asleep for a whole switch interval. */
+/* Sleep as briefly as can be, without the GIL, so that a thread that waits for it or for a lock gets it:
+ * to release and take it again at once would leave a waiter asleep for a whole switch interval. */
 static inline void jq_breathe(void)
 {
 #if defined(_WIN32)

@@ -1,4 +1,4 @@
-"""_structures/platform."""
+"""What platform.h, memory.h and references.h offer: slots, the engine's lock, clocks, references."""
 
 from libc.stdint cimport int64_t, uint8_t
 

@@ -1,4 +1,4 @@
-/* How big the blocks of _skiplist.pyx are, and how DEBUG builds count them and let allocations fail. */
+/* How big the blocks of skiplist.pyx are, and how DEBUG builds count them and let allocations fail. */
 #ifndef JQ_SKIPLIST_H
 #define JQ_SKIPLIST_H
 

@@ -1,4 +1,4 @@
-"""Ordered set of entries (a, b, item), several to a block: see _skiplist.pyx."""
+"""Ordered set of entries (a, b, item), several to a block: see skiplist.pyx."""
 
 from libc.stdint cimport int32_t, int64_t, uint16_t
 from libc.string cimport memcmp
@@ -15,7 +15,7 @@ cdef struct leaf_t:               # a block of level 0; its entries follow it in
     leaf_t *next
     uint16_t begin                # index of the first entry
     uint16_t end                  # one past the index of the last entry
-    uint16_t capacity             # entries there is room for
+    uint16_t capacity             # entries there is space for
     uint16_t next_index           # a hint: where the next entry goes if keys ascend
 
 cdef struct skiplist_t:
@@ -24,7 +24,7 @@ cdef struct skiplist_t:
     void *root                    # the only block of the top level: leaf_t at height 0, else branch_t
     tie_of_t tie_of               # finds the tie of an item
     Py_ssize_t length             # entries
-    int32_t head_lag              # what the counts along the first path lack: see _skiplist.pyx
+    int32_t head_lag              # what the counts along the first path lack: see skiplist.pyx
     int32_t tail_lag              # the same along the last path
     int32_t height                # levels above level 0
 

@@ -148,7 +148,7 @@ cdef Py_ssize_t leaf_find(const skiplist_t *list, const leaf_t *leaf, const sort
 
 
 cdef void leaf_insert(leaf_t *leaf, Py_ssize_t index, const sortkey_t *key, void *item) noexcept nogil:
-    """Insert before the index, moving the shorter side that has room; there is room."""
+    """Insert before the index, moving the shorter side that has space; there is space."""
     cdef entry_t *entries = leaf_entries(leaf)
     cdef Py_ssize_t before = index - leaf.begin
     cdef Py_ssize_t after = leaf.end - index
@@ -426,7 +426,7 @@ cdef bint skiplist_split(
 
 
 cdef bint skiplist_enlarge(skiplist_t *list) noexcept nogil:
-    """Give the only leaf, which is not of full size, twice the room; False: no memory."""
+    """Give the only leaf, which is not of full size, twice the space; False: no memory."""
     cdef leaf_t *leaf = list.first
     cdef leaf_t *larger = leaf_new(min(2 * leaf.capacity, JQ_BLOCK))
     if larger is NULL:
@@ -455,7 +455,7 @@ cdef bint skiplist_make_room(
     skiplist_t *list, path_t *path, leaf_t *leaf, side_t side, Py_ssize_t index,
     const sortkey_t *key
 ) noexcept nogil:
-    """See that the leaf where the key belongs has room; it may be another leaf than before."""
+    """See that the leaf where the key belongs has space; it may be another leaf than before."""
     if list.height == 0 and leaf.capacity < JQ_BLOCK:
         if not skiplist_enlarge(list):
             return False

@@ -1,4 +1,4 @@
-"""What comes from the operating system: see _system.pyx."""
+"""What comes from the operating system: see system.pyx."""
 
 from libc.stdint cimport int64_t, uint8_t
 

@@ -1,4 +1,4 @@
-"""What comes from the operating system: see _system.pyx."""
+"""What comes from the operating system: see system.pyx."""
 
 from types import ModuleType
 

@@ -1,7 +1,7 @@
-"""What comes from outside: the time, random bytes in blocks, times that others tell, and forks.
+"""What the operating system gives: time, random bytes in blocks, times of foreign clocks, and forks.
 
 Locking: ``shared_lock`` round the state of this module, on free-threaded builds; a mutex of the
-platform round the list of those who must know of a fork.
+platform round the list of engines that a fork marks.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING

@@ -1,4 +1,4 @@
-"""_structures/times."""
+"""Times and spans in nanoseconds: their limits, and a sum that stays within them."""
 
 from libc.stdint cimport int64_t
 

@@ -1,8 +1,8 @@
-"""Hierarchical timer wheel with intrusive timers: see _wheel.pyx."""
+"""Hierarchical timer wheel with intrusive timers: see wheel.pyx."""
 
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t, uint8_t
 
-# ---------------------------------------------------------------- timers (_wheel)
+# ---------------------------------------------------------------- timers (wheel)
 
 cdef enum timer_state_t:
     TIMER_IDLE = 0                # never armed since it was last cleared

@@ -48,7 +48,7 @@ class DurableController(Controller):
     that live elsewhere. keep_expired: as Controller's; 7 days by itself, for what expires while
     nothing runs, too.
     clock, rng, result_ttl, max_jobs, max_bytes, history: as Controller's. The bounds are of this
-    start, not of the log: if it brings back more, nothing is added until there is room again.
+    start, not of the log: if it brings back more, nothing is added until there is capacity again.
 
     A fork's child may not change it, nor a process whose directory or lock file was taken away.
 
@@ -241,7 +241,7 @@ class ReplayedController(Controller):
     recovery: Recovery
     """What was found."""
 
-    def _note_reserve(self, size: int) -> None:  # noqa: ARG002 - there is room for nothing
+    def _note_reserve(self, size: int) -> None:  # noqa: ARG002 - there is space for nothing
         raise CommandLogError("a replayed log is only to be looked at")
 
 

@@ -15,7 +15,7 @@ typedef struct jq_map {
     char *base;
     size_t size;
     volatile int lost;       /* a page of it is gone: what was stored there is not in the file */
-    uint8_t *volatile alarm; /* set, too: whoever stores finds there that it has to look */
+    uint8_t *volatile alarm; /* set, too: a store finds there that it has to look */
 } jq_map_t;
 
 /* The two locks of a log. */
@@ -255,7 +255,7 @@ static inline int jq_close(int fd)
 }
 
 /* ---------------------------------------------------------------- locks
-   Two of them: the file, which every release knows, and the directory itself, so that whoever removes
+   Two of them: the file, which every release knows, and the directory itself, so that a program that removes
    the file does not let a second process in. */
 
 static inline int jq_same(int fd, const char *path)

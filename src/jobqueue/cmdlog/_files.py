@@ -182,7 +182,7 @@ class Files:
             os.close(fd)
 
     def rename(self, old: Path, new: Path) -> None:
-        """Give a file another name, in place of whoever has it."""
+        """Give a file another name, in place of the file that has it."""
         old.replace(new)
 
     # Native, so that no bytecode runs amid a step of the log: see _segments.pyx.

@@ -1,11 +1,11 @@
-"""The records of the command log: how they are written, and told from what is none.
+"""The entries of the command log: how they are written, and recognised.
 
-A record is a frame (checksum, size, sequence, lag, kind, flags, mark) and a body;
-docs/cmdlog_format.md has every byte. What is written of a job is its whole state, so that a record
+An entry is a frame (checksum, size, sequence, lag, kind, flags, mark) and a body;
+docs/cmdlog_format.md has every byte. What is written of a job is its whole state, so that an entry
 means the same wherever it is read, and reading it twice does no harm.
 
-Invariant: nothing that a payload holds passes for a record. The salt of the log, the number of the
-file and the offset of the frame go into its checksum and mark: 64 bits that who writes payloads does
+Invariant: nothing that a payload holds passes for an entry. The salt of the log, the number of the
+file and the offset of the frame go into its checksum and mark: 64 bits that a writer of payloads does
 not know, and that a copy from elsewhere does not match.
 Complexity: O(bytes) to read, and to look through damage, whatever it holds.
 """

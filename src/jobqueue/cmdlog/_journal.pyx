@@ -1,9 +1,9 @@
 """The journal: notes what an engine does, while it works; and reads it, bit by bit, for a snapshot.
 
-Invariant: noting is a copy into memory and cannot fail; room for it was made before the verb began.
-What finds no room after all (timers, a long chain of hand-offs, threads that all saw the last room)
-waits in a spill for the next segment; who did it begins that before it returns.
-Locking: `journal_note` and what it calls run under the engine's lock; `gate` guards who waits for syncs.
+Invariant: noting is a copy into memory and cannot fail; space for it was reserved before the verb began.
+What finds no space after all (timers, a long chain of hand-offs, threads that all saw the last bytes)
+waits in a spill for the next segment; the call that caused it begins that before it returns.
+Locking: `journal_note` and what it calls run under the engine's lock; `gate` guards the callers that wait for syncs.
 """
 
 cimport cython
@@ -62,7 +62,7 @@ cdef struct journal_t:
     seal_t seal                   # of its frames
     Py_ssize_t position           # where the next record goes
     Py_ssize_t end                # disk space is there up to here
-    uint8_t *spill                # records that found no room, in order
+    uint8_t *spill                # entries that found no space, in order
     Py_ssize_t spill_size
     Py_ssize_t spill_capacity
     uint64_t spill_count          # of those records
@@ -201,7 +201,7 @@ cdef void journal_note(
 
 cdef void journal_refuse(
         engine_t *engine, const record_t *record, note_kind_t kind) noexcept nogil:
-    """What came too late to be noted is not acknowledged: whoever did it has to settle."""
+    """What was too late to be noted is not acknowledged: its caller has to settle."""
     (<journal_t *> engine.journal).refused = True
     engine.unsettled = True
 
@@ -351,14 +351,14 @@ cdef class Journal:
         lock_release(&self.c.engine.lock)
 
     def disown(self):
-        """In a forked child: as detach; whoever held the locks may not be here."""
+        """In a forked child: as detach; the threads that held the locks may not be here."""
         self.c.engine.note = NULL
         self.c.engine.room = -1
         self.c.engine.unsettled = False
         self.c.stopped = True
 
     def cease(self):
-        """The engine notes no more; every later change asks for room, and is refused."""
+        """The engine notes no more; every later change asks for space, and is refused."""
         lock_acquire(&self.c.engine.lock)
         self.c.engine.journal = &self.c
         self.c.engine.note = journal_refuse
@@ -383,7 +383,7 @@ cdef class Journal:
     def switch(self, memory, Py_ssize_t allocated, uint64_t number, bint epoch):
         """Go on in a new segment: writable memory that has disk space up to ``allocated``.
 
-        Returns how much of the one before is used; None: what found no room has grown beyond it.
+        Returns how much of the one before is used; None: what found no space has grown beyond it.
         """
         cdef Py_buffer fresh
         cdef Py_ssize_t used = -1
@@ -415,7 +415,7 @@ cdef class Journal:
         return used
 
     cdef void begin_in(self, uint8_t *base, Py_ssize_t allocated) noexcept:
-        """Note into this memory from now on; what found no room comes first."""
+        """Note into this memory from now on; what found no space comes first."""
         cdef Py_ssize_t at = HEADER
         if self.c.spill_size > 0:
             memcpy(base + HEADER, self.c.spill, <size_t> self.c.spill_size)
@@ -442,7 +442,7 @@ cdef class Journal:
         lock_release(&self.c.engine.lock)
 
     def rest(self):
-        """Nobody notes at this time: the next change asks for room, whatever there is."""
+        """Nothing notes at this time: the next change asks for space, whatever there is."""
         lock_acquire(&self.c.engine.lock)
         self.c.engine.room = -1
         lock_release(&self.c.engine.lock)
@@ -603,7 +603,7 @@ cdef class Journal:
     cdef void wake(self, group_t *served) noexcept:
         """Wake those whose sync is over, and the first of those who wait for the next one.
 
-        Neither the gate nor the GIL is held meanwhile: whoever wakes finds them free.
+        Neither the gate nor the GIL is held meanwhile: a thread that wakes finds them free.
         """
         cdef caller_t *sleepers = group_serve(served)
         cdef void *first = NULL
@@ -682,7 +682,7 @@ cdef class Journal:
 
     @property
     def alarm(self):
-        """The address of a byte that makes whoever noted something settle it."""
+        """The address of a byte that makes a caller that noted something settle it."""
         return <size_t> &self.c.engine.unsettled
 
     @property

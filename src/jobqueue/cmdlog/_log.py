@@ -1,4 +1,4 @@
-"""The command log on disk: what makes room in it, and its own thread, which syncs and compacts.
+"""The command log on disk: what makes space in it, and its own thread, which syncs and compacts.
 
 What must not be left half done is one native call each, in _segments.pyx, or runs on the log's own
 thread, where no signal strikes. A caller that waits for that thread holds nothing meanwhile: what

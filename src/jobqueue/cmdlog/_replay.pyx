@@ -1,8 +1,8 @@
 """Reading the command log back into an engine.
 
 Until `finish`, records of the registry only have their fields: nothing stands in a queue, no timer is
-armed. So a job that came and went costs two look-ups, and those that stay are placed in order.
-Complexity: O(1) a record, O(n log n) to finish with n jobs.
+armed. So a job that was added and deleted costs two look-ups, and those that stay are placed in order.
+Complexity: O(1) an entry, O(n log n) to finish with n jobs.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
@@ -481,7 +481,7 @@ cdef class Replay:
                 self.clamped += 1
 
     def freeze(self):
-        """Let every later change ask for room, which whoever owns the engine refuses."""
+        """Let every later change ask for space, which the owner of the engine refuses."""
         self.e.room = -1
 
     cdef int place(self, record_t *record) except -1:

@@ -1,9 +1,9 @@
 """The segments of a command log: which there are, their growth, syncs and end.
 
 Each method is one native step: no handler of a signal runs within it, no exception of one strikes there,
-and no other call of the same thread comes between, unless files are Python's (tests have such).
-Locking: ``growing`` while there is grown, switched, closed; whoever has it waits for syncs only. A thread
-that comes to it a second time is refused. What is read without it (current, full) is swapped as a whole.
+and no other call of the same thread runs between, unless files are Python's (tests have such).
+Locking: ``growing`` while there is grown, switched, closed; its holder waits for syncs only. A thread
+that reaches it a second time is refused. What is read without it (current, full) is swapped as a whole.
 """
 
 from jobqueue._structures.platform cimport lock_acquire, lock_release, lock_t
@@ -41,7 +41,7 @@ cdef enum:
     FILES_MOST = 16               # more of them than this are merged, if they are small
     OUTGROWN_TENTHS = 25          # of the living jobs' bytes, and two segments: then writers wait
 
-cdef enum found_t:                # what came of a wish for room
+cdef enum found_t:                # what a request for space led to
     FOUND = 1                     # there is some
     GREW = 2                      # there is, and more of the disk is taken for it
     WAIT = 0                      # only a compaction makes some
@@ -58,7 +58,7 @@ cdef class Segment:
 
 
 cdef class Segments:
-    """The files of one log. Its thread compacts them; any thread may make room, settle, close."""
+    """The files of one log. Its thread compacts them; any thread may make space, settle, close."""
 
     cdef readonly object journal
     cdef readonly object files
@@ -73,7 +73,7 @@ cdef class Segments:
     cdef PyThread_type_lock duty  # of the log's own thread
     cdef unsigned long grower     # the thread that has ``growing``; 0: none
     cdef unsigned long keeper     # the thread that has ``duty``; 0: none
-    cdef bint grows               # who asks for room makes the living jobs more
+    cdef bint grows               # the caller that asks for space adds to the living jobs
     cdef bint must                # and who cannot be refused: it takes or ends jobs
     cdef bint unbound
     cdef lock_t gate              # guards the swaps of what follows
@@ -179,7 +179,7 @@ cdef class Segments:
             self.grow_end()
 
     def shut_down(self):
-        """From now on nobody is given room, and nobody begins to compact."""
+        """From now on no space is given, and no compaction begins."""
         self.shut = True
 
     def finish(self, sync, mark):
@@ -241,10 +241,10 @@ cdef class Segments:
         self.drop(-1)
         self.held.release()
 
-    # ------------------------------------------------------------ room
+    # ------------------------------------------------------------ space
 
     def reserve(self, Py_ssize_t size, bint patient):
-        """Make room for so many bytes: 1, or 2 if the log has grown for it; 0: a compaction could.
+        """Make space for so many bytes: 1, or 2 if the log has grown for it; 0: a compaction could.
 
         size: below 0, so much, of a verb that takes or ends jobs.
         patient: the caller waits for one also where the log is larger than it should be.
@@ -326,7 +326,7 @@ cdef class Segments:
 
     cdef found_t next_segment(
             self, Py_ssize_t size, bint epoch, bint bound, bint patient) except *:
-        """Begin a segment, with what found no room before. epoch: at the start of a process."""
+        """Begin a segment, with what found no space before. epoch: at the start of a process."""
         cdef Py_ssize_t least, first
         cdef Segment fresh
         cdef tuple full
@@ -376,9 +376,9 @@ cdef class Segments:
         lock_release(&self.gate)
 
     def flush(self):
-        """Bring what found no room into a segment. Returns whether there was any.
+        """Bring what found no space into a segment. Returns whether there was any.
 
-        Raises CommandLogError: there is no room yet.
+        Raises CommandLogError: there is no space yet.
         """
         if not self.journal.spill_size or self.why is not None:
             return False
@@ -415,7 +415,7 @@ cdef class Segments:
     cdef bint allows(self, Py_ssize_t more) except -1:
         """Whether the log may take so much more, and can still be compacted within its bound then.
 
-        A compaction begins a segment, and writes what lives, which all that has room may become. The last
+        A compaction begins a segment, and writes what lives, which all that has space may become. The last
         part is kept for those who end jobs, so that there is a way out.
         """
         cdef Py_ssize_t total
@@ -432,7 +432,7 @@ cdef class Segments:
         return total <= self.max_bytes
 
     cdef bint outgrown(self) except -1:
-        """Whether the log is so much larger than its jobs that whoever writes has to wait."""
+        """Whether the log is so much larger than its jobs that writers have to wait."""
         return self.disk_bytes() > OUTGROWN_TENTHS * self.living() // 10 + 2 * self.segment_size
 
     def is_due(self, double ratio):

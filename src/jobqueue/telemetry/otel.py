@@ -1,6 +1,6 @@
 """Spans of OpenTelemetry, one an attempt: `pip install jobqueue[otel]`, which needs its API only.
 
-A Job has no room for a context, so those of jobs that are not gone stand in a table here, by id;
+A Job has no space for a context, so those of jobs that are not gone stand in a table here, by id;
 the event that a job is gone takes it out.
 Locking: none; each step is one operation of a dict.
 """
@@ -36,7 +36,7 @@ def instrument(controller: "Controller", tracer: Tracer | None = None) -> "Traci
 
 
 class Tracing:
-    """Spans of attempts, each within the trace of whoever added its job.
+    """Spans of attempts, each within the trace of the program that added its job.
 
     Jobs are added by its own ``add``, which remembers the context; a handler works within
     ``with tracing.attempt(job)``, so that its own spans are children of the attempt's.
@@ -50,7 +50,7 @@ class Tracing:
         self._observation = controller.observe(self._note)
 
     def add(self, job: Job, wait: "Duration" = 0) -> None:
-        """Controller.add, with the present context carried to whoever works at the job."""
+        """Controller.add, with the present context carried to the worker of the job."""
         self._contexts[job.id] = context.get_current()
         try:
             self._controller.add(job, wait)

@@ -70,7 +70,7 @@ class ManualClock:
         self._driven.append(weakref.ref(driven))
 
     def forked(self) -> None:
-        """In a forked child: whoever was advancing may not be here."""
+        """In a forked child: the thread that advanced may not be here."""
         self._advancing = threading.RLock()
 
     def _alive(self) -> list[_Driven]:

@@ -32,7 +32,7 @@ class Call:
         function, args, kwargs = self._call
         try:
             self._value = function(*args, **kwargs)
-        except BaseException as error:  # noqa: BLE001 - handed to whoever asks for the outcome
+        except BaseException as error:  # noqa: BLE001 - raised when the outcome is asked for
             self._error = error
 
     @property

@@ -1,4 +1,4 @@
-"""Bounds: max_jobs, max_bytes, of the engine and of one queue; adders that wait for room."""
+"""Bounds: max_jobs, max_bytes, of the engine and of one queue; adders that wait for capacity."""
 
 from datetime import timedelta
 
@@ -26,7 +26,7 @@ def native(harness, make_engine):
 
 @pytest.fixture
 def adding(harness):
-    """Start an add in a thread and return once it waits for room."""
+    """Start an add in a thread and return once it waits for capacity."""
 
     def start(engine, job: Job, wait: int = 60_000, verb: str = "add") -> Call:
         harness.need("adders")
@@ -264,7 +264,7 @@ def test_nobody_overtakes_a_big_job(make_engine, adding, full):
     engine = make_engine(max_bytes=3 * JOB_COST)
     engine.add_many(jobs := [Job("a"), Job("a")])
     big = adding(engine, Job("b", bytes(JOB_COST)))
-    full(engine, Job("c"))  # there is room for it, but others wait for that
+    full(engine, Job("c"))  # there is capacity for it, but others wait for that
     small = adding(engine, Job("c"))
     engine.delete(jobs[0])
     assert big.outcome() is None
@@ -291,7 +291,7 @@ def test_nor_does_it_hold_up_who_stands_behind_others_of_that_queue(native, addi
     native.limit("a", max_bytes=2 * JOB_COST)
     native.add(Job("a"))
     adding(native, Job("a", b"too big beside the other"))
-    adding(native, Job("a"))  # there is room for it, but not before the one before it
+    adding(native, Job("a"))  # there is capacity for it, but not before the one before it
     native.add(Job("b"))
     native.close()
 

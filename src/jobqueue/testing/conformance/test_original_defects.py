@@ -54,7 +54,7 @@ def test_defect_1_lost_wake_up_with_several_leasers(engine):
 
 
 def test_defect_2_two_callers_create_the_same_queue(engine):
-    """Both jobs are there, whoever came first."""
+    """Both jobs are there, whichever was first."""
     for turn in range(100):
         name = f"q{turn}"
         barrier = threading.Barrier(2)

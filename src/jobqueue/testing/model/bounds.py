@@ -1,4 +1,4 @@
-"""The model's bounds: room for jobs and bytes, counted afresh each time, and the line of adders."""
+"""The model's bounds on jobs and bytes, counted afresh each time, and the line of adders."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ def bytes_of(job: Job, result: bytes | None = None) -> int:
 
 @dataclass(eq=False)
 class Adder:
-    """A caller that waits for room."""
+    """A caller that waits for capacity."""
 
     job: Job
     add: Callable[[Job], None]
@@ -95,7 +95,7 @@ class Bounds:
         return known or max_bytes is None or size + bytes_of(job) <= max_bytes
 
     def _check_room(self, job: Job, before: Iterable[Job] = (), *, known: bool = False) -> None:
-        """Raise if a job has no room: beside those before it in a batch; known: its bytes are
+        """Raise if a job has no capacity: beside those before it in a batch; known: its bytes are
         counted."""
         for name in (job.name, None):
             if not self._has_room(job, name, before, known=known):
@@ -114,7 +114,7 @@ class Bounds:
             held_up = name in full or not self._has_room(adder.job, name)
             if name == job.name or not held_up:
                 raise QueueFullError(f"job {adder.job.id} waits for the room of job {job.id}")
-            full.add(name)  # whoever stands behind waits for the room of his queue too
+            full.add(name)  # an adder behind waits for the capacity of its queue too
 
     def _fits_at_all(self, job: Job) -> bool:
         bounds = [self._limits.get(name, (None, None))[1] for name in (job.name, None)]
@@ -129,7 +129,7 @@ class Bounds:
     def _add_begin(
         self: Any, job: Job, wait: int | timedelta, *, scheduled: bool = False
     ) -> Adder | None:
-        """None if the job was added, else who waits for room."""
+        """None if the job was added, else the adder that waits for capacity."""
         check_job(job)
         add = self._check_and_schedule if scheduled else self._check_and_add
         validate_wait(wait)
@@ -148,7 +148,7 @@ class Bounds:
             return None
 
     def _collect_room(self: Any, adder: Adder) -> None:
-        """What a wait for room came to."""
+        """How a wait for capacity ended."""
         if adder.error is not None:
             raise adder.error
         if adder.timed_out:
@@ -168,7 +168,7 @@ class Bounds:
             self._forget(record)
 
     def _admit(self: Any) -> None:
-        """Those who wait come in, longest first, as far as there is room."""
+        """Waiting adders are let in, longest first, as far as there is capacity."""
         full: set[str] = set()
         for adder in list(self._adders):
             name = adder.job.name

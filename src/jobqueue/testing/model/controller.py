@@ -238,7 +238,7 @@ class ModelController(Bounds, Waits, Watching):
         return record.stamp_ns if stamped else job.created_ns
 
     def _to_ready(self, record: Record) -> None:
-        """Into ready at its place, and on to whoever waits for it."""
+        """Into ready at its place, and on to the next in line."""
         self.queues.queue(record.job.name).add(record.job, self._created(record.job))
         self._hand_off(record.job.name)
 

@@ -113,7 +113,7 @@ class Watching:
             self._depth = depth
 
     def _follow_up(self: Any) -> None:
-        """Let in who waits for room, tell observers, wake who sleeps."""
+        """Let in adders that wait for capacity, notify observers, wake sleepers."""
         with self._outside():
             if not self._closed:
                 self._admit()
@@ -121,7 +121,7 @@ class Watching:
             self._changed.notify_all()
 
     def _tell(self: Any) -> None:
-        if self._notes:  # whoever tells of them: they get the time at which they are seen first
+        if self._notes:  # whichever thread notifies: they get the time at which they are seen first
             now_ns = self._clock.now_ns()
             self._notes[:] = [note._replace(time_ns=note.time_ns or now_ns) for note in self._notes]
         while not self._telling and self._notes:
