@@ -24,8 +24,9 @@ class Deed:
 
 
 DEEDS: list[Deed] = []
-PLAIN = ("native", "threaded", "foreign", "foreign, threaded")
-BY_HAND = ("native", "foreign")
+PLAIN = ("native", "threaded", "foreign", "foreign, threaded", "durable", "durable, threaded")
+BY_HAND = ("native", "foreign", "durable")
+BY_ITSELF = ("threaded", "foreign, threaded", "durable, threaded")
 LOOPS = ("asyncio",)
 
 
@@ -251,7 +252,7 @@ def result(w: World) -> None:
     w.c.result(w.kept["dead"], 0)
 
 
-@deed("native", "foreign")
+@deed(*BY_HAND)
 def run_in_vain(w: World) -> None:
     try:
         w.c.run(Job("r"), 0)
@@ -259,7 +260,7 @@ def run_in_vain(w: World) -> None:
         pass
 
 
-@deed("threaded", "foreign, threaded", scene=lambda w: w.blocked(served, w.c))
+@deed(*BY_ITSELF, scene=lambda w: w.blocked(served, w.c))
 def run(w: World) -> None:
     assert w.c.run(Job("r"), 60_000).result == b"done"
 

@@ -11,6 +11,7 @@ import tempfile
 import threading
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, ClassVar
 
 from jobqueue import Controller, Job, JobQueueError, State, WaitTimeoutError, aio
@@ -23,6 +24,8 @@ MS = timedelta(milliseconds=1)
 LONG = timedelta(days=40)
 """Longer than any TTL."""
 PATIENCE_S = 10.0
+MEMORY = Path("/dev/shm")  # noqa: S108 - below it, names are drawn
+"""A file system in memory, where there is one: thousands of logs are made, and none outlives us."""
 UNPROCESSED = (State.NEW, State.PENDING)
 
 
@@ -116,7 +119,7 @@ class World:
             assert self.c.stats().records == 0, list(self.c.registry)
             return
         self.c.add(job := Job("check", ttl=1))
-        wait_until(lambda: job not in self.c.registry, "the timer thread")
+        wait_until(lambda: job not in self.c.jobs("check"), "the timer thread")
 
     def check_close(self) -> None:
         """It closes, wakes who waits, and a second close finishes the first."""
@@ -205,11 +208,19 @@ class Durable(World):
 
     options: ClassVar[dict[str, Any]] = {"sync": "os"}
 
+    def __init__(self) -> None:
+        self.directory = tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None)
+        super().__init__()
+
     def make(self) -> Any:
-        self.directory = tempfile.TemporaryDirectory()
-        return self.open()
+        """A fresh log: the first is the engine's, others are in directories of their own."""
+        path = self.directory.name
+        if hasattr(self, "engine"):
+            path = tempfile.mkdtemp(dir=path)
+        return DurableController(path, clock=self.clock, **self.options)
 
     def open(self) -> Any:
+        """Open the engine's log again."""
         return DurableController(self.directory.name, clock=self.clock, **self.options)
 
     def state(self) -> dict[Any, Any]:
@@ -237,6 +248,13 @@ class Durable(World):
         self.check_books()
 
 
+class DurableThreaded(Durable):
+    """The same, with a timer thread, and each call waits for the disk."""
+
+    threaded = True
+    options: ClassVar[dict[str, Any]] = {"sync": "always"}
+
+
 WORLDS: dict[str, type[World]] = {
     "native": World,
     "threaded": Threaded,
@@ -244,6 +262,7 @@ WORLDS: dict[str, type[World]] = {
     "foreign, threaded": ForeignThreaded,
     "asyncio": Awaiting,
     "durable": Durable,
+    "durable, threaded": DurableThreaded,
 }
 
 
