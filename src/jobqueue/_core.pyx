@@ -387,6 +387,8 @@ cdef class Engine(EngineBase):
         """Bytes to be noted of the leases of what is ready, and of one that is waited for."""
         cdef Py_ssize_t count = 1
         cdef WorkQueue queue
+        if self.e.room >= most * CHANGE_NOTED:  # whatever is ready
+            return 0
         for queue in self.queues_known(names):
             count += skiplist_len(&queue.c.ready)
         return min(count, most) * CHANGE_NOTED

@@ -73,16 +73,17 @@ cdef class WaitingEngine(Engine):
         return self.look(name, offset, limit, True)
 
     cdef list look(self, object name, object offset, object limit, bint scheduled):
-        cdef str valid = name_read(name)
+        cdef queue_t *queue = self.queue_known(name)
+        cdef uint64_t swept = self.swept
         cdef Py_ssize_t i = count_read(offset, "offset", 0)
         cdef Py_ssize_t most = -1 if limit is None else count_read(limit, "limit", 0)
         cdef list found = []
-        cdef queue_t *queue
         cdef skiplist_t *skiplist
         cdef record_t *record
         verb_enter(self)
         verb_fired_now(self)
-        queue = self.queue_known(valid)  # by now another may have its name
+        if queue == NULL or self.swept != swept:  # by now another may have its name
+            queue = self.queue_known(name)
         if queue == NULL:
             return found
         skiplist = &queue.scheduled if scheduled else &queue.ready

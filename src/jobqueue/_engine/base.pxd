@@ -7,7 +7,7 @@ from jobqueue._structures.platform cimport (
     HAS_GIL, clock_mono_ns, lock_acquire, lock_release, ref_drop,
 )
 from jobqueue._structures.system cimport fork_link_t
-from jobqueue._machine.types cimport OK, engine_t, kind_t, queue_t, record_t, status_t
+from jobqueue._machine.types cimport OK, engine_t, job_t, kind_t, queue_t, record_t, status_t
 from jobqueue._machine.layout cimport object_of
 from jobqueue._machine.state cimport engine_wake_ns, registry_find
 from jobqueue._machine.life cimport entrant_t
@@ -18,6 +18,7 @@ from jobqueue._engine.status cimport raise_status
 
 cdef enum:
     NAMES_CACHED = 64             # a power of two
+    NAMES_FEW = 16                # names of a lease that are compared with each other, not hashed
     HISTORY_MAX = 65535           # transitions that a record keeps at most: they are counted in 16 bits
     QUEUES_KEPT = 1024            # so many are never swept
     QUEUES_SWEPT = 4              # that are looked at for each new one, if there are more
@@ -190,6 +191,9 @@ cdef inline object job_taken(record_t *record):
 
 cdef inline queue_t *queue_for(EngineBase self, Job job) noexcept:
     """The queue that is to hold a job, or NULL if there is none of its name yet."""
+    return queue_of_job(self, &job.c)
+
+cdef inline queue_t *queue_of_job(EngineBase self, const job_t *job) noexcept:
     if self.e.shadow != NULL:
         return self.e.shadow
-    return queue_of(self, job.c.name)
+    return queue_of(self, job.name)

@@ -787,7 +787,7 @@ cdef class EngineBase:
         cdef set ids
         cdef list queues
         for i in range(count):
-            entrants[i].record.queue = queue_for(self, job_object(entrants[i].record.job))
+            entrants[i].record.queue = queue_of_job(self, entrants[i].record.job)
             if entrants[i].record.queue == NULL or not entrants[i].record.queue.named:
                 known = False
         if known:
@@ -878,7 +878,7 @@ cdef class EngineBase:
 
     cdef list names_read(self, object names):
         """The distinct valid names of a lease, in their order. O(names)."""
-        cdef dict read = {}
+        cdef list read
         if isinstance(names, str):
             return [name_read(names)]
         if isinstance(names, (bytes, bytearray)):
@@ -891,11 +891,16 @@ cdef class EngineBase:
         except Exception:  # whatever a hostile object raises, it is no sequence
             _errors.raise_wrong_type(
                 _errors.InvalidNameError, "names", "a str or a sequence of them", names)
-        for name in names:
-            read[name_read(name)] = None
+        if len(<list> names) > NAMES_FEW:
+            return list(dict.fromkeys([name_read(name) for name in <list> names]))
+        read = []
+        for name in <list> names:
+            name = name_read(name)
+            if name not in read:
+                read.append(name)
         if not read:
             raise _errors.InvalidNameError("names must hold at least one name, not none")
-        return list(read)
+        return read
 
     cdef list queues_known(self, list names):
         cdef list found = []

@@ -5,12 +5,13 @@ from libc.stdint cimport int64_t
 
 from jobqueue._structures.platform cimport HAS_GIL
 from jobqueue._machine.types cimport (
-    ANY_ATTEMPT, DUPLICATE_RESULT, NOTE_BATCH, NOTE_BATCH_END, NOT_FOUND, OK, engine_t, record_t,
+    DUPLICATE_RESULT, NOTE_BATCH, NOTE_BATCH_END, NOT_FOUND, OK, engine_t, record_t,
     status_t,
 )
+from jobqueue._machine.layout cimport record_processed
 from jobqueue._machine.events cimport events_batch
 from jobqueue._machine.state cimport note, registry_find
-from jobqueue._machine.life cimport answer_check, job_finish
+from jobqueue._machine.life cimport job_finish
 from jobqueue._objects.rules cimport result_read
 from jobqueue._objects.job cimport id_read
 from jobqueue._engine.status cimport at_index
@@ -41,7 +42,6 @@ cdef status_t answers_check(
         engine_t *engine, answer_t *answers, Py_ssize_t count, Py_ssize_t *at) noexcept nogil:
     """Find and mark the records of a batch; ``at`` is the first that cannot be completed."""
     cdef record_t *record
-    cdef status_t status
     cdef Py_ssize_t i
     for i in range(count):
         at[0] = i
@@ -50,11 +50,10 @@ cdef status_t answers_check(
             record = <record_t *> answers[i].job.record
         if record == NULL or record.home != engine:
             record = registry_find(engine, answer_id(&answers[i]))
-        status = NOT_FOUND if record == NULL else answer_check(record, ANY_ATTEMPT)
-        if status == OK and record.marked:
-            status = DUPLICATE_RESULT
-        if status != OK:
-            return status
+        if record == NULL:
+            return NOT_FOUND
+        if record.marked or record_processed(record):
+            return DUPLICATE_RESULT
         record.marked = True
         answers[i].record = record
     return OK

@@ -101,9 +101,7 @@ cdef void result_uncount(engine_t *engine, record_t *record) noexcept nogil:
 
 
 cdef void room_leave(engine_t *engine, record_t *record) noexcept nogil:
-    """Its bytes are counted no more."""
-    if not record.extras & EXTRA_STORED:
-        return
+    """Its bytes, which are counted, are counted no more."""
     if record.extras & EXTRA_QUEUED:
         record.queue.load.bytes -= record_bytes(record)
     record.extras &= EXTRA_KICKED

@@ -15,7 +15,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
 from jobqueue._structures.platform cimport (
     HAS_GIL, object_books, prefetch, ref_drop, ref_take, slot_books,
 )
-from jobqueue._structures.times cimport NEVER_NS, NS_PER_MS, ns_add
+from jobqueue._structures.times cimport NEVER_NS, NS_PER_MS, TIME_MAX_NS, ns_sum
 from jobqueue._structures.keys cimport sortkey_t
 from jobqueue._structures.skiplist cimport skiplist_ahead, skiplist_first, skiplist_prefetch
 from jobqueue._structures.wheel cimport (
@@ -44,6 +44,7 @@ from jobqueue._machine.state cimport (
     job_release_lock, key_check, key_ready, key_take, note, queue_add, queue_awake, queue_pop,
     queue_postpone, queue_remove, queue_schedule, registry_add, registry_find, registry_remove,
     scheduled_end, state_set, timer_end, ttl_arm, ttl_start_ns, view_end, wait_end, waits_end,
+    wall_now_ns,
 )
 
 cdef enum:
@@ -56,6 +57,17 @@ cdef wait_t probe_wait
 cdef Py_ssize_t TTL_OFFSET = <char *> &probe_record.ttl - <char *> &probe_record
 cdef Py_ssize_t TTR_OFFSET = <char *> &probe_record.ttr - <char *> &probe_record
 cdef Py_ssize_t WAIT_OFFSET = <char *> &probe_wait.timer - <char *> &probe_wait
+
+# ---------------------------------------------------------------- small pieces
+
+cdef inline int64_t end_ns(int64_t now_ns, int64_t span_ns) noexcept nogil:
+    """When a span from now is over, 30 days at most: with time itself, if that ends before."""
+    return min(now_ns + span_ns, TIME_MAX_NS)
+
+
+cdef inline void ttl_begin(engine_t *engine, record_t *record, int64_t now_ns) noexcept nogil:
+    """Let TTL run from now; it is not armed."""
+    wheel_arm(&engine.wheel, &record.ttl, end_ns(now_ns, <int64_t> record.job.ttl_ms * NS_PER_MS))
 
 # ---------------------------------------------------------------- runs
 
@@ -89,6 +101,8 @@ cdef void queue_offer(engine_t *engine, queue_t *queue, int64_t now_ns) noexcept
     cdef uint8_t prior_state
     while queue.first_link != NULL and not queue.paused:
         wait = queue.first_link.wait
+        if engine.lagging:
+            lapsed_pass_all(engine, queue, now_ns)
         record = job_lease(engine, queue, now_ns, &prior_state)
         if record == NULL:
             break
@@ -97,6 +111,12 @@ cdef void queue_offer(engine_t *engine, queue_t *queue, int64_t now_ns) noexcept
         wait.attempt = record.attempts
         wait.prior_state = prior_state
         wait_end(engine, wait, OUTCOME_LEASED)
+
+
+cdef inline void offer(engine_t *engine, queue_t *queue, int64_t now_ns) noexcept nogil:
+    """queue_offer, if somebody waits."""
+    if queue.first_link != NULL:
+        queue_offer(engine, queue, now_ns)
 
 
 cdef inline void look_ahead(const engine_t *engine, const queue_t *queue) noexcept nogil:
@@ -134,15 +154,20 @@ cdef bint lapsed_pass(engine_t *engine, queue_t *queue, int64_t now_ns) noexcept
     return True
 
 
+cdef void lapsed_pass_all(engine_t *engine, queue_t *queue, int64_t now_ns) noexcept nogil:
+    while lapsed_pass(engine, queue, now_ns):
+        pass
+
+
 cdef record_t *job_lease(
         engine_t *engine, queue_t *queue, int64_t now_ns, uint8_t *prior_state) noexcept nogil:
-    """Lease the head of ready, or NULL. Skips jobs that cannot be leased (exhausted, expired, no record)."""
+    """Lease the head of ready, or NULL. Skips jobs that cannot be leased (exhausted, expired, no record).
+
+    While the engine lags behind, the caller has passed over the expired jobs at the head.
+    """
     cdef record_t *record
     cdef status_t status
     while True:
-        if engine.lagging:
-            while lapsed_pass(engine, queue, now_ns):
-                pass
         record = queue_pop(queue)
         if record == NULL:
             return NULL
@@ -154,6 +179,8 @@ cdef record_t *job_lease(
         ref_drop(object_of(record))
         if status == OK:
             return record
+        if engine.lagging:
+            lapsed_pass_all(engine, queue, now_ns)
 
 
 cdef bint lease_undo(engine_t *engine, wait_t *wait, int64_t now_ns) noexcept nogil:
@@ -173,19 +200,19 @@ cdef bint lease_undo(engine_t *engine, wait_t *wait, int64_t now_ns) noexcept no
     note(engine, record, NOTE_CHANGED)
     if engine.watched:
         event_note(engine, record, EVENT_UNDONE, record.state, NULL, now_ns)
-    queue_offer(engine, record.queue, now_ns)
+    offer(engine, record.queue, now_ns)
     return True
 
 # ---------------------------------------------------------------- the life of a job
 
 cdef inline status_t job_enter(
-        engine_t *engine, record_t *record, int64_t due_ns, int64_t now_ns) noexcept nogil:
+        engine_t *engine, record_t *record, int64_t due_ns, int64_t wall_ns) noexcept nogil:
     """Register a record and place it: in scheduled if it has a due time, else in ready."""
     cdef status_t status
     if HAS_GIL:
-        return job_enter_alone(engine, record, due_ns, now_ns)
+        return job_enter_alone(engine, record, due_ns, wall_ns)
     job_acquire(record.job)
-    status = job_enter_alone(engine, record, due_ns, now_ns)
+    status = job_enter_alone(engine, record, due_ns, wall_ns)
     job_release_lock(record.job)
     return status
 
@@ -198,7 +225,7 @@ cdef inline void place_prefetch(const record_t *record, int64_t created_ns) noex
 
 
 cdef status_t job_enter_alone(
-        engine_t *engine, record_t *record, int64_t due_ns, int64_t now_ns) noexcept nogil:
+        engine_t *engine, record_t *record, int64_t due_ns, int64_t wall_ns) noexcept nogil:
     cdef job_t *job = record.job
     cdef int64_t created_old_ns = job.tie.created_ns
     cdef bint stamped = not job.flags & JOB_CREATED_GIVEN and job.held == 0
@@ -213,13 +240,12 @@ cdef status_t job_enter_alone(
         if status != OK:
             return status
     if ids_far(&engine.ids) and due_ns == NEVER_NS:
-        place_prefetch(record, ns_add(now_ns, engine.wall_offset_ns) if stamped else created_old_ns)
+        place_prefetch(record, wall_ns if stamped else created_old_ns)
     done = registry_add(engine, record)
     if done != 1:
         return NO_MEMORY if done < 0 else DUPLICATE_JOB
     if stamped:
-        job.tie.created_ns = max(
-            ns_add(now_ns, engine.wall_offset_ns), engine.created_last_ns + 1)
+        job.tie.created_ns = max(wall_ns, engine.created_last_ns + 1)
     if due_ns != NEVER_NS:
         done = queue_schedule(record.queue, record, due_ns)
     elif engine.shadow == NULL:
@@ -253,7 +279,7 @@ cdef status_t time_check(
         if scheduled:
             return NO_TIME
         start_ns = job.tie.created_ns if job.flags & JOB_CREATED_GIVEN or job.held else wall_ns
-    if not is_run and ns_add(start_ns, <int64_t> job.ttl_ms * NS_PER_MS) < wall_ns:
+    if not is_run and ns_sum(start_ns, <int64_t> job.ttl_ms * NS_PER_MS) < wall_ns:
         return EXPIRED
     return OK
 
@@ -262,8 +288,7 @@ cdef status_t job_check_new(
         engine_t *engine, const job_t *job, bint scheduled, bint is_run,
         int64_t now_ns) noexcept nogil:
     """What an add or schedule would come to, were its queue there."""
-    cdef status_t status = time_check(
-        job, scheduled, is_run, ns_add(now_ns, engine.wall_offset_ns))
+    cdef status_t status = time_check(job, scheduled, is_run, wall_now_ns(engine, now_ns))
     if status == OK and registry_find(engine, job.tie.id) != NULL:
         return DUPLICATE_JOB
     if status == OK and job.flags & JOB_UNIQUE:
@@ -277,13 +302,16 @@ cdef status_t job_add(engine_t *engine, record_t *record, int64_t now_ns) noexce
     """NEW, in ready; TTL runs, unless it is a run job. The caller offers the queue."""
     cdef job_t *job = record.job
     cdef bint stamped = not job.flags & JOB_CREATED_GIVEN and job.held == 0
-    cdef int64_t wall_ns = ns_add(now_ns, engine.wall_offset_ns)
+    cdef int64_t wall_ns = wall_now_ns(engine, now_ns)
     cdef status_t status = time_check(job, False, record.is_run, wall_ns)
     if status == OK:
-        status = job_enter(engine, record, NEVER_NS, now_ns)
+        status = job_enter(engine, record, NEVER_NS, wall_ns)
     if status == OK:
         # A stamp may be ahead of the clock, to keep the order of adding; TTL runs from now.
-        ttl_arm(engine, record, wall_ns if stamped else job.tie.created_ns)
+        if not stamped:
+            ttl_arm(engine, record, job.tie.created_ns)
+        elif not record.is_run:
+            ttl_begin(engine, record, now_ns)
         note(engine, record, NOTE_ADDED)
         if engine.watched:
             event_note(engine, record, EVENT_ADDED, STATE_NEW, NULL, now_ns)
@@ -293,10 +321,10 @@ cdef status_t job_add(engine_t *engine, record_t *record, int64_t now_ns) noexce
 cdef status_t job_schedule(engine_t *engine, record_t *record, int64_t now_ns) noexcept nogil:
     """NEW, in scheduled until its time; in ready if that is past. The caller offers the queue."""
     cdef int64_t time_ns = record.job.time_ns
-    cdef int64_t wall_ns = ns_add(now_ns, engine.wall_offset_ns)
+    cdef int64_t wall_ns = wall_now_ns(engine, now_ns)
     cdef status_t status = time_check(record.job, True, False, wall_ns)
     if status == OK:
-        status = job_enter(engine, record, NEVER_NS if time_ns <= wall_ns else time_ns, now_ns)
+        status = job_enter(engine, record, NEVER_NS if time_ns <= wall_ns else time_ns, wall_ns)
     if status != OK:
         return status
     if time_ns <= wall_ns:
@@ -368,7 +396,7 @@ cdef void job_keep(engine_t *engine, record_t *record, int64_t now_ns) noexcept 
         waits_end(engine, record, OUTCOME_PROCESSED, OUTCOME_PROCESSED)
     dead_enter(engine, record)
     timer_end(engine, record, KIND_TTL)
-    wheel_arm(&engine.wheel, &record.ttl, now_ns + engine.keep_expired_ns)
+    wheel_arm(&engine.wheel, &record.ttl, end_ns(now_ns, engine.keep_expired_ns))
     note(engine, record, NOTE_CHANGED)
 
 
@@ -420,7 +448,7 @@ cdef void job_finish(
         registry_remove(engine, record)
         return
     if engine.result_ttl_ns != NEVER_NS:
-        latest_ns = ns_add(now_ns, engine.result_ttl_ns)
+        latest_ns = end_ns(now_ns, engine.result_ttl_ns)
         if record.ttl.state != TIMER_ARMED or latest_ns < record.ttl.deadline_ns:
             timer_end(engine, record, KIND_TTL)
             wheel_arm(&engine.wheel, &record.ttl, latest_ns)
@@ -496,12 +524,12 @@ cdef status_t job_kick(engine_t *engine, record_t *record, int64_t now_ns) noexc
         room_take(engine, record)
     timer_end(engine, record, KIND_TTL)
     record.ttl.state = record.ttr.state = record.scheduled = TIMER_IDLE
-    ttl_arm(engine, record, ns_add(now_ns, engine.wall_offset_ns))
+    ttl_begin(engine, record, now_ns)
     engine.kicked_count += 1
     note(engine, record, NOTE_CHANGED)
     if engine.watched:
         event_note(engine, record, EVENT_KICKED, record.state, NULL, now_ns)
-    queue_offer(engine, record.queue, now_ns)
+    offer(engine, record.queue, now_ns)
     return OK
 
 
@@ -518,8 +546,9 @@ cdef status_t job_back(
         job_drop(engine, record, OUTCOME_TIMEOUT)
         return OK
     if delay_ms > 0:
-        status = job_back_later(engine, record, ns_add(
-            ns_add(now_ns, engine.wall_offset_ns), delay_ms * NS_PER_MS))
+        status = job_back_later(
+            engine, record,
+            min(ns_sum(wall_now_ns(engine, now_ns), delay_ms * NS_PER_MS), TIME_MAX_NS))
         if status == OK and engine.watched:
             event_note(engine, record, kind, STATE_PENDING, reason, now_ns)
         return status
@@ -540,7 +569,7 @@ cdef status_t job_back(
     note(engine, record, NOTE_CHANGED)
     if engine.watched:
         event_note(engine, record, kind, STATE_PENDING, reason, now_ns)
-    queue_offer(engine, record.queue, now_ns)
+    offer(engine, record.queue, now_ns)
     return OK
 
 
@@ -548,9 +577,14 @@ cdef status_t job_back_later(engine_t *engine, record_t *record, int64_t due_ns)
     """PENDING, in scheduled until a wall time."""
     cdef int64_t ttr_deadline_ns = record.ttr.deadline_ns
     cdef bint leased = record.ttr.state == TIMER_ARMED
+    cdef int done
     if leased:
         wheel_cancel(&engine.wheel, &record.ttr)
-    if queue_postpone(record.queue, record, due_ns) < 0:
+    if record.place == PLACE_NONE:
+        done = queue_schedule(record.queue, record, due_ns)
+    else:
+        done = queue_postpone(record.queue, record, due_ns)
+    if done < 0:
         if leased:
             wheel_arm(&engine.wheel, &record.ttr, ttr_deadline_ns)
         return NO_MEMORY
@@ -583,8 +617,7 @@ cdef status_t job_start(engine_t *engine, record_t *record, int64_t now_ns) noex
     state_set(record, STATE_LEASED)
     record.attempts += 1
     engine.leased_count += 1
-    wheel_arm(&engine.wheel, &record.ttr,
-              ns_add(now_ns, <int64_t> record.job.ttr_ms * NS_PER_MS))
+    wheel_arm(&engine.wheel, &record.ttr, end_ns(now_ns, <int64_t> record.job.ttr_ms * NS_PER_MS))
     note(engine, record, NOTE_CHANGED)
     if engine.watched:
         event_note(engine, record, EVENT_LEASED, record.state, NULL, now_ns)
@@ -620,7 +653,7 @@ cdef status_t job_touch(
     cdef status_t status = lease_check(record, attempt)
     if status == OK:
         timer_end(engine, record, KIND_TTR)
-        wheel_arm(&engine.wheel, &record.ttr, ns_add(
+        wheel_arm(&engine.wheel, &record.ttr, end_ns(
             now_ns, (ttr_ms if ttr_ms >= 0 else <int64_t> record.job.ttr_ms) * NS_PER_MS))
         note(engine, record, NOTE_CHANGED)
         if engine.watched:
@@ -653,7 +686,7 @@ cdef status_t job_awake(engine_t *engine, record_t *record, int64_t now_ns) noex
         note(engine, record, NOTE_CHANGED)
         if engine.watched:
             event_note(engine, record, EVENT_AWAKE, record.state, NULL, now_ns)
-    queue_offer(engine, queue, now_ns)
+    offer(engine, queue, now_ns)
     return OK
 
 # ---------------------------------------------------------------- batches
@@ -694,7 +727,7 @@ cdef status_t entrants_add(
     note(engine, NULL, NOTE_BATCH_END)
     if waited_for:
         for i in range(count):
-            queue_offer(engine, entrants[i].record.queue, now_ns)
+            offer(engine, entrants[i].record.queue, now_ns)
     events_batch(engine, 0)
     return OK
 
@@ -729,7 +762,7 @@ cdef bint adders_admit(engine_t *engine, int64_t now_ns, Py_ssize_t count) noexc
             wait.refusal = engine.refusal
             wait_end(engine, wait, OUTCOME_ADDED if status == OK else OUTCOME_REFUSED)
             if status == OK:
-                queue_offer(engine, queue, now_ns)
+                offer(engine, queue, now_ns)
         wait = next
     engine.admitting = False
     return count > 0
@@ -793,7 +826,7 @@ cdef record_t *engine_fire(
                 ref_take(object_of(record))
                 return record
             if job_timeout(engine, record, now_ns) == NO_MEMORY:
-                wheel_arm(&engine.wheel, &record.ttr, ns_add(now_ns, RETRY_MS * NS_PER_MS))
+                wheel_arm(&engine.wheel, &record.ttr, end_ns(now_ns, RETRY_MS * NS_PER_MS))
         else:
             record = <record_t *> skiplist_first(&engine.due[0].scheduled)
             if engine.shadow != NULL:

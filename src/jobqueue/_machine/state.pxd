@@ -2,8 +2,8 @@
 
 from libc.stdint cimport int64_t, uint64_t, uint8_t
 
-from jobqueue._structures.platform cimport struct_clear
-from jobqueue._structures.times cimport NEVER_NS, ns_add
+from jobqueue._structures.platform cimport ref_shared, struct_clear
+from jobqueue._structures.times cimport NEVER_NS, ns_sum
 from jobqueue._structures.keys cimport sortkey_t, tie_t
 from jobqueue._structures.skiplist cimport skiplist_first_a, skiplist_len
 from jobqueue._structures.wheel cimport (
@@ -13,6 +13,7 @@ from jobqueue._machine.types cimport (
     HARD_ATTEMPTS_MAX, KIND_SCHEDULED, KIND_TTL, KIND_TTR, STATE_LEASED, engine_t, job_t, kind_t,
     note_kind_t, outcome_t, queue_t, record_t, status_t, wait_t,
 )
+from jobqueue._machine.layout cimport object_of
 
 cdef inline void record_init(record_t *record) noexcept nogil:
     struct_clear(record, sizeof(record_t))
@@ -51,7 +52,16 @@ cdef void job_locks_renew() noexcept nogil
 # registry
 cdef const tie_t *record_tie(const void *item) noexcept nogil
 
-cdef void record_leave(record_t *record) noexcept nogil
+cdef void deadlines_shift(record_t *record, int64_t by_ns) noexcept nogil
+
+cdef inline void record_leave(record_t *record) noexcept nogil:
+    """Let a record know that it is registered no more; the caller still has the registry's reference."""
+    if ref_shared(object_of(record)):  # else nobody will ask when its timers ended
+        deadlines_shift(record, record.home.wall_offset_ns)
+    record.home = NULL
+    if record.job.record == record:
+        record.job.record = NULL
+
 cdef record_t *registry_find(const engine_t *engine, const uint8_t *id) noexcept nogil
 cdef int registry_add(engine_t *engine, record_t *record) noexcept nogil
 cdef int registry_add_by_hand(engine_t *engine, record_t *record) noexcept nogil
@@ -100,6 +110,10 @@ cdef void waits_end(engine_t *engine, record_t *record, outcome_t run, outcome_t
 # timers
 cdef void ttl_arm(engine_t *engine, record_t *record, int64_t start_ns) noexcept nogil
 
+cdef inline int64_t wall_now_ns(const engine_t *engine, int64_t now_ns) noexcept nogil:
+    """What the wall clock says now: the offset was read with it."""
+    return ns_sum(now_ns, engine.wall_offset_ns)
+
 cdef void view_end(record_t *record, kind_t kind, uint8_t state) noexcept nogil
 
 cdef inline void timer_end(engine_t *engine, record_t *record, kind_t kind) noexcept nogil:
@@ -125,7 +139,7 @@ cdef inline int64_t engine_due_ns(const engine_t *engine) noexcept nogil:
     """Mono time at which the earliest scheduled job is due, as the wall clock stands now."""
     if engine.due_count == 0:
         return NEVER_NS
-    return ns_add(queue_due_ns(engine.due[0]), -engine.wall_offset_ns)
+    return ns_sum(queue_due_ns(engine.due[0]), -engine.wall_offset_ns)
 
 cdef inline int64_t engine_wake_ns(const engine_t *engine) noexcept nogil:
     """Nothing is due before this time, mono. O(1)."""

@@ -15,7 +15,7 @@ from libc.string cimport memcpy, memset
 from jobqueue._structures.platform cimport (
     HAS_GIL, hold, lock_acquire, lock_release, lock_renew, lock_t, ref_drop, ref_take, unhold,
 )
-from jobqueue._structures.times cimport NEVER_NS, NS_PER_MS, ns_add
+from jobqueue._structures.times cimport NEVER_NS, NS_PER_MS, ns_add, ns_sum
 from jobqueue._structures.keys cimport ID_SIZE, sortkey_t, tie_t
 from jobqueue._structures.skiplist cimport (
     skiplist_find, skiplist_first, skiplist_init, skiplist_insert, skiplist_pop, skiplist_rank,
@@ -61,18 +61,11 @@ cdef sortkey_t key_scheduled(const job_t *job, int64_t due_ns) noexcept nogil:
     return key
 
 
-cdef inline void deadlines_shift(record_t *record, int64_t by_ns) noexcept nogil:
+cdef void deadlines_shift(record_t *record, int64_t by_ns) noexcept nogil:
     """Ended timers are mono time within an engine, wall time outside, where no clock tells mono."""
     record.ttl.deadline_ns = ns_add(record.ttl.deadline_ns, by_ns)
     if record.place != PLACE_SCHEDULED:
         record.ttr.deadline_ns = ns_add(record.ttr.deadline_ns, by_ns)
-
-
-cdef void record_leave(record_t *record) noexcept nogil:
-    deadlines_shift(record, record.home.wall_offset_ns)
-    record.home = NULL
-    if record.job.record == record:
-        record.job.record = NULL
 
 # ---------------------------------------------------------------- jobs that engines share
 
@@ -186,9 +179,12 @@ cdef void registry_remove(engine_t *engine, record_t *record) noexcept nogil:
     engine.running_count -= record.state == STATE_LEASED
     if record.extras:
         extras_end(engine, record)
-        room_leave(engine, record)
+        if record.extras & EXTRA_STORED:
+            room_leave(engine, record)
     engine.load.bytes -= record_bytes(record)
-    record_unassign(record)
+    if record.queue != NULL:
+        record.queue.record_count -= record.queue.engine == engine
+        record.queue = NULL
     record_leave(record)
     unhold(&record.job.held)
     ref_drop(object_of(record))
@@ -384,10 +380,10 @@ cdef int queue_schedule(queue_t *queue, record_t *record, int64_t due_ns) noexce
 cdef int queue_postpone(queue_t *queue, record_t *record, int64_t due_ns) noexcept nogil:
     """Put a record, wherever it stands, its TTR idle, into scheduled: 1 done, -1 no memory."""
     cdef sortkey_t key
-    if record.place == PLACE_SCHEDULED and record.ttr.deadline_ns == due_ns:
-        return 1
     if record.place == PLACE_NONE:
         return queue_schedule(queue, record, due_ns)
+    if record.place == PLACE_SCHEDULED and record.ttr.deadline_ns == due_ns:
+        return 1
     key = key_scheduled(record.job, due_ns)
     if skiplist_insert(&queue.scheduled, &key, record) < 0:
         return -1
@@ -487,7 +483,7 @@ cdef void ttl_arm(engine_t *engine, record_t *record, int64_t start_ns) noexcept
     """Let TTL run from a wall time, unless it is a run job's or was armed before."""
     if record.ttl.state == TIMER_IDLE and not record.is_run:
         wheel_arm(&engine.wheel, &record.ttl, ns_add(
-            ns_add(start_ns, <int64_t> record.job.ttl_ms * NS_PER_MS), -engine.wall_offset_ns))
+            ns_sum(start_ns, <int64_t> record.job.ttl_ms * NS_PER_MS), -engine.wall_offset_ns))
 
 # ---------------------------------------------------------------- waiting
 

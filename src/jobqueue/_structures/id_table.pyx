@@ -76,7 +76,7 @@ cdef void slot_take(const ids_t *ids, uint32_t tag, void *item) noexcept nogil:
     bucket.tags[slot] = tag
 
 
-cdef inline bint slot_leave(
+cdef bint slot_leave(
         bucket_t *buckets, Py_ssize_t count, uint32_t tag, const void *item) noexcept nogil:
     """Take an item out of a table. False: it is not there."""
     cdef bucket_t *bucket = bucket_home(buckets, count, tag)
@@ -166,14 +166,30 @@ cdef void *table_find(const ids_t *ids, bucket_t *buckets, Py_ssize_t count, uin
     return NULL
 
 
-cdef void *tag_find(const ids_t *ids, uint32_t tag, const uint8_t *id) noexcept nogil:
-    cdef void *item
-    if ids.count == 0:
-        return NULL
-    item = table_find(ids, ids.buckets, ids.bucket_count, tag, id)
+cdef void *tag_search(const ids_t *ids, uint32_t tag, const uint8_t *id) noexcept nogil:
+    """Look for an id wherever it may be."""
+    cdef void *item = table_find(ids, ids.buckets, ids.bucket_count, tag, id)
     if item == NULL and ids.old_buckets != NULL:
         item = table_find(ids, ids.old_buckets, ids.old_bucket_count, tag, id)
     return item
+
+
+cdef inline void *tag_find(const ids_t *ids, uint32_t tag, const uint8_t *id) noexcept nogil:
+    """The item of an id, or NULL. Mostly its home tells."""
+    cdef const bucket_t *bucket
+    cdef void *item
+    cdef uint64_t match
+    if ids.count == 0:
+        return NULL
+    bucket = ids_home(ids, tag)
+    match = tags_match(bucket.tags, tag)
+    if match != 0:
+        item = bucket.items[lowest_bit(match)]
+        if memcmp(ids.tie_of(item).id, id, ID_SIZE) == 0:
+            return item
+    elif bucket.passed == 0 and ids.old_buckets == NULL:
+        return NULL
+    return tag_search(ids, tag, id)
 
 
 cdef void *ids_find(const ids_t *ids, const uint8_t *id) noexcept nogil:
@@ -217,8 +233,28 @@ cdef bucket_t *ids_walk(const ids_t *ids, ids_walk_t *walk) noexcept nogil:
 cdef void ids_remove(ids_t *ids, const uint8_t *id, const void *item) noexcept nogil:
     """Take an item out, which is there under this id."""
     cdef uint32_t tag = ids_tag(ids, id)
+    cdef bucket_t *bucket = ids_home(ids, tag)
+    cdef uint64_t match = tags_match(bucket.tags, tag)
+    if match == 0:
+        ids_remove_far(ids, tag, item)
+        return
+    if bucket.items[lowest_bit(match)] != item:
+        ids_remove_far(ids, tag, item)
+        return
+    bucket.items[lowest_bit(match)] = NULL
+    bucket.tags[lowest_bit(match)] = 0
+    ids_shrink(ids)
+
+
+cdef void ids_remove_far(ids_t *ids, uint32_t tag, const void *item) noexcept nogil:
+    """Take an item out that is not the first of its tag in its home, or is in the table before."""
     if not slot_leave(ids.buckets, ids.bucket_count, tag, item) and ids.old_buckets != NULL:
         slot_leave(ids.old_buckets, ids.old_bucket_count, tag, item)
+    ids_shrink(ids)
+
+
+cdef inline void ids_shrink(ids_t *ids) noexcept nogil:
+    """Count one item less."""
     ids.count -= 1
     if ids.old_buckets != NULL:
         ids_move(ids, ids.old_step)

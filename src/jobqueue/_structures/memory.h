@@ -60,6 +60,13 @@ static inline void jq_huge_pages(void *start, size_t size)
 #else
 #define JQ_PARKS 0
 #endif
+
+/* What happens once in many calls: it must not make the code larger that happens in each. */
+#if defined(__GNUC__) || defined(__clang__)
+#define JQ_SELDOM static __attribute__((noinline, cold, unused))
+#else
+#define JQ_SELDOM static
+#endif
 #define JQ_PARK_WORDS 192    /* bits for the slots of a chunk; chunks of smaller slots park none */
 #define JQ_SPARSE_PART 16    /* a chunk of which less than this part is used is nearly empty */
 #define JQ_SPARSE_CHUNKS 8   /* nearly empty ones that may yet become empty */
@@ -188,7 +195,7 @@ static int jq_pages_free(const jq_chunk_t *chunk, size_t from, size_t to, size_t
 }
 
 /* Give back the pages in which nothing is used; the other free slots are a list again. */
-static void jq_chunk_park(jq_chunk_t *chunk, size_t size)
+JQ_SELDOM void jq_chunk_park(jq_chunk_t *chunk, size_t size)
 {
     static size_t page = 0;
     uint64_t given[JQ_CHUNK_SIZE / 4096 / 64] = {0}; /* bit per page: it was given back */
@@ -235,7 +242,7 @@ static void jq_chunk_park(jq_chunk_t *chunk, size_t size)
 #endif
 
 /* A chunk became nearly empty: the one that did so eight times ago gives back what it does not use. */
-static void jq_chunk_sparse(jq_slab_t *slab, jq_chunk_t *chunk, size_t size)
+JQ_SELDOM void jq_chunk_sparse(jq_slab_t *slab, jq_chunk_t *chunk, size_t size)
 {
 #if JQ_PARKS
     jq_chunk_t **place = &slab->sparse[slab->sparse_turn++ % JQ_SPARSE_CHUNKS];
@@ -256,7 +263,7 @@ static void jq_chunk_sparse(jq_slab_t *slab, jq_chunk_t *chunk, size_t size)
 }
 
 /* Let some parked slots be free again; there are some, and no others. */
-static void jq_chunk_unpark(jq_slab_t *slab, jq_chunk_t *chunk, size_t size)
+JQ_SELDOM void jq_chunk_unpark(jq_slab_t *slab, jq_chunk_t *chunk, size_t size)
 {
     for (size_t word = 0; word < JQ_PARK_WORDS; word++) {
         if (chunk->parks[word] == 0)
@@ -278,7 +285,7 @@ static void jq_chunk_unpark(jq_slab_t *slab, jq_chunk_t *chunk, size_t size)
 #endif
 }
 
-static jq_chunk_t *jq_chunk_take(jq_slab_t *slab, size_t size)
+JQ_SELDOM jq_chunk_t *jq_chunk_take(jq_slab_t *slab, size_t size)
 {
     jq_chunk_t *chunk = slab->spare;
     slab->spare = NULL;

@@ -289,4 +289,15 @@ static inline void jq_breathe(void)
 static inline void jq_incref(void *o) { Py_INCREF((PyObject *)o); }
 static inline void jq_decref(void *o) { Py_DECREF((PyObject *)o); }
 
+/* Whether somebody else than the caller may have a reference to an object. */
+static inline int jq_is_shared(void *o)
+{
+#ifdef Py_GIL_DISABLED
+    (void)o;
+    return 1;
+#else
+    return Py_REFCNT((PyObject *)o) > 1;
+#endif
+}
+
 #endif

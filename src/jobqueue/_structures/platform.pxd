@@ -44,3 +44,4 @@ cdef extern from "_structures/platform.h":
     void struct_clear "jq_clear" (void *start, size_t size) noexcept nogil
     void ref_take "jq_incref" (void *obj) noexcept nogil    # of a PyObject
     void ref_drop "jq_decref" (void *obj) noexcept nogil    # its dealloc must run no foreign code
+    bint ref_shared "jq_is_shared" (void *obj) noexcept nogil   # False: the caller has the only one
