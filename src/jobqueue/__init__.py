@@ -120,9 +120,18 @@ def _seen_by_freezers() -> None:
     """Never called: what native modules alone import, where freezers, which read Python, see it."""
     import uuid  # noqa: F401, PLC0415
 
-    from . import _core, _waits  # noqa: F401, PLC0415
-    from ._engine import base, batches, foreign, notifier, status  # noqa: F401, PLC0415
-    from ._machine import (  # noqa: F401, PLC0415
+    from . import _core  # noqa: F401, PLC0415
+    from ._engine import (  # type: ignore[attr-defined]  # noqa: F401, PLC0415
+        base,
+        batches,
+        foreign,
+        leasing,
+        looking,
+        notifier,
+        status,
+        waiting,
+    )
+    from ._machine import (  # type: ignore[attr-defined]  # noqa: F401, PLC0415
         bounds,
         check,
         events,
@@ -133,7 +142,11 @@ def _seen_by_freezers() -> None:
         woken,
     )
     from ._objects import green, whole  # noqa: F401, PLC0415
-    from ._structures import id_table, skiplist, wheel  # noqa: F401, PLC0415
+    from ._structures import (  # type: ignore[attr-defined]  # noqa: F401, PLC0415
+        id_table,
+        skiplist,
+        wheel,
+    )
 
 
 __all__ = [

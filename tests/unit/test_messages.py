@@ -198,7 +198,7 @@ def test_hints_stand_hostile_values() -> None:
 def test_a_typo_in_a_name_is_explained() -> None:
     clock = ManualClock(datetime(2026, 1, 1, tzinfo=UTC))
     with Controller(clock=clock, rng=random.Random(1)) as c:
-        waiting = c._lease_begin(["mail", "sms"], 1000, lambda _: None)
+        waiting = c.lease_begin(["mail", "sms"], 1000, lambda _: None)
         c.add(job := Job("mial"))
         found = c.explain(job)
         assert found.waited_for == ("mail", "sms")
@@ -206,6 +206,6 @@ def test_a_typo_in_a_name_is_explained() -> None:
         c.pause("mial")
         assert c.explain(job).waited_for == ()
         c.resume("mial")
-        c._abandon(waiting)
+        c.wait_abandon(waiting)
         assert c.explain(job).waited_for == ()
         assert "no worker" not in str(c.explain(job))

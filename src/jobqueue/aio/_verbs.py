@@ -164,6 +164,10 @@ class Verbs:
         """The names of all queues, sorted."""
         return self._engine.names()
 
+    def is_paused(self, name: str) -> bool:
+        """Whether a queue gives no jobs for now."""
+        return self._engine.is_paused(name)
+
     def pause(self, name: str) -> None:
         """Let a queue accept jobs and give none."""
         self._engine.pause(name)
