@@ -136,6 +136,7 @@ class OwnEngine:
 
     def wait_abandon(self, waiter: Any) -> Job | None:
         with self._lock:
+            waiter.timer.cancel()
             self._waits = [wait for wait in self._waits if wait is not waiter]
             if not isinstance(waiter.outcome, Leased):
                 return None
@@ -172,13 +173,12 @@ class OwnEngine:
 
     def _begin(self, timeout_ms: int, wake: Any, **wanted: Any) -> Any:
         wait = SimpleNamespace(wake=wake, over=threading.Event(), outcome=None, **wanted)
+        wait.timer = threading.Timer(timeout_ms / 1000, self.wait_lapse, [wait])
+        if wake is not None:
+            wait.timer.start()
         with self._lock:
             self._waits.append(wait)
             self._end(self._came_to)
-        if wake is not None:
-            timer = threading.Timer(timeout_ms / 1000, self.wait_lapse, [wait])
-            timer.daemon = True
-            timer.start()
         return wait
 
     def _came_to(self, wait: Any) -> Any:
@@ -193,5 +193,6 @@ class OwnEngine:
                 if wait.outcome is not None and wait in self._waits:
                     self._waits.remove(wait)
                     wait.over.set()
+                    wait.timer.cancel()
                     if wait.wake is not None:
                         wait.wake(wait)

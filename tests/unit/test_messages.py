@@ -48,8 +48,8 @@ MISTAKES: list[tuple[str, Callable[[Controller, Job], Any], type[Exception], tup
     ("text", lambda c, _: c.lease("a", "30"), TypeError, ("int()",)),
     ("no n", lambda c, _: c.lease_many("a"), TypeError, ("n is missing",)),
     ("no timeout, many", lambda c, _: c.lease_many("a", 1), TypeError, ("timeout is missing",)),
-    ("no timeout, run", lambda c, j: c.run(j), TypeError, ("'timeout'",)),  # type: ignore[call-arg]
-    ("no timeout, result", lambda c, j: c.result(j), TypeError, ("'timeout'",)),  # type: ignore[call-arg]
+    ("no timeout, run", lambda c, j: c.run(j), TypeError, ("timeout is missing",)),  # type: ignore[call-arg]
+    ("no timeout, result", lambda c, j: c.result(j), TypeError, ("timeout is missing",)),  # type: ignore[call-arg]
     ("bytes", lambda c, _: c.lease(b"a", 0), TypeError, (".decode()",)),
     ("a job for its name", lambda c, j: c.lease(j, 0), TypeError, (".name",)),
     ("bytes, peek", lambda c, _: c.peek(b"a"), TypeError, (".decode()",)),

@@ -474,7 +474,7 @@ cdef int waiter_sleep(Waiter waiter, int64_t timeout_ms) except -1:
     Of a greenlet only the greenlet sleeps. What a handler of a signal raises ends the sleep.
     """
     if "greenlet" in loaded:
-        from ._green import bell as green_bell
+        from .green import bell as green_bell
         bell = green_bell()
         if bell is not None:
             try:

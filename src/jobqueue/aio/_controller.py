@@ -13,7 +13,7 @@ from .. import controller as _threads
 from .._clock import Clock
 from .._objects.job import Job
 from .._objects.registry import Registry, report_error
-from .._ports import Leased
+from .._ports import Leased, WaitPort
 from ..errors import shown
 from ..interfaces import Duration, IDLike, QueueControllerInterface, RunResult
 from ..worker._sleep import sleep_begin, waited
@@ -70,7 +70,7 @@ class Controller(Verbs):
     ) -> None:
         if controller is not None and options:
             raise TypeError("options are for the controller that is made when none is given")
-        if controller is not None and not isinstance(controller, _threads.Controller):
+        if controller is not None and not isinstance(controller, (_threads.Controller, WaitPort)):
             raise TypeError(_no_controller_text(controller))
         self._owner = controller is None
         super().__init__(_threads.Controller(**options) if controller is None else controller)
