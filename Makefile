@@ -20,7 +20,7 @@ SIM_OPTIONS = $(strip $(if $(SEED),--seed $(SEED)) $(if $(OPS),--ops $(OPS)) \
 
 ROOT := $(CURDIR)
 NATIVE := $(wildcard src/jobqueue/*.pyx src/jobqueue/*.pxd src/jobqueue/*.h src/jobqueue/*/*.pyx \
-	src/jobqueue/*/*.pxd src/jobqueue/*/*.h) setup.py pyproject.toml
+	src/jobqueue/*/*.pxd src/jobqueue/*/*.h tests/native/*.pyx) setup.py pyproject.toml
 PURE := $(shell find src -name '*.py' -o -name '*.pyi')
 METADATA := README.md LICENSE
 PIP_INSTALL := -m pip --disable-pip-version-check install --quiet
@@ -123,7 +123,7 @@ lint: $(VENV)/.built $(VENV)/.group-lint ## ruff, mypy --strict, stubtest, pyrig
 	$(VENV)/bin/python -m mypy.stubtest jobqueue --mypy-config-file pyproject.toml \
 		--allowlist tests/typing/stubtest_allowlist.txt
 	$(VENV)/bin/basedpyright --pythonpath $(VENV)/bin/python
-	PATH="$(ROOT)/$(VENV)/bin:$$PATH" cython-lint src/jobqueue
+	PATH="$(ROOT)/$(VENV)/bin:$$PATH" cython-lint src/jobqueue tests/native
 	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(VENV)/bin/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(VENV)/bin/zizmor --offline --no-progress --quiet --pedantic .github
@@ -224,8 +224,9 @@ $(VENV)/.built: $(NATIVE) $(VENV)/.group-build
 # objects of another; file times are kept, so that a copy compiles what changed and no more.
 define COPY_TREE
 	@mkdir -p build/$(1)
-	@rm -rf build/$(1)/src build/$(1)/build/lib*
+	@rm -rf build/$(1)/src build/$(1)/tests build/$(1)/build/lib*
 	@cp -Rp setup.py pyproject.toml $(METADATA) src build/$(1)/
+	@mkdir build/$(1)/tests && cp -Rp tests/native build/$(1)/tests/
 	@find build/$(1)/src -name '*.so' -delete -o -name '*.c' -delete
 	@rm -rf build/$(1)/src/*.egg-info
 endef
@@ -247,7 +248,7 @@ $(FREETHREADED_VENV)/.built: $(NATIVE) $(PURE) $(METADATA) $(FREETHREADED_VENV)/
 	$(FREETHREADED_VENV)/bin/python $(PIP_INSTALL) 'setuptools>=77' 'cython>=3.1' pytest 'hypothesis<=6.155.2' rich \
 		prometheus-client opentelemetry-sdk starlette uvicorn httpx
 	$(call COPY_TREE,freethreaded)
-	cd build/freethreaded && $(ROOT)/$(FREETHREADED_VENV)/bin/python $(PIP_INSTALL) \
+	cd build/freethreaded && TESTS=1 $(ROOT)/$(FREETHREADED_VENV)/bin/python $(PIP_INSTALL) \
 		--no-build-isolation --force-reinstall .
 	@touch $@
 
@@ -256,7 +257,7 @@ $(TSAN_VENV)/.built: $(NATIVE) $(PURE) $(METADATA) $(TSAN_VENV)/.made
 	$(TSAN_VENV)/bin/python -c "import sysconfig; assert '-fsanitize=thread' in sysconfig.get_config_var('CFLAGS')"
 	$(TSAN_VENV)/bin/python $(PIP_INSTALL) 'setuptools>=77' 'cython>=3.1' pytest 'hypothesis<=6.155.2' rich
 	$(call COPY_TREE,tsan)
-	cd build/tsan && $(ROOT)/$(TSAN_VENV)/bin/python $(PIP_INSTALL) \
+	cd build/tsan && TESTS=1 $(ROOT)/$(TSAN_VENV)/bin/python $(PIP_INSTALL) \
 		--no-build-isolation --force-reinstall .
 	@touch $@
 

@@ -2,7 +2,8 @@
 
 Switches (environment variables): DEBUG=1 checks every index and counts live objects, TRACE=1 adds
 line tracing for profilers and debuggers, COVERAGE=1 counts executed lines with gcov, SANITIZE=1
-builds with AddressSanitizer and UndefinedBehaviorSanitizer.
+builds with AddressSanitizer and UndefinedBehaviorSanitizer. TESTS=1 adds the native code that only
+tests use; builds in place, DEBUG=1 and SANITIZE=1 have it anyhow.
 """
 
 import os
@@ -36,7 +37,6 @@ DIRECTIVES = {
 # From the inside out: each knows only those before it.
 MODULES = (
     "_structures.skiplist",
-    "_skiplist_object",
     "_structures.wheel",
     "_structures.id_table",
     "_structures.system",
@@ -57,9 +57,11 @@ MODULES = (
     "_engine.status",
     "_engine.base",
     "_engine.batches",
+    "_engine.leasing",
+    "_engine.waiting",
     "_engine.notifier",
+    "_engine.looking",
     "_core",
-    "_waits",
     "cmdlog._format",
     "cmdlog._journal",
     "cmdlog._disk",
@@ -89,10 +91,28 @@ if SANITIZE:
     link_args += flags
 
 
-def extension(name: str) -> Extension:
+FOR_TESTS = Path("tests/native/skiplist_object.pyx")
+
+
+def for_tests() -> list[Extension]:
+    """What tests alone use: only where a checkout is built in place, or a switch says so."""
+    in_place = not {"--inplace", "editable_wheel"}.isdisjoint(sys.argv)
+    wanted = in_place or DEBUG or SANITIZE or os.environ.get("TESTS") == "1"
+    return (
+        [extension(f"_jobqueue_{FOR_TESTS.stem}", FOR_TESTS)]
+        if wanted and FOR_TESTS.exists()
+        else []
+    )
+
+
+def native(name: str) -> Extension:
+    return extension(f"jobqueue.{name}", Path(f"src/jobqueue/{name.replace('.', '/')}.pyx"))
+
+
+def extension(name: str, source: Path) -> Extension:
     return Extension(
-        f"jobqueue.{name}",
-        [f"src/jobqueue/{name.replace('.', '/')}.pyx"],
+        name,
+        [source.as_posix()],
         include_dirs=["src/jobqueue"],
         depends=[str(header) for header in Path("src/jobqueue").rglob("*.h")],
         define_macros=macros,
@@ -103,7 +123,7 @@ def extension(name: str) -> Extension:
 
 setup(
     ext_modules=cythonize(
-        [extension(name) for name in MODULES],
+        [*map(native, MODULES), *for_tests()],
         compiler_directives=DIRECTIVES,
         build_dir="build/cython",
         include_path=["src"],

@@ -122,8 +122,17 @@ def _seen_by_freezers() -> None:
     import uuid  # noqa: F401, PLC0415
 
     if not TYPE_CHECKING:  # most of them have no stub: there is nothing for Python in them
-        from . import _core, _waits  # noqa: F401, PLC0415
-        from ._engine import base, batches, foreign, notifier, status  # noqa: F401, PLC0415
+        from . import _core  # noqa: F401, PLC0415
+        from ._engine import (  # noqa: F401, PLC0415
+            base,
+            batches,
+            foreign,
+            leasing,
+            looking,
+            notifier,
+            status,
+            waiting,
+        )
         from ._machine import (  # noqa: F401, PLC0415
             bounds,
             check,

@@ -1,45 +1,64 @@
-"""Engine: the non-blocking verbs, each one crossing into native code once."""
+"""Engine: every verb of the contract. Each crosses into native code once.
 
+What verbs are made of stands below, in _engine: batches, leasing, waiting, looking. A verb reads its
+arguments, enters, takes the lock, finds the record, lets the machine change it, and leaves.
+"""
+
+cimport cython
 from cpython.bytes cimport PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint64_t, uint8_t
 
-from jobqueue._structures.platform cimport HAS_GIL, lock_acquire, lock_release, ref_drop, ref_take
-from jobqueue._structures.times cimport NEVER_NS
-from jobqueue._structures.skiplist cimport skiplist_len
+from jobqueue._structures.platform cimport HAS_GIL, lock_acquire, lock_release, ref_drop
+from jobqueue._structures.times cimport NEVER_NS, ns_add
 from jobqueue._machine.types cimport (
-    ANY_ATTEMPT, NOTE_BATCH, NOTE_BATCH_END, NOT_FOUND, OK, STATE_NEW, STATE_PENDING, queue_t,
-    record_t, refusal_t, status_t, wait_t,
+    ANY_ATTEMPT, DUPLICATE_KEY, NOTE_BATCH, NOTE_BATCH_END, NOT_FOUND, OK, QUEUE_FULL, queue_t, record_t,
+    refusal_t, status_t,
 )
 from jobqueue._machine.layout cimport object_of
+from jobqueue._machine.woken cimport errand_post
 from jobqueue._machine.events cimport events_batch
 from jobqueue._machine.state cimport note, registry_find
 from jobqueue._machine.life cimport (
-    entrant_t, entrants_add, job_add, job_check_new, job_complete, job_delete, job_expire, job_fail,
-    job_lease, job_release, job_schedule, job_start, job_timeout, job_touch, lapsed_pass,
-    lease_undo, queue_offer,
+    entrant_t, entrants_add, job_add, job_awake, job_complete, job_delete, job_expire, job_fail,
+    job_kick, job_release, job_schedule, job_start, job_timeout, job_touch, job_unadd, queue_offer,
 )
-from jobqueue._objects.rules cimport result_plain, result_read, timeout_read, ttr_read
+from jobqueue._objects.rules cimport (
+    name_read, result_plain, result_read, time_object, timeout_read, ttr_read,
+)
 from jobqueue._objects.job cimport ID, Job, id_object, id_read, ids_expect, job_object
-from jobqueue._objects.registry cimport (
-    RunRecord, record_make, record_new, record_object, report_unraisable, wake_all,
-)
-from jobqueue._objects.queues cimport WorkQueue
+from jobqueue._objects.registry cimport RunRecord, Waiter, record_new, report_unraisable
+from jobqueue._objects.queues cimport WorkQueue, queue_get, queues_check
 from jobqueue._engine.status cimport at_index, raise_refused, raise_refused_at, raise_status_at
 from jobqueue._engine.base cimport (
-    SHUT_OPEN, EngineBase, count_read, job_taken, queue_for, record_find, record_taken, verb_change,
-    verb_enter, verb_fired_near, verb_fired_now, verb_is_watched, verb_leave, verb_leave_fenced,
-    verb_now,
+    SHUT_OPEN, EngineBase, bound_read, count_read, job_taken, queue_for, record_find, record_taken,
+    verb_change, verb_enter, verb_fired_near, verb_fired_now, verb_is_watched, verb_leave,
+    verb_leave_fenced, verb_now,
 )
 from jobqueue._engine.batches cimport (
     ADD_NOTED, CHANGE_NOTED, LEASES_NOTED, RESULTS_FEW, answer_id, answer_t, answers_apply,
-    answers_size, entrants_size, pair_read, pair_read_other,
+    answers_size, entrant_new, entrants_size, job_check, pair_read, pair_read_other, queue_for_new,
+    verb_drain,
+)
+from jobqueue._engine.leasing cimport (
+    lease_leave, lease_timeout, leases_size, queue_take, take_any, take_late, take_some, taken_read,
+    taken_t, undo_fresh,
+)
+from jobqueue._engine.waiting cimport (
+    abandon, add_begin, finish, hand, lapse, lapse_run, lease_begin, result_begin, run_begin,
+    wait_sleep, waiter_check,
+)
+from jobqueue._engine.looking cimport (
+    NO_BOUND, look, look_at, look_dead, look_deadline_ns, look_fails, look_names, look_queue, look_stats,
+    look_waited_for, teller_set,
 )
 
 from . import errors as _errors
+from ._ports import LeaseArguments, Leased
 
 cdef object ZERO = 0              # there is one small int of a value
+cdef object TUPLE_NEW = tuple.__new__
 
 
 cdef inline uint64_t attempt_read(object value) except? 12345:
@@ -57,56 +76,15 @@ cdef uint64_t attempt_read_other(object value) except? 12345:
     return value
 
 
-cdef inline int job_check(object value) except -1:
-    if type(value) is not Job:
-        raise TypeError(_errors.no_job_text(value))
-    return 0
-
-
-cdef Job job_read(object value):
-    job_check(value)
-    return <Job> value
-
-# ---------------------------------------------------------------- verbs
-
-cdef inline record_t *queue_take(
-        Engine self, queue_t *queue, int64_t now_ns, taken_t *taken) noexcept:
-    """Lease from one queue, or NULL: nothing is there, or, while the engine lags behind, there may be."""
-    cdef record_t *record = NULL
-    if not queue.paused:
-        lock_acquire(&self.e.lock)
-        if not self.e.lagging or not lapsed_pass(self.e, queue, now_ns):
-            record = job_lease(self.e, queue, now_ns, &taken.prior_state)
-        if not HAS_GIL and record != NULL:  # else another thread might end it now
-            ref_take(object_of(record))
-            taken_read(record, taken)
-        lock_release(&self.e.lock)
-    return record
-
-
-cdef inline void taken_read(const record_t *record, taken_t *taken) noexcept:
-    """What whoever leases a job is told. With the lock: later it may be the lease of another."""
-    taken.attempt = record.attempts
-    taken.deadline_ns = record.ttr.deadline_ns
+cdef inline object leased_object(object came):
+    """What a call came to, for wings: a lease in detail is a Leased."""
+    return TUPLE_NEW(Leased, came) if type(came) is tuple else came
 
 
 cdef class Engine(EngineBase):
-    """The verbs that take, give and end jobs."""
+    """The verbs: adding, leasing, answering, ending, bounding, looking; and what wings ask for."""
 
     # ------------------------------------------------------------ adding
-
-    cdef queue_t *queue_make(
-            self, Job job, bint scheduled, bint is_run, int64_t now_ns) except NULL:
-        """The queue of a new name, made only if the job will be taken: an error changes nothing."""
-        cdef status_t status
-        cdef refusal_t why
-        lock_acquire(&self.e.lock)
-        status = job_check_new(self.e, &job.c, scheduled, is_run, now_ns)
-        why = self.e.refusal
-        lock_release(&self.e.lock)
-        if status != OK:
-            raise_refused(status, job, &why)
-        return &self.queue_named(<str> <PyObject *> job.c.name).c
 
     cdef int enqueue(self, object job, bint scheduled) except -1:
         job_check(job)
@@ -119,7 +97,7 @@ cdef class Engine(EngineBase):
         now_ns = verb_now(self)
         c.queue = queue_for(self, <Job> job)
         if c.queue == NULL:
-            c.queue = self.queue_make(<Job> job, scheduled, False, now_ns)
+            c.queue = queue_for_new(self, <Job> job, scheduled, False, now_ns)
         lock_acquire(&self.e.lock)
         status = job_schedule(self.e, c, now_ns) if scheduled else job_add(self.e, c, now_ns)
         if status == OK:
@@ -134,9 +112,12 @@ cdef class Engine(EngineBase):
             raise_refused(status, <Job> job, &why)
         return 0
 
-    cdef int add_wait(self, object job, bint scheduled, object wait) except -1:
-        """Add, once there is room; the subclass in _waits has it."""
-        raise NotImplementedError
+    cdef int add_later(self, object job, bint scheduled, object wait) except -1:
+        """Add a job, and wait for space if there is none."""
+        cdef Waiter waiter = add_begin(self, job, wait, None, scheduled)
+        if waiter is not None:
+            wait_sleep(self, waiter, None, timeout_read(wait, "wait"))
+        return 0
 
     def add(self, job, wait=0):
         """Take a job: NEW, in ready of its queue; handed on at once if somebody waits for it.
@@ -155,7 +136,19 @@ cdef class Engine(EngineBase):
         if wait is ZERO:
             self.enqueue(job, False)
         else:
-            self.add_wait(job, False, wait)
+            self.add_later(job, False, wait)
+
+    def add_now(self, job, wait=None):
+        """As add, for callers who must not block: ``wait`` is refused with a TypeError."""
+        if wait is not None:
+            raise TypeError("add() does not wait here: add_wait(job, wait) does, and is awaited")
+        self.enqueue(job, False)
+
+    def schedule_now(self, job, wait=None):
+        """As schedule, for callers who must not block."""
+        if wait is not None:
+            raise TypeError("schedule() does not wait here: schedule_wait(job, wait) does, and is awaited")
+        self.enqueue(job, True)
 
     def schedule(self, job, wait=0):
         """Take a job that becomes ready at ``job.time``; at once, if that is past. O(log n).
@@ -165,7 +158,7 @@ cdef class Engine(EngineBase):
         if wait is ZERO:
             self.enqueue(job, True)
         else:
-            self.add_wait(job, True, wait)
+            self.add_later(job, True, wait)
 
     def add_many(self, jobs):
         """Add jobs in one pass, all or none.
@@ -189,7 +182,7 @@ cdef class Engine(EngineBase):
             raise MemoryError
         try:
             while made < count:
-                entrants[made].record = self.entrant_new(taken[made], made)
+                entrants[made].record = entrant_new(taken[made], made)
                 made += 1
             verb_change(self, entrants_size(entrants, count))
             ids_expect(&self.e.ids)
@@ -210,65 +203,7 @@ cdef class Engine(EngineBase):
         if status != OK:
             raise_refused_at(status, refused, &why, at)
 
-    cdef record_t *entrant_new(self, object job, Py_ssize_t index) except NULL:
-        """The record, with a reference to it, of a job in a batch."""
-        cdef record_t *record
-        if type(job) is not Job:
-            raise at_index(TypeError(_errors.no_job_text(job)), index)
-        record = record_make(<PyObject *> job)
-        return record
-
     # ------------------------------------------------------------ leasing
-
-    cdef record_t *take_any(self, list queues, int64_t now_ns, taken_t *taken) except? NULL:
-        """Lease from one of the queues that have work, chosen uniformly at random."""
-        cdef WorkQueue queue
-        cdef record_t *record
-        cdef Py_ssize_t stocked, chosen
-        while True:
-            stocked = 0
-            for queue in queues:
-                stocked += has_work(queue)
-            if stocked == 0:
-                return NULL
-            chosen = self.choose(stocked)
-            for queue in queues:
-                if has_work(queue):
-                    if chosen == 0:
-                        break
-                    chosen -= 1
-            record = queue_take(self, &queue.c, now_ns, taken)
-            if record != NULL or self.e.lagging:
-                return record
-
-    cdef record_t *take_late(self, list names, taken_t *taken) except? NULL:
-        """Lease while the engine lags behind: slice by slice, until something is found or all is done."""
-        cdef record_t *record
-        cdef bint more = True
-        while more:
-            more = self.e.lagging
-            if more:
-                self.fire(verb_now(self), False)
-                verb_enter(self)
-            record = self.take_any(self.queues_known(names), verb_now(self), taken)
-            if record != NULL:
-                return record
-        return NULL
-
-    cdef Py_ssize_t choose(self, Py_ssize_t n) except -1:
-        if n == 1:
-            return 0
-        if self.rng is not None:
-            chosen = self.rng.randrange(n)
-            if type(chosen) is not int or not 0 <= chosen < n:
-                raise ValueError(f"rng.randrange({n}) must be an int from 0 to {n - 1}, not {chosen!r}")
-            return chosen
-        # xorshift64* (Vigna 2016); the high 32 bits times n, without division (Lemire 2019).
-        self.random_state ^= self.random_state >> 12
-        self.random_state ^= self.random_state << 25
-        self.random_state ^= self.random_state >> 27
-        return <Py_ssize_t> (
-            ((self.random_state * <uint64_t> 0x2545F4914F6CDD1D) >> 32) * <uint64_t> n >> 32)
 
     def lease(self, names, timeout=...):
         """Take a job of one of ``names`` (a str, or a sequence): LEASED, one attempt more, TTR runs.
@@ -285,9 +220,9 @@ cdef class Engine(EngineBase):
         """
         return self.lease_any(names, timeout, False, True)
 
-    def _lease_now(self, names, timeout, bint detailed=False):
-        """As lease, but None where that would wait; _lease_begin is how to."""
-        return self.lease_any(names, timeout, detailed, False)
+    def lease_now(self, names, timeout, bint detailed=False):
+        """As lease, but None where that would wait; lease_begin is how to. detailed: returns a Leased."""
+        return leased_object(self.lease_any(names, timeout, detailed, False))
 
     def _lease_attempt(self, names, timeout, list into not None):
         """As lease, but job, number of the attempt, monotonic ns of its deadline, into a list of 3."""
@@ -295,7 +230,7 @@ cdef class Engine(EngineBase):
 
     def _unlease(self, Job job not None):
         """Undo the lease of a job that nobody has seen."""
-        self.undo_fresh(job)
+        undo_fresh(self, job)
 
     cdef object lease_any(self, object names, object timeout, bint detailed, bint may_wait):
         cdef int64_t timeout_ms
@@ -319,45 +254,25 @@ cdef class Engine(EngineBase):
             timeout_ms = timeout_read(timeout, "timeout")
             verb_change(self, 0)
             now_ns = verb_fired_near(self)
-            record = self.take_any(self.queues_known(names), now_ns, &taken)
+            record = take_any(self, self.queues_known(names), now_ns, &taken)
         if record == NULL and self.e.lagging:
-            record = self.take_late([names] if type(names) is str else names, &taken)
+            record = take_late(self, [names] if type(names) is str else names, &taken)
         if record != NULL:
             if detailed or verb_is_watched(self):
                 if HAS_GIL:
                     taken_read(record, &taken)
-                return self.lease_leave(record_taken(record), &taken, detailed)
+                return lease_leave(self, record_taken(record), &taken, detailed)
             return job_taken(record)
         verb_leave(self, OK, NULL)
         if timeout_ms > 0 and not may_wait:
             return None
-        return self.lease_wait(names, timeout_ms, detailed)
+        return self.lease_later(names, timeout_ms, detailed)
 
-    cdef object lease_leave(self, RunRecord record, const taken_t *taken, bint detailed):
-        """What a lease does last, where that may fail."""
-        try:
-            leased = lease_object(&record.c, taken.attempt, taken.deadline_ns, detailed)
-            verb_leave(self, OK, NULL)
-        except BaseException:  # no memory, or Ctrl-C while the timer thread was told
-            self.undo(record, taken)
-            raise
-        return leased
-
-    cdef int undo(self, RunRecord record, const taken_t *taken) except -1:
-        """Undo a lease that its caller will never see."""
-        cdef wait_t wait
-        wait.record = &record.c
-        wait.attempt = taken.attempt
-        wait.prior_state = taken.prior_state
-        lock_acquire(&self.e.lock)
-        lease_undo(self.e, &wait, self.e.wheel.now_ns)
-        lock_release(&self.e.lock)
-        wake_all(self.e)
-        return 0
-
-    cdef object lease_wait(self, object names, int64_t timeout_ms, bint detailed):
-        """Lease once nothing is there at once; the subclass in _waits has it."""
-        raise NotImplementedError
+    cdef object lease_later(self, object names, int64_t timeout_ms, bint detailed):
+        """Lease once nothing is there at once."""
+        if timeout_ms == 0:
+            raise lease_timeout(names, 0)
+        return wait_sleep(self, lease_begin(self, names, timeout_ms, None, detailed), names, timeout_ms)
 
     def lease_many(self, names, n=..., timeout=...):
         """Lease up to ``n`` jobs in one pass; waits, up to ``timeout``, only for the first.
@@ -367,91 +282,21 @@ cdef class Engine(EngineBase):
         cdef list read = self.names_read(names)
         cdef Py_ssize_t most = count_read(n, "n", 1)
         cdef int64_t timeout_ms = timeout_read(timeout, "timeout")
-        verb_drain(self, self.leases_size(read, min(most, <Py_ssize_t> LEASES_NOTED)))
+        verb_drain(self, leases_size(self, read, min(most, <Py_ssize_t> LEASES_NOTED)))
         cdef list leased = [None]
-        if self.take_many(read, most, leased, 0) == 0:
-            leased[0] = self.lease_wait(read, timeout_ms, False)
+        if take_some(self, read, most, leased, 0) == 0:
+            leased[0] = self.lease_later(read, timeout_ms, False)
             if most > 1 and self.shut == SHUT_OPEN:
                 try:
-                    self.take_many(read, most, leased, 1)
+                    take_some(self, read, most, leased, 1)
                 except Exception as error:  # the first is leased all the same
                     report_unraisable(error, self.lease_many)
         return leased
 
-    def _take_many(self, list names, Py_ssize_t most):
-        """Lease up to so many jobs that are ready now."""
+    def take_many(self, list names not None, Py_ssize_t most):
+        """Lease up to so many jobs that are ready now: a list, which may be empty."""
         cdef list leased = [None]
-        return leased if self.take_many(names, most, leased, 0) else []
-
-    cdef Py_ssize_t leases_size(self, list names, Py_ssize_t most) except -1:
-        """Bytes to be noted of the leases of what is ready, and of one that is waited for."""
-        cdef Py_ssize_t count = 1
-        cdef WorkQueue queue
-        if self.e.room >= most * CHANGE_NOTED:  # whatever is ready
-            return 0
-        for queue in self.queues_known(names):
-            count += skiplist_len(&queue.c.ready)
-        return min(count, most) * CHANGE_NOTED
-
-    cdef Py_ssize_t take_many(
-            self, list names, Py_ssize_t most, list leased, Py_ssize_t count) except -1:
-        """Lease jobs that are ready now until ``most`` are in a list that has ``count``. How many are.
-
-        There is room for them before the first is leased: none is lost for want of memory.
-        """
-        cdef int64_t now_ns = verb_fired_now(self)
-        cdef list queues = self.queues_known(names)
-        cdef Py_ssize_t first = count
-        cdef Py_ssize_t room = count
-        cdef WorkQueue queue
-        cdef record_t *record
-        cdef taken_t taken
-        for queue in queues:
-            if has_work(queue):
-                room += skiplist_len(&queue.c.ready)
-        room = min(room, most)
-        leased.extend([None] * (room - len(leased)))
-        try:
-            while count < room:
-                if len(queues) == 1:
-                    record = queue_take(self, &(<WorkQueue> queues[0]).c, now_ns, &taken)
-                else:
-                    record = self.take_any(queues, now_ns, &taken)
-                if record == NULL:
-                    if not self.e.lagging:
-                        break
-                    self.fire(verb_now(self), True)
-                    verb_enter(self)
-                    now_ns = verb_now(self)
-                    continue
-                leased[count] = job_taken(record)
-                count += 1
-            del leased[max(count, 1):]
-            verb_leave(self, OK, NULL)
-        except BaseException:  # a broken rng, no memory, or Ctrl-C
-            while count > first:
-                count -= 1
-                self.undo_fresh(<Job> leased[count])
-            del leased[max(first, 1):]
-            raise
-        return count
-
-    cdef int undo_fresh(self, Job job) except -1:
-        """Undo the lease of a job that nobody has seen since."""
-        cdef record_t *record
-        cdef RunRecord held = None
-        cdef taken_t taken
-        lock_acquire(&self.e.lock)
-        record = registry_find(self.e, job.c.tie.id)
-        if record != NULL:
-            held = record_object(record)
-            taken_read(record, &taken)
-            first = record.attempts == 1 and record.fails == 0
-            taken.prior_state = STATE_NEW if first else STATE_PENDING
-        lock_release(&self.e.lock)
-        if held is not None:
-            self.undo(held, &taken)
-        return 0
+        return leased if take_some(self, names, most, leased, 0) else []
 
     def start_attempt(self, id):
         """The second half of lease: out of its queue, LEASED, one attempt more, TTR runs. O(log n).
@@ -471,6 +316,29 @@ cdef class Engine(EngineBase):
             status = job_start(self.e, record, now_ns)
         lock_release(&self.e.lock)
         verb_leave(self, status, data)
+
+    # ------------------------------------------------------------ running
+
+    def run(self, job, timeout=...):
+        """Add a job without TTL and wait for its result: a RunResult.
+
+        timeout: ms or timedelta for a worker to take it, up to 24 h; once it is leased, the wait
+        lasts up to the TTR deadline. Whatever happens, the job is gone afterwards.
+
+        Raises WaitTimeoutError, DuplicateJobError, NotFoundError (deleted meanwhile), ClosedError.
+        """
+        return wait_sleep(self, self.run_begin(job, timeout, None), None, timeout_read(timeout, "timeout"))
+
+    def result(self, id, timeout=...):
+        """Wait up to ``timeout`` (ms or timedelta) for a job's result: a RunResult. O(1) once it is there.
+
+        Raises NotFoundError (also when the job is deleted or expires meanwhile), WaitTimeoutError,
+        ClosedError.
+        """
+        begun = result_begin(self, id, timeout, None)
+        if type(begun) is not Waiter:
+            return begun
+        return wait_sleep(self, begun, None, timeout_read(timeout, "timeout"))
 
     # ------------------------------------------------------------ answering
 
@@ -707,18 +575,313 @@ cdef class Engine(EngineBase):
         lock_release(&self.e.lock)
         verb_leave(self, status, data)
 
+    # ------------------------------------------------------------ bounds, pauses, the dead
 
-cdef inline bint has_work(WorkQueue queue) noexcept:
-    return not queue.c.paused and skiplist_len(&queue.c.ready) > 0
+    def kick(self, id):
+        """Put a job that ended FAILED back: NEW, in ready at its old place. O(log n).
 
+        Its attempts and fails are counted afresh, and its TTL runs from now; the numbers of its
+        attempts go on, so that no late answer passes for a new one.
 
-cdef object lease_object(record_t *record, uint64_t attempt, int64_t deadline_ns, bint detailed):
-    cdef object job = job_object(record.job)
-    return (job, attempt, deadline_ns) if detailed else job
+        Raises NotFoundError, NotDeadError (it is not FAILED), DuplicateJobError (its key was taken
+        meanwhile).
 
+        >>> with Controller() as c:
+        ...     c.add(Job("mail"))
+        ...     c.fail(job := c.lease("mail", 0), b"no such host")
+        ...     c.dead("mail") == [job], c.result(job, 0).result
+        ...     c.kick(job)
+        ...     c.lease("mail", 0) == job
+        (True, b'no such host')
+        True
+        """
+        cdef uint8_t data[16]
+        cdef record_t *record
+        cdef refusal_t why
+        cdef Job job = None
+        cdef status_t status = NOT_FOUND
+        id_read(id, data)
+        verb_change(self, 0)
+        cdef int64_t now_ns = verb_fired_now(self)
+        lock_acquire(&self.e.lock)
+        record = record_find(self, id, data)
+        if record != NULL:
+            job = job_object(record.job)
+            status = job_kick(self.e, record, now_ns)
+            why = self.e.refusal
+        lock_release(&self.e.lock)
+        if status == DUPLICATE_KEY or status == QUEUE_FULL:
+            raise_refused(status, job, &why)
+        verb_leave(self, status, data)
 
-cdef object lease_timeout(object names, object timeout):
-    if isinstance(names, str):
-        names = [names]
-    return _errors.WaitTimeoutError(
-        f"no job of {str(list(names)).strip('[]')} within {timeout} ms")
+    def limit(self, name, *, max_jobs=None, max_bytes=None):
+        """Bound a queue, beside the bounds of the controller; None: no bound.
+
+        O(1), but O(records) the first time: others go on meanwhile, and the bound holds when it returns.
+
+        max_jobs: jobs that are not processed. max_bytes: payloads and results of all its jobs,
+        finished ones until they are forgotten, and 320 bytes for each. What is there stays, what
+        comes back (release, fail, time-outs) and results are always taken; adding beyond raises.
+        Queues that are foreign objects have no bounds of their own.
+
+        >>> with Controller() as c:
+        ...     c.limit("mail", max_jobs=1)
+        ...     c.add(Job("mail"))
+        ...     try:
+        ...         c.add(Job("mail"), wait=10)
+        ...     except QueueFullError:
+        ...         c.queue_stats("mail").jobs
+        1
+        """
+        cdef str valid = name_read(name)
+        cdef int64_t jobs_max = bound_read(max_jobs, "max_jobs")
+        cdef int64_t bytes_max = bound_read(max_bytes, "max_bytes")
+        verb_enter(self)
+        if self.e.shadow != NULL:
+            raise TypeError("a queue that is a foreign object cannot be bounded by itself")
+        cdef WorkQueue queue = queue_get(self.own_queues, valid)
+        cdef bint first
+        lock_acquire(&self.e.lock)
+        queue.c.load.jobs_max = jobs_max
+        queue.c.load.bytes_max = bytes_max
+        first = not queue.c.limited and (jobs_max != NO_BOUND or bytes_max != NO_BOUND)
+        if first:
+            queue.c.limited = self.e.bounded = self.e.counting = True
+        queue.c.named = True
+        if self.e.adder_first != NULL:
+            errand_post(self.e)
+        lock_release(&self.e.lock)
+        if first or self.e.counting:
+            self.count_on()
+        verb_leave(self, OK, NULL)
+
+    def pause(self, name):
+        """Let a queue accept jobs and give none. O(1)."""
+        cdef str valid = name_read(name)
+        verb_enter(self)
+        cdef WorkQueue queue = queue_get(self.own_queues, valid)
+        lock_acquire(&self.e.lock)
+        queue.c.paused = queue.c.named = True
+        lock_release(&self.e.lock)
+
+    def resume(self, name):
+        """Let a paused queue give jobs again: first to those who wait, longest first."""
+        cdef str valid = name_read(name)
+        verb_enter(self)
+        cdef int64_t now_ns = verb_fired_now(self)
+        cdef WorkQueue queue = queue_get(self.own_queues, valid)
+        lock_acquire(&self.e.lock)
+        queue.c.paused = False
+        queue.c.named = True
+        queue_offer(self.e, &queue.c, now_ns)
+        lock_release(&self.e.lock)
+        verb_leave(self, OK, NULL)
+
+    # ------------------------------------------------------------ looking
+
+    def peek(self, name):
+        """The job that would be leased next from a queue, or None. O(1)."""
+        found = self.jobs(name, 0, 1)
+        return found[0] if found else None
+
+    def jobs(self, name, offset=0, limit=None):
+        """Ready jobs of a queue in order: ``limit`` of them (None: all) from ``offset``.
+
+        O(log n) to reach the offset, and for each job; others wait that long: what it returns was so at
+        one moment. Ask for a part of a long queue, or walk through it with an Inspector.
+        """
+        return look(self, name, offset, limit, False)
+
+    def scheduled_jobs(self, name, offset=0, limit=None):
+        """Scheduled jobs of a queue in order of their times. As jobs."""
+        return look(self, name, offset, limit, True)
+
+    def dead(self, name, offset=0, limit=None):
+        """Jobs of a queue that ended FAILED and are still kept, in the order of failing.
+
+        ``limit`` of them (None: all) from ``offset``. Their reasons: ``result(job, 0).result``.
+        O(dead jobs of all queues).
+        """
+        return look_dead(self, name, offset, limit)
+
+    def names(self):
+        """The names of all queues, sorted. O(queues log queues).
+
+        A queue that holds nothing, is not paused and has no bounds may be missing if there are more than
+        a thousand of them: its name is shown again once it is used again.
+        """
+        return look_names(self)
+
+    def is_paused(self, str name not None):
+        """Whether a queue gives no jobs for now. O(1)."""
+        cdef WorkQueue queue = self.by_name.get(name)
+        return queue is not None and bool(queue.c.paused)
+
+    def _stats(self):
+        return look_stats(self)
+
+    def _queue_stats(self, name):
+        return look_queue(self, name)
+
+    def _explain(self, id):
+        return look_at(self, id)
+
+    def _names_waited_for(self, Py_ssize_t most):
+        return look_waited_for(self, most)
+
+    def _tell(self, teller):
+        teller_set(self, teller)
+
+    def _check(self):
+        """Raise AssertionError if an invariant of any structure is broken. O(n log n)."""
+        self.registry._check()
+        queues_check(self.own_queues, self.registry)
+
+    # ------------------------------------------------------------ hooks
+
+    def handle_expire(self, f):
+        """Replace the function that TTL timers call: ``f(id)``. None puts expire back."""
+        if f is not None and not callable(f):
+            raise TypeError(f"f must be callable or None, not {_errors.shown(f)}")
+        verb_enter(self)
+        with cython.critical_section(self):
+            self.expire_hook = f
+            self.e.expire_hooked = f is not None or self.e.shadow != NULL
+
+    def expire_func(self):
+        """The function that TTL timers call; ``expire`` unless it was replaced."""
+        verb_enter(self)
+        with cython.critical_section(self):
+            hook = self.expire_hook
+        return self.expire if hook is None else hook
+
+    def handle_timeout_attempt(self, f):
+        """Replace the function that TTR timers call: ``f(id)``. None puts timeout_attempt back."""
+        if f is not None and not callable(f):
+            raise TypeError(f"f must be callable or None, not {_errors.shown(f)}")
+        verb_enter(self)
+        with cython.critical_section(self):
+            self.timeout_hook = f
+            self.e.timeout_hooked = f is not None or self.e.shadow != NULL
+
+    def timeout_attempt_func(self):
+        """The function that TTR timers call; ``timeout_attempt`` unless it was replaced."""
+        verb_enter(self)
+        with cython.critical_section(self):
+            hook = self.timeout_hook
+        return self.timeout_attempt if hook is None else hook
+
+    # ------------------------------------------------------------ what wings ask for: see _ports.py
+
+    def lease_begin(self, names, int64_t timeout_ms, wake, bint detailed=False):
+        """Stand in line for a job. Returns a Waiter, whose ``wake`` is called when its wait ends.
+
+        Its time-out is a timer of the wheel. The caller calls wait_finish when it is woken, and
+        wait_abandon if it leaves by an exception. A thread gives None for ``wake``, and calls
+        wait_sleep, which does all that and sees to the time-out itself.
+        """
+        return lease_begin(self, names, timeout_ms, wake, detailed)
+
+    def add_begin(self, job, wait, wake, bint scheduled=False):
+        """Add a job, or stand in line for space: None if it was added, else a Waiter, as lease_begin.
+
+        Its end is None, or the error of add. A job that was taken in for a caller who leaves is
+        taken back, unless a worker has it already. While a journal is kept nobody waits.
+        """
+        return add_begin(self, job, wait, wake, scheduled)
+
+    def result_begin(self, id, timeout, wake):
+        """A RunResult if the job is processed, else a Waiter for that."""
+        return result_begin(self, id, timeout, wake)
+
+    def run_begin(self, job, timeout, wake, bint lapse=True):
+        """Add a run job; returns the Waiter for its end. lapse: end it at once if timeout is 0."""
+        return run_begin(self, job, timeout, wake, lapse)
+
+    def wait_sleep(self, Waiter waiter not None, what, int64_t timeout_ms):
+        """Block the calling thread until a wait that was begun with ``wake=None`` ends."""
+        waiter_check(self, waiter)
+        return leased_object(wait_sleep(self, waiter, what, timeout_ms))
+
+    def wait_finish(self, Waiter waiter not None, what, timeout):
+        """What a wait came to: the Job or Leased (lease), the RunResult (result, run), or its error."""
+        waiter_check(self, waiter)
+        if self.e.unsettled:
+            self._note_settle()
+        return leased_object(finish(self, waiter, what, timeout))
+
+    def wait_abandon(self, Waiter waiter not None):
+        """Its caller leaves by an exception: a job it was handed goes back (returned), a run job is gone."""
+        cdef int64_t now_ns = self.e.wheel.now_ns
+        try:
+            now_ns = verb_now(self)
+        finally:  # whatever a clock raises
+            back = abandon(self, waiter, now_ns)
+        return back
+
+    def wait_lapse(self, Waiter waiter not None):
+        """The time of a wait is over. A run whose job is leased stays pending until its TTR."""
+        lapse(self, waiter)
+
+    def lease_deadline_ns(self, Job job not None, attempt=None):
+        """Monotonic ns at which the lease of a job ends, or None if it is not leased (under ``attempt``)."""
+        return look_deadline_ns(self, job, attempt_read(attempt))
+
+    def lease_fails(self, Job job not None):
+        """How often a job has failed since it was added or kicked; None if it is gone."""
+        return look_fails(self, job)
+
+    def lease_deadline(self, int64_t deadline_ns):
+        """The wall time of a monotonic deadline."""
+        return time_object(ns_add(deadline_ns, self.e.wall_offset_ns))
+
+    def lease_arguments(self, names, timeout):
+        """A LeaseArguments: what a lease is asked for. Raises as lease."""
+        cdef list read = self.names_read(names)
+        timeout_ms = timeout_read(timeout, "timeout")
+        verb_enter(self)
+        return TUPLE_NEW(LeaseArguments, (read, timeout_ms))
+
+    def count_check(self, n):
+        """Raise unless ``n`` is a count of jobs, from 1."""
+        count_read(n, "n", 1)
+
+    # ------------------------------------------------------------ over foreign queues: _engine/foreign.py
+
+    def _awake(self, id):
+        """A scheduled job is due."""
+        cdef uint8_t data[16]
+        cdef record_t *record
+        id_read(id, data)
+        cdef int64_t now_ns = verb_now(self)
+        lock_acquire(&self.e.lock)
+        record = registry_find(self.e, data)
+        if record != NULL:
+            job_awake(self.e, record, now_ns)
+        lock_release(&self.e.lock)
+
+    def _lapse_run(self, id):
+        """The time-out of a run is over."""
+        lapse_run(self, id)
+
+    def _unadd(self, Job job not None, int64_t created_ns):
+        """Take back an add that the foreign queue refused."""
+        cdef record_t *record
+        lock_acquire(&self.e.lock)
+        record = registry_find(self.e, job.c.tie.id)
+        if record != NULL:
+            job_unadd(self.e, record, created_ns)
+        lock_release(&self.e.lock)
+
+    def _note_name(self, str name):
+        """Keep a name for names()."""
+        queue_get(self.own_queues, name).c.named = True
+
+    def _waited_for(self, str name):
+        """Whether a leaser is in line for a queue that gives."""
+        cdef WorkQueue queue = self.by_name.get(name)
+        return queue is not None and queue.c.first_link != NULL and not queue.c.paused
+
+    def _hand(self, str name, Job job not None):
+        """Lease a job to the first in line. False if it cannot be leased."""
+        return hand(self, name, job)

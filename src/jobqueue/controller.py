@@ -9,14 +9,15 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Never, Self
 
-from . import _blocking
 from ._clock import Clock, SystemClock
+from ._core import Engine
+from ._engine.live_controllers import live_controllers
+from ._engine.timer_thread import TimerThread, tell
 from ._objects.job import Job
 from ._objects.queues import QueueController
 from ._objects.registry import Registry
 from ._objects.rules import MAX_RESULT
 from ._objects.whole import locked
-from ._waits import WaitingEngine
 from .errors import (
     DuplicateResultError,
     JobQueueError,
@@ -29,11 +30,11 @@ from .interfaces import (
     IDLike,
     QueueControllerInterface,
     QueueStats,
-    RunResult,
     Stats,
 )
 
 if TYPE_CHECKING:
+    import inspect
     import random
     from collections.abc import Callable
 
@@ -45,7 +46,17 @@ if TYPE_CHECKING:
 __all__ = ["Attempt", "Controller"]
 
 
-class Controller(WaitingEngine):
+class InitSignature:
+    """How a class is called: as ``__init__`` says; ``__new__`` only looks at its arguments."""
+
+    def __get__(self, _: object, kind: type) -> "inspect.Signature":
+        import inspect
+
+        signature = inspect.signature(kind.__init__)  # type: ignore[misc]
+        return signature.replace(parameters=[*signature.parameters.values()][1:])
+
+
+class Controller(Engine):
     """A job queue engine: takes jobs, leases them to workers, keeps their results.
 
     registry, queues: where its records and jobs are; fresh ones when None. ``queues`` may be any
@@ -69,12 +80,24 @@ class Controller(WaitingEngine):
     """
 
     __slots__ = ("_clock", "_lock", "_observers", "_random", "_retry_ns", "_thread")
-    _thread: _blocking.TimerThread | None
+    _thread: TimerThread | None
     _observers: "Observers | None"
     _clock: Clock
     _lock: "WholeLock"
     _random: "random.Random"
     _retry_ns: int
+    __signature__ = InitSignature()
+
+    def __new__(  # noqa: D102 - __init__ says what it takes
+        cls, _registry: object = None, queues: object = None, *_: object, **__: object
+    ) -> Self:
+        if queues is None or type(queues) is QueueController:
+            return super().__new__(cls)
+        if not isinstance(queues, QueueControllerInterface):
+            return super().__new__(cls)  # __init__ says what is wrong
+        from ._engine.foreign import foreign_class
+
+        return super().__new__(foreign_class(cls, Controller))  # type: ignore[return-value]
 
     def __init__(
         self,
@@ -98,9 +121,7 @@ class Controller(WaitingEngine):
         if queues is not None and type(queues) is not QueueController:
             if not isinstance(queues, QueueControllerInterface):
                 raise TypeError(f"queues must have QueueControllerInterface, not {shown(queues)}")
-            from ._engine.foreign import become_general
-
-            become_general(self, rng)
+            self._foreign_open(rng)
         if rng is not None and not hasattr(rng, "randrange"):
             raise TypeError(f"rng must be a random.Random, not {shown(rng)}")
         native = clock is None or type(clock) is SystemClock
@@ -120,34 +141,26 @@ class Controller(WaitingEngine):
         self._clock = SystemClock() if clock is None else clock
         self._thread = None
         self._observers = None
-        _blocking.fleet.join(self)
+        live_controllers.join(self)
         if attach is not None:
             attach(self)
+
+    def _foreign_open(self, rng: "random.Random | None") -> None:
+        from ._engine.foreign import ForeignVerbs, foreign_open
+
+        if not isinstance(self, ForeignVerbs):
+            raise TypeError(
+                f"the queues of a {type(self).__name__} are a foreign object that its __new__ has"
+                " not seen: let it pass them on, super().__new__(cls, queues=queues)"
+            )
+        foreign_open(self, rng)
 
     @property
     def clock(self) -> Clock:
         """Where its time comes from."""
         return self._clock
 
-    # ------------------------------------------------------------ what blocks
-
-    def run(self, job: Job, timeout: Duration) -> RunResult:
-        """Add a job without TTL and wait for its result.
-
-        timeout: ms or timedelta for a worker to take it, up to 24 h; once it is leased, the wait
-        lasts up to the TTR deadline. Whatever happens, the job is gone afterwards.
-
-        Raises WaitTimeoutError, DuplicateJobError, NotFoundError (deleted meanwhile), ClosedError.
-        """
-        return RunResult(*self._run(job, timeout))
-
-    def result(self, id: IDLike, timeout: Duration) -> RunResult:
-        """Wait up to ``timeout`` (ms or timedelta) for a job's result. O(1) once it is there.
-
-        Raises NotFoundError (also when the job is deleted or expires meanwhile), WaitTimeoutError,
-        ClosedError.
-        """
-        return RunResult(*self._result(id, timeout))
+    # ------------------------------------------------------------ built on the verbs
 
     def attempt(self, names: str | Sequence[str], timeout: Duration) -> "Attempt":
         """A context manager round lease: see Attempt.
@@ -193,7 +206,7 @@ class Controller(WaitingEngine):
             raise TypeError(f"callback must be callable, not {shown(callback)}")
         self._enter()
         if self._observers is None:
-            locked(_blocking.fleet.changing, self._observers_make, Observers)
+            locked(live_controllers.changing, self._observers_make, Observers)
         return Observation(self._observers, callback)  # type: ignore[arg-type] # it is there now
 
     def _observers_make(self, make: "Callable[[Controller], Observers]") -> None:
@@ -224,7 +237,7 @@ class Controller(WaitingEngine):
         Any later call raises ClosedError. Closing twice is fine.
         """
         if self._shut():
-            _blocking.tell("closed, with %d records", len(self.registry))
+            tell("closed, with %d records", len(self.registry))
         if self._observers is not None:
             self._observers.close()
         self._thread_awaited()
@@ -255,17 +268,17 @@ class Controller(WaitingEngine):
         state = "closed" if self.closed else f"{len(self.registry)} records"
         return f"<{type(self).__name__} {state}>"
 
-    def _run_over(self, job: Job) -> None:
+    def run_over(self, job: Job) -> None:
         """A run has ended: nothing is left of its job. Over foreign queues that takes more."""
 
     # ------------------------------------------------------------ what the engine calls
 
     def _thread_start(self) -> None:
-        self._thread = _blocking.TimerThread(self)
+        self._thread = TimerThread(self)
         self._thread.start()
 
     def _fork_missed(self) -> None:
-        _blocking.fleet.forked()
+        live_controllers.forked()
 
     def _forked(self) -> None:
         self._thread = None
@@ -292,11 +305,13 @@ class Attempt:
     Entering raises as Controller.lease. Each answer raises LeaseExpiredError if the lease is over.
     """
 
-    __slots__ = ("_answered", "_controller", "_deadline_ns", "_names", "_timeout", "job", "number")
+    __slots__ = ("_controller", "_deadline_ns", "_names", "_timeout", "answered", "job", "number")
     job: Job
     """The job that is leased."""
     number: int
     """The number of the attempt, from 1."""
+    answered: bool
+    """Whether it has been answered, or was refused an answer: leaving the block does nothing."""
     _deadline_ns: int
 
     def __init__(
@@ -305,48 +320,48 @@ class Attempt:
         self._controller: Final = controller
         self._names: Final = names
         self._timeout: Final = timeout
-        self._answered = False
+        self.answered = False
 
     @property
     def deadline(self) -> datetime:
         """When the lease ends unless it is touched or answered, UTC."""
-        return self._controller._deadline(self._deadline_ns)
+        return self._controller.lease_deadline(self._deadline_ns)
 
     def complete(self, result: "Buffer" = b"") -> None:
         """Complete the job."""
         try:
             self._controller.complete(self.job, result, attempt=self.number)
         except REFUSED:
-            self._answered = True
+            self.answered = True
             raise
-        self._answered = True
+        self.answered = True
 
     def fail(self, result: "Buffer" = b"", delay: Duration = 0) -> None:
         """Fail the job; if it is tried again, it is ready after ``delay``."""
         try:
             self._controller.fail(self.job, result, attempt=self.number, delay=delay)
         except REFUSED:
-            self._answered = True
+            self.answered = True
             raise
-        self._answered = True
+        self.answered = True
 
     def touch(self, ttr: Duration | None = None) -> None:
         """Start the TTR again: the job's own, or ``ttr``."""
         try:
             self._controller.touch(self.job, ttr, attempt=self.number)
         except REFUSED:
-            self._answered = True
+            self.answered = True
             raise
-        self._deadline_ns = self._controller._lease_deadline_ns(self.job) or self._deadline_ns
+        self._deadline_ns = self._controller.lease_deadline_ns(self.job) or self._deadline_ns
 
     def release(self, delay: Duration = 0) -> None:
         """Give the job back: ready at once, or after ``delay``."""
         try:
             self._controller.release(self.job, delay, attempt=self.number)
         except REFUSED:
-            self._answered = True
+            self.answered = True
             raise
-        self._answered = True
+        self.answered = True
 
     def __enter__(self) -> Self:
         leased: list[Any] = [None] * 3  # filled within the call, so that no Ctrl-C comes between
@@ -362,7 +377,7 @@ class Attempt:
 
     def _begun(self, leased: tuple[Job, int, int]) -> None:
         self.job, self.number, self._deadline_ns = leased
-        self._answered = False
+        self.answered = False
 
     def __exit__(
         self,
@@ -370,7 +385,7 @@ class Attempt:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._answered:
+        if self.answered:
             return
         if error is None:
             self.complete()

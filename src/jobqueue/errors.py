@@ -4,7 +4,7 @@ A rule that a value breaks has its own class. A value of the wrong *type* raises
 both that rule's error and a ``TypeError`` (``InvalidTTRTypeError`` for ``InvalidTTRError``).
 """
 
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, ClassVar, Final, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,11 +57,16 @@ class JobQueueError(Exception):
     ``index`` is the position of the item at fault in a batch call, else None.
     """
 
+    code: ClassVar[str] = "ERROR"
+    """What the class is called where it cannot be raised: on a wire, by the command line."""
+
     index: int | None = None
 
 
 class DuplicateError(JobQueueError):
     """Something that must be unique is there already."""
+
+    code = "DUPLICATE"
 
 
 class DuplicateJobError(DuplicateError):
@@ -70,107 +75,159 @@ class DuplicateJobError(DuplicateError):
     ``first`` is the id of the job that was there, or None if it is not known.
     """
 
+    code = "DUPLICATE-JOB"
+
     first: "ID | None" = None
 
 
 class DuplicateResultError(DuplicateError):
     """The job has its result already."""
 
+    code = "DUPLICATE-RESULT"
+
 
 class LeaseExpiredError(JobQueueError):
     """The job is not leased, or no longer under the attempt that the caller names."""
+
+    code = "LEASE-EXPIRED"
 
 
 class MaxAttemptsReachedError(JobQueueError):
     """The job has used up its attempts; it is now FAILED."""
 
+    code = "MAX-ATTEMPTS-REACHED"
+
 
 class NotDeadError(JobQueueError):
     """The job did not end FAILED: there is nothing to put back."""
+
+    code = "NOT-DEAD"
 
 
 class AlreadyLeasedError(JobQueueError):
     """The job is leased to somebody."""
 
+    code = "ALREADY-LEASED"
+
 
 class AlreadyProcessedError(JobQueueError):
     """The job is COMPLETED or FAILED."""
+
+    code = "ALREADY-PROCESSED"
 
 
 class EnqueueError(JobQueueError):
     """A job could not be put into its queue."""
 
+    code = "ENQUEUE"
+
 
 class QueueOutOfSyncError(EnqueueError):
     """The queue refused a job that the registry had accepted."""
+
+    code = "QUEUE-OUT-OF-SYNC"
 
 
 class QueueFullError(EnqueueError):
     """The job would pass a bound on jobs or bytes, and there was no capacity within the wait."""
 
+    code = "QUEUE-FULL"
+
 
 class NotFoundError(JobQueueError, LookupError):
     """No job of this id: never added, deleted, expired, or forgotten after its end."""
+
+    code = "NOT-FOUND"
 
 
 class WaitTimeoutError(JobQueueError, TimeoutError):
     """A blocking call waited as long as it was allowed to."""
 
+    code = "TIMEOUT"
+
 
 class ClosedError(JobQueueError):
     """The controller is closed."""
+
+    code = "CLOSED"
 
 
 class ValidationError(JobQueueError, ValueError):
     """A value breaks a rule; nothing has changed."""
 
+    code = "INVALID"
+
 
 class InvalidIDError(ValidationError):
     """Not an id: a UUID of version 4 in one of its forms."""
+
+    code = "INVALID-ID"
 
 
 class InvalidNameError(ValidationError):
     """Not a name: 1 to 255 of ``A-Z a-z 0-9 _ . -``."""
 
+    code = "INVALID-NAME"
+
 
 class InvalidPayloadError(ValidationError):
     """Not bytes, or more than 1 048 576 of them."""
+
+    code = "INVALID-PAYLOAD"
 
 
 class InvalidResultError(ValidationError):
     """Not bytes, or more than 1 048 576 of them."""
 
+    code = "INVALID-RESULT"
+
 
 class InvalidMaxAttemptsError(ValidationError):
     """Not an int from 0 to 255."""
+
+    code = "INVALID-MAX-ATTEMPTS"
 
 
 class InvalidMaxFailsError(ValidationError):
     """Not an int from 0 to 255."""
 
+    code = "INVALID-MAX-FAILS"
+
 
 class InvalidPriorityError(ValidationError):
     """Not an int of 32 bits with sign."""
+
+    code = "INVALID-PRIORITY"
 
 
 class InvalidTTRError(ValidationError):
     """Not a duration from 1 ms to 24 h."""
 
+    code = "INVALID-TTR"
+
 
 class InvalidTTLError(ValidationError):
     """Not a duration from 1 ms to 30 days."""
+
+    code = "INVALID-TTL"
 
 
 class InvalidTimeError(ValidationError):
     """Naive, missing, already over, or beyond what 64 bits of nanoseconds hold."""
 
+    code = "INVALID-TIME"
+
 
 class InvalidUniqueError(ValidationError):
     """Not bytes, or not 1 to 255 of them."""
 
+    code = "INVALID-UNIQUE"
+
 
 class InvalidTimeoutError(ValidationError):
     """Not a duration from 0 to 24 h."""
+
+    code = "INVALID-TIMEOUT"
 
 
 def _with_type_error(error: type[ValidationError]) -> type[ValidationError]:

@@ -14,8 +14,9 @@ from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
-from ._blocking import TimerThread, fleet
+from ._engine.live_controllers import live_controllers
 from ._engine.notifier import BACKLOG_MAX, Notifier
+from ._engine.timer_thread import TimerThread
 from ._objects.job import ID, Job
 from ._objects.registry import State, report_error
 from ._objects.whole import locked
@@ -141,7 +142,7 @@ class Observers:
         self._thread: TimerThread | None = None
 
     def add(self, one: object, callback: Callable[[Event], object]) -> None:
-        locked(fleet.changing, self._add, one, callback)
+        locked(live_controllers.changing, self._add, one, callback)
 
     def _add(self, one: object, callback: Callable[[Event], object]) -> None:
         self._notifier.add(one, callback)
@@ -149,7 +150,7 @@ class Observers:
             controller._tell(self._notifier)
 
     def remove(self, one: object) -> None:
-        locked(fleet.changing, self._remove, one)
+        locked(live_controllers.changing, self._remove, one)
 
     def _remove(self, one: object) -> None:
         left = self._notifier.remove(one)
@@ -172,7 +173,7 @@ class Observers:
 
     def help(self) -> None:
         """Make the thread that notifies go on, or begin."""
-        locked(fleet.changing, self._help)
+        locked(live_controllers.changing, self._help)
 
     def _help(self) -> None:
         if self._thread is not None:

@@ -264,7 +264,7 @@ def test_a_lease_at_the_end_of_a_long_chain_of_hand_offs_is_kept(sync):
     disk = Disk()
     with open_log(HERE, clock, disk, sync=sync) as c:
         c.pause("a")
-        waiters = [c._lease_begin("a", 60_000, callable) for _ in range(300)]
+        waiters = [c.lease_begin("a", 60_000, callable) for _ in range(300)]
         c.add_many([Job("a") for _ in waiters])
         journal = c._log.journal
         while journal.end - journal.position > 10_000:
@@ -277,7 +277,7 @@ def test_a_lease_at_the_end_of_a_long_chain_of_hand_offs_is_kept(sync):
             for name, inode in disk.names_kept.items()
         }
         for waiter in waiters:
-            c._finish(waiter, None, 60_000)
+            c.wait_finish(waiter, None, 60_000)
     with open_log(HERE, clock, disk_of(left)) as c:
         assert c.stats().running == len(waiters)
 

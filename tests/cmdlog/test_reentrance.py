@@ -72,7 +72,7 @@ class Scene:
         with self.open() as c:
             c._check()
             assert {job.id for job in self.acknowledged} <= {r.job.id for r in c.registry}
-            assert all(c._paused(name) for name in self.paused)
+            assert all(c.is_paused(name) for name in self.paused)
 
 
 VERBS = ("add", "pause", "lease", "compact", "close")

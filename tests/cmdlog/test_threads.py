@@ -101,7 +101,7 @@ def test_a_queue_that_is_paused_while_another_thread_closes_is_paused_or_the_cal
         c.close()
         call.outcome()
         with open_log(HERE, clock, disk) as again:
-            assert all(again._paused(name) for name in paused)
+            assert all(again.is_paused(name) for name in paused)
 
 
 def compact(c: DurableController) -> None:

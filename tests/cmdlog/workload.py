@@ -22,7 +22,7 @@ def digest(controller: Controller, *, settled: bool = True) -> str:
     for part in state_bytes(controller.registry, settled=settled):
         made.update(part)
     for name in sorted(controller.queues.queues()):
-        if controller._paused(name):
+        if controller.is_paused(name):
             made.update(name.encode())
         made.update(b"".join(bytes(job.id) for job in controller.jobs(name)))
         made.update(b"".join(bytes(job.id) for job in controller.scheduled_jobs(name)))

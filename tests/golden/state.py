@@ -26,7 +26,7 @@ def lines(controller: Controller) -> Iterator[str]:
             f" fails {record.fails} result {record.result!r}"
         )
     for name in sorted(controller.names()):
-        paused = " paused" if controller._paused(name) else ""
+        paused = " paused" if controller.is_paused(name) else ""
         yield f"{name}{paused}: {' '.join(str(job.id)[:2] for job in controller.jobs(name))}"
         yield f"  scheduled: {' '.join(str(job.id)[:2] for job in controller.scheduled_jobs(name))}"
         yield f"  dead: {' '.join(str(job.id)[:2] for job in controller.dead(name))}"

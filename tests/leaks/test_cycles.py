@@ -54,10 +54,10 @@ def attempt_cycle():
     c.delete(first)
 
 def wait_cycle():
-    waiter = c._lease_begin(["a", "b"], 5, callable)
-    c.add(first); c._finish(waiter, None, 5); c.delete(first)
-    c._abandon(c._lease_begin("a", 5, callable))
-    c._abandon(c._run_begin(first, 5, callable))
+    waiter = c.lease_begin(["a", "b"], 5, callable)
+    c.add(first); c.wait_finish(waiter, None, 5); c.delete(first)
+    c.wait_abandon(c.lease_begin("a", 5, callable))
+    c.wait_abandon(c.run_begin(first, 5, callable))
 
 def error_cycle():
     for call in (lambda: c.lease("a", 0), lambda: c.delete(first), lambda: c.complete(first, 5),

@@ -162,7 +162,7 @@ def test_what_goes_down_or_is_for_types_alone_is_no_edge(tmp_path: Path) -> None
             "from typing import TYPE_CHECKING\n"
             "if TYPE_CHECKING:\n    from ..controller import Controller\n"
         ),
-        "aio/_worker.py": "from ..worker import Retry\nfrom .. import Job\n",
+        "aio/_verbs.py": "from ..worker import Retry\nfrom .. import Job\n",
     }
     for name, code in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -150,8 +150,14 @@ METHODS: dict[str, dict[str, list[str]]] = {
 def stubs() -> dict[str, ast.Module]:
     """Parsed stubs of native modules, and sources of the Python ones, by module name."""
     paths = {path.stem: path for path in PACKAGE.glob("*.py")}
-    paths |= {path.stem: path for path in PACKAGE.glob("*.pyi")}
+    for pattern in ("*.pyi", "_objects/*.pyi", "_engine/*.pyi"):
+        paths |= {module_of(path): path for path in PACKAGE.glob(pattern)}
     return {name: ast.parse(path.read_text("utf-8")) for name, path in paths.items()}
+
+
+def module_of(path: Path) -> str:
+    """The dotted name of a file below the package."""
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
 
 
 STUBS = stubs()
@@ -332,18 +338,31 @@ def defined_in(module: ast.Module) -> list[str]:
     return found
 
 
+WITHOUT_FACE = {
+    *(f"_structures.{name}" for name in ("id_table", "wheel")),
+    *(f"_machine.{name}" for name in ("bounds", "check", "events", "key_table", "life")),
+    *(f"_machine.{name}" for name in ("slices", "state", "woken")),
+    *(f"_engine.{name}" for name in ("batches", "leasing", "looking", "waiting")),
+}
+"""Native modules of C functions alone: Python sees nothing in them."""
+
 STUB_NAMES = [
-    (path.stem, name)
-    for path in sorted(PACKAGE.glob("*.pyi"))
+    (module_of(path), name)
+    for path in sorted(PACKAGE.rglob("*.pyi"))
     for name in defined_in(ast.parse(path.read_text("utf-8")))
+    if not name.endswith(".__buffer__")  # before 3.12 it is no attribute
 ]
 
 
 def test_every_native_module_has_a_stub() -> None:
     suffixes = tuple(importlib.machinery.EXTENSION_SUFFIXES)
-    native = {path.name.split(".")[0] for path in PACKAGE.iterdir() if path.name.endswith(suffixes)}
-    assert native
-    assert {path.stem for path in PACKAGE.glob("*.pyi")} == native
+    native = {
+        module_of(path.with_name(path.name.split(".")[0]))
+        for path in PACKAGE.rglob("*")
+        if path.name.endswith(suffixes)
+    }
+    assert len(native) >= 2
+    assert {module_of(path) for path in PACKAGE.rglob("*.pyi")} == native - WITHOUT_FACE
 
 
 @pytest.mark.parametrize(("module", "name"), STUB_NAMES, ids=".".join)

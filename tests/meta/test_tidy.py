@@ -11,6 +11,8 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = ("src", "tests", "benchmarks")
 SUFFIXES = {".py", ".pyx", ".pxd", ".pyi", ".h"}
 LINES_MAX = 800
+LONGER = {"src/jobqueue/_core.pyx": "verbs with their docstrings, and nothing else"}
+"""Files that may pass it, and why."""
 HEAD_MAX = 15
 EMPTY_MARKERS = {"__init__.py", "__init__.pxd"}  # they may say nothing
 VAGUE = {"utils", "util", "common", "helpers", "helper", "misc"}
@@ -35,7 +37,7 @@ every_file = pytest.mark.parametrize("path", list(files()), ids=name_of)
 @every_file
 def test_no_file_is_too_long(path: Path) -> None:
     lines = len(path.read_text("utf-8").splitlines())
-    assert lines <= LINES_MAX
+    assert (lines > LINES_MAX) == (name_of(path) in LONGER)
 
 
 @every_file
@@ -78,7 +80,7 @@ def test_no_test_sleeps(path: Path) -> None:
 COMPREHENSION = re.compile(r"[\[{](?P<element>[^\[\]{}\n]+?) for \w+(, \w+)* in ")
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("src/jobqueue/*.pyx")), ids=name_of)
+@pytest.mark.parametrize("path", sorted(ROOT.glob("src/jobqueue/**/*.pyx")), ids=name_of)
 def test_comprehensions_in_native_code_collect_variables(path: Path) -> None:
     """Cython 3.3 drops a fresh element twice when the list finds no memory."""
     code = "\n".join(

@@ -7,8 +7,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from jobqueue._skiplist_object import SkipList
 from jobqueue._structures.skiplist import _fail_allocation_after
+from tests.native import SkipList
 
 Key = tuple[int, int, int, bytes]
 

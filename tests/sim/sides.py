@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any
 
 from jobqueue import ID, Job, RunRecord, RunResult, WaitTimeoutError, validate_timeout
-from jobqueue._engine.foreign import GeneralController
+from jobqueue._engine.foreign import ForeignVerbs
 from jobqueue._objects import registry
 from jobqueue.observing import Event, Explanation
 from jobqueue.testing import ManualClock
@@ -273,7 +273,7 @@ class Side:
         raise NotImplementedError
 
     def abandon(self, wait: Wait) -> None:
-        self.engine._abandon(wait.waiter)
+        raise NotImplementedError
 
 
 class EngineSide(Side):
@@ -288,20 +288,20 @@ class EngineSide(Side):
         return not wait.waiter.pending
 
     def begin_add(self, job: Any, wait: Any, alarm: Alarm, *, scheduled: bool) -> Any:
-        return self.engine._add_begin(job, wait, alarm, scheduled)
+        return self.engine.add_begin(job, wait, alarm, scheduled)
 
     def begin_lease(self, names: Any, timeout: Any, alarm: Alarm) -> Any:
-        return self.engine._lease_begin(names, in_ms(timeout), alarm)
+        return self.engine.lease_begin(names, in_ms(timeout), alarm)
 
     def begin_result(self, id: Any, timeout: Any, alarm: Alarm) -> Any:
-        return self.engine._result_begin(id, timeout, alarm)
+        return self.engine.result_begin(id, timeout, alarm)
 
     def begin_run(self, job: Any, timeout: Any, alarm: Alarm) -> Any:
-        return self.engine._run_begin(job, timeout, alarm)
+        return self.engine.run_begin(job, timeout, alarm)
 
     def collect(self, wait: Wait) -> Any:
         try:
-            return self.engine._finish(wait.waiter, wait.what, wait.timeout)
+            return self.engine.wait_finish(wait.waiter, wait.what, wait.timeout)
         finally:
             self._run_over(wait)
 
@@ -314,13 +314,13 @@ class EngineSide(Side):
         ]
 
     def abandon(self, wait: Wait) -> None:
-        super().abandon(wait)
+        self.engine.wait_abandon(wait.waiter)
         self._run_over(wait)
 
     def _run_over(self, wait: Wait) -> None:
         """As run does, over foreign queues."""
-        if wait.kind == "run" and isinstance(self.engine, GeneralController):
-            self.engine._run_over(wait.what)
+        if wait.kind == "run" and isinstance(self.engine, ForeignVerbs):
+            self.engine.run_over(wait.what)
 
 
 class ModelSide(Side):
@@ -348,6 +348,9 @@ class ModelSide(Side):
 
     def collect(self, wait: Wait) -> Any:
         return self.engine._collect(wait.waiter)
+
+    def abandon(self, wait: Wait) -> None:
+        self.engine._abandon(wait.waiter)
 
 
 def in_ms(duration: int | timedelta) -> int:

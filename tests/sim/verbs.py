@@ -20,10 +20,13 @@ NOT_SIMULATED = {
     "by_hand": "a constant of the clock",
     "clock": "a constant",
     "closed": "close is a step, and what it says is compared",
+    "add_now": "add, for callers who must not block",
     "fire_due": "the clock calls it",
+    "is_paused": "queue_stats is compared",
     "next_deadline_ns": "compared after each step",
     "queues": "compared",
     "registry": "compared",
+    "schedule_now": "schedule, for callers who must not block",
 }
 """What a Controller has besides the verbs, and why it is no step."""
 

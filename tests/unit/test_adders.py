@@ -18,7 +18,7 @@ def engine():
 
 
 def begin(engine: Controller, job: Job, woken: list[Job]):
-    waiter = engine._add_begin(job, 1000, lambda _: woken.append(job))
+    waiter = engine.add_begin(job, 1000, lambda _: woken.append(job))
     assert waiter is not None
     assert waiter.pending
     return waiter
@@ -31,13 +31,13 @@ def test_begin_and_finish(engine) -> None:
     engine.complete(engine.peek("a"))
     assert woken == [second]
     assert waiter.adds == second
-    assert engine._finish(waiter, None, 1000) is None
+    assert engine.wait_finish(waiter, None, 1000) is None
     assert engine.jobs("a") == [second]
 
 
 def test_room_that_is_there_at_once(engine) -> None:
     engine.delete(engine.peek("a"))
-    assert engine._add_begin(Job("new"), 1000, None) is None
+    assert engine.add_begin(Job("new"), 1000, None) is None
     assert engine.stats().added == 2
 
 
@@ -45,7 +45,7 @@ def test_giving_up_before(engine) -> None:
     woken: list[Job] = []
     waiter = begin(engine, Job("a"), woken)
     behind = begin(engine, third := Job("a"), woken)
-    engine._abandon(waiter)
+    engine.wait_abandon(waiter)
     assert engine.stats().blocked == 1
     engine.delete(engine.peek("a"))
     assert woken == [third]
@@ -57,7 +57,7 @@ def test_giving_up_after_takes_the_job_back(engine) -> None:
     waiter = begin(engine, second := Job("a"), woken)
     behind = begin(engine, third := Job("a"), woken)
     engine.delete(engine.peek("a"))
-    engine._abandon(waiter)
+    engine.wait_abandon(waiter)
     assert woken == [second, third]
     assert behind.adds == third
     assert engine.jobs("a") == [third]
@@ -69,7 +69,7 @@ def test_giving_up_leaves_a_job_that_a_worker_has(engine) -> None:
     waiter = begin(engine, second := Job("a"), woken)
     engine.delete(engine.peek("a"))
     assert engine.lease("a", 0) == second
-    engine._abandon(waiter)
+    engine.wait_abandon(waiter)
     record = engine.registry.record(second)
     assert record is not None
     assert record.state == State.LEASED
@@ -81,7 +81,7 @@ def test_the_time_is_over(engine) -> None:
     engine.clock.advance(1000)
     assert woken == [second]
     with pytest.raises(QueueFullError, match="max_jobs is 1"):
-        engine._finish(waiter, None, 1000)
+        engine.wait_finish(waiter, None, 1000)
 
 
 @pytest.mark.skipif(

@@ -253,7 +253,7 @@ def test_a_handler_that_goes_on_after_the_loop_has_cancelled_it_ends_its_task():
 
 
 def test_stop_does_not_wait_for_ever_for_a_handler_that_heeds_nothing(monkeypatch):
-    monkeypatch.setattr("jobqueue.aio._worker.GRACE_S", 0.01)
+    monkeypatch.setattr("jobqueue.worker._tasks.GRACE_S", 0.01)
 
     async def main():
         go = asyncio.Event()

@@ -274,10 +274,10 @@ def test_threads_on_the_system_clock() -> None:
 def test_a_run_without_patience_leaves_the_queue_at_once(clock: ManualClock) -> None:
     queues = Queues()
     with Controller(queues=queues, clock=clock) as c:
-        waiter = c._run_begin(job := Job("a"), 0, lambda _: None)
+        waiter = c.run_begin(job := Job("a"), 0, lambda _: None)
         assert not queues.exists(job)
         with pytest.raises(WaitTimeoutError):
-            c._finish(waiter, None, 0)
+            c.wait_finish(waiter, None, 0)
 
 
 def test_what_a_batch_has_leased_before_the_queue_broke_is_leased(

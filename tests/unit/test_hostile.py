@@ -136,14 +136,14 @@ def test_an_add_stands_though_no_thread_can_start(monkeypatch: pytest.MonkeyPatc
 def test_a_run_whose_caller_is_struck_is_gone() -> None:
     with interrupted() as (c, strikes):
         c.add(Job("b", ttl=1000))
-        waiting = Call(c._lease_begin, "a", 60_000, lambda *_: None)
+        waiting = Call(c.lease_begin, "a", 60_000, lambda *_: None)
         waiter = waiting.outcome()
         job = Job("a", ttr=1)
         strikes.append(KeyboardInterrupt())
         with pytest.raises(KeyboardInterrupt):  # its job is leased at once, and its TTR armed
             c.run(job, 60_000)
         assert job not in c.registry
-        c._abandon(waiter)
+        c.wait_abandon(waiter)
         assert c.stats().running == 0
         c._check()
 

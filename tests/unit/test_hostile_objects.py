@@ -446,18 +446,18 @@ def test_a_controller_whose_init_failed_can_be_built() -> None:
 
 def test_waiters_of_nobody_and_of_others() -> None:
     with Controller() as c, Controller() as other:
-        waiter = other._lease_begin("a", 60_000, lambda _: None)
+        waiter = other.lease_begin("a", 60_000, lambda _: None)
         for stranger in (Waiter.__new__(Waiter), waiter):
             for call in (
-                lambda stranger=stranger: c._wait(stranger, None, 0),
-                lambda stranger=stranger: c._finish(stranger, None, 0),
-                lambda stranger=stranger: c._abandon(stranger),
-                lambda stranger=stranger: c._lapse(stranger),
+                lambda stranger=stranger: c.wait_sleep(stranger, None, 0),
+                lambda stranger=stranger: c.wait_finish(stranger, None, 0),
+                lambda stranger=stranger: c.wait_abandon(stranger),
+                lambda stranger=stranger: c.wait_lapse(stranger),
             ):
                 with pytest.raises(TypeError, match="not made by"):
                     call()
         assert (c.stats().waiting, other.stats().waiting) == (0, 1)
-        other._abandon(waiter)
+        other.wait_abandon(waiter)
 
 
 # ---------------------------------------------------------------- clocks
@@ -598,7 +598,7 @@ def test_timers_keep_what_they_have_left_when_clocks_change() -> None:
     c = Controller(clock=first)
     jobs = [Job("a", ttl=1000 + i) for i in range(200)]
     c.add_many(jobs)
-    waiter = c._lease_begin("empty", 60_000, lambda _: None)
+    waiter = c.lease_begin("empty", 60_000, lambda _: None)
     registry, queues = c.registry, c.queues
     del c
     gc.collect()
@@ -619,6 +619,6 @@ def test_timers_keep_what_they_have_left_when_clocks_change() -> None:
     assert len(registry) == len(jobs)
     second.advance(500)
     assert len(registry) == 0
-    with_second._abandon(waiter)
+    with_second.wait_abandon(waiter)
     with_second._check()
     with_second.close()

@@ -48,8 +48,8 @@ MISTAKES: list[tuple[str, Callable[[Controller, Job], Any], type[Exception], tup
     ("text", lambda c, _: c.lease("a", "30"), TypeError, ("int()",)),
     ("no n", lambda c, _: c.lease_many("a"), TypeError, ("n is missing",)),
     ("no timeout, many", lambda c, _: c.lease_many("a", 1), TypeError, ("timeout is missing",)),
-    ("no timeout, run", lambda c, j: c.run(j), TypeError, ("'timeout'",)),  # type: ignore[call-arg]
-    ("no timeout, result", lambda c, j: c.result(j), TypeError, ("'timeout'",)),  # type: ignore[call-arg]
+    ("no timeout, run", lambda c, j: c.run(j), TypeError, ("timeout is missing",)),  # type: ignore[call-arg]
+    ("no timeout, result", lambda c, j: c.result(j), TypeError, ("timeout is missing",)),  # type: ignore[call-arg]
     ("bytes", lambda c, _: c.lease(b"a", 0), TypeError, (".decode()",)),
     ("a job for its name", lambda c, j: c.lease(j, 0), TypeError, (".name",)),
     ("bytes, peek", lambda c, _: c.peek(b"a"), TypeError, (".decode()",)),
@@ -198,7 +198,7 @@ def test_hints_stand_hostile_values() -> None:
 def test_a_typo_in_a_name_is_explained() -> None:
     clock = ManualClock(datetime(2026, 1, 1, tzinfo=UTC))
     with Controller(clock=clock, rng=random.Random(1)) as c:
-        waiting = c._lease_begin(["mail", "sms"], 1000, lambda _: None)
+        waiting = c.lease_begin(["mail", "sms"], 1000, lambda _: None)
         c.add(job := Job("mial"))
         found = c.explain(job)
         assert found.waited_for == ("mail", "sms")
@@ -206,6 +206,6 @@ def test_a_typo_in_a_name_is_explained() -> None:
         c.pause("mial")
         assert c.explain(job).waited_for == ()
         c.resume("mial")
-        c._abandon(waiting)
+        c.wait_abandon(waiting)
         assert c.explain(job).waited_for == ()
         assert "no worker" not in str(c.explain(job))

@@ -83,26 +83,26 @@ def scene() -> Scene:
 
 def lease_in_line(s: Scene) -> None:
     """Stand in line for two names, and leave."""
-    waiter = s.c._lease_begin(["x", "y"], 5, None)
-    s.c._abandon(waiter)
+    waiter = s.c.lease_begin(["x", "y"], 5, None)
+    s.c.wait_abandon(waiter)
 
 
 def lease_handed(s: Scene) -> None:
     """A job comes to a leaser that waits, who leaves without having seen it."""
-    waiter = s.c._lease_begin("x", 5, callable)  # a wake-up that needs no memory
+    waiter = s.c.lease_begin("x", 5, callable)  # a wake-up that needs no memory
     try:
         s.c.add(s.fresh[0].replace(name="x"))
     finally:
-        s.c._abandon(waiter)
+        s.c.wait_abandon(waiter)
     s.c.delete(s.fresh[0])
 
 
 def run_and_leave(s: Scene) -> None:
-    s.c._abandon(s.c._run_begin(s.fresh[0], 5, None))
+    s.c.wait_abandon(s.c.run_begin(s.fresh[0], 5, None))
 
 
 def await_result(s: Scene) -> None:
-    s.c._abandon(s.c._result_begin(s.ready, 5, None))
+    s.c.wait_abandon(s.c.result_begin(s.ready, 5, None))
 
 
 def add_by_hand(s: Scene) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from jobqueue._skiplist_object import SkipList
 from jobqueue._structures.skiplist import _blocks_live, _fail_allocation_after
+from tests.native import SkipList
 
 Key = tuple[int, int, int, bytes]
 

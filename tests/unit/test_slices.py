@@ -170,7 +170,7 @@ def test_adders_are_let_in_in_slices() -> None:
         first = [Job("a") for _ in range(2 * SLICE)]
         c.add_many(first)
         woken = []
-        waits = [c._add_begin(Job("b"), 60_000, woken.append) for _ in range(2 * SLICE)]
+        waits = [c.add_begin(Job("b"), 60_000, woken.append) for _ in range(2 * SLICE)]
         before = c.registry._slices()
         c.delete_many(first)
         assert len(woken) == 2 * SLICE
@@ -266,7 +266,7 @@ def test_the_table_of_keys_grows_in_steps(rng: random.Random) -> None:
 def test_names_of_a_lease_are_read_once_each_and_in_order() -> None:
     names = [f"n{i % 60_000}" for i in range(120_000)]  # their pairs would take minutes
     with Controller() as c:
-        read, _ = c._lease_arguments(names, 0)
+        read, _ = c.lease_arguments(names, 0)
         assert read == names[:60_000]
         with pytest.raises(WaitTimeoutError):
             c.lease(names, 0)
@@ -354,14 +354,14 @@ def test_closing_ends_the_waits_for_records_in_slices() -> None:
     jobs = [Job("a") for _ in range(40_000)]
     c.add_many(jobs)
     woken: list[object] = []
-    waits = [c._result_begin(job, 60_000, woken.append) for job in jobs[::10_000]]
+    waits = [c.result_begin(job, 60_000, woken.append) for job in jobs[::10_000]]
     before = c.registry._slices()
     c.close()
     assert len(woken) == len(waits)
     assert c.registry._slices() > before
     for wait in waits:
         with pytest.raises(ClosedError):
-            c._finish(wait, None, 0)
+            c.wait_finish(wait, None, 0)
 
 
 def test_closing_looks_at_no_record_if_nobody_waits_for_one() -> None:
@@ -413,8 +413,8 @@ def test_a_forked_child_forgets_runs_and_waits_among_many_records() -> None:
     with Controller() as c:
         jobs = [Job("a") for _ in range(5000)]
         c.add_many(jobs)
-        run = c._run_begin(Job("b"), 60_000, lambda _: None)
-        wait = c._result_begin(jobs[7], 60_000, lambda _: None)
+        run = c.run_begin(Job("b"), 60_000, lambda _: None)
+        wait = c.result_begin(jobs[7], 60_000, lambda _: None)
         pid = os.fork()
         if pid == 0:
             code = 1
@@ -427,8 +427,8 @@ def test_a_forked_child_forgets_runs_and_waits_among_many_records() -> None:
                 os._exit(code)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
         assert len(c.registry) == 5001
-        c._abandon(run)
-        c._abandon(wait)
+        c.wait_abandon(run)
+        c.wait_abandon(wait)
 
 
 # ---------------------------------------------------------------- queues of names used once
@@ -461,7 +461,7 @@ def test_queues_that_are_of_use_stay() -> None:
         c.add(Job("processed"))
         c.complete(c.lease("processed", 0))
         woken: list[object] = []
-        wait = c._lease_begin(["waited", "waited2"], 10**6, woken.append)
+        wait = c.lease_begin(["waited", "waited2"], 10**6, woken.append)
         used_once(c, 8000)
         kept = {"held", "paused", "limited", "ready", "scheduled", "leased", "processed", "waited"}
         assert kept | {"waited2"} <= set(c.names()) | set(c.queues.queues())
@@ -471,7 +471,7 @@ def test_queues_that_are_of_use_stay() -> None:
         c.release(leased)
         assert c.lease("leased", 0) is leased
         c.add(handed := Job("waited2"))
-        assert c._finish(wait, None, 0) is handed
+        assert c.wait_finish(wait, None, 0) is handed
         c._check()
 
 

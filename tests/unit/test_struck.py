@@ -131,7 +131,7 @@ def test_waiters_of_a_closed_loop_are_passed_one_after_the_other(foreign: bool) 
 def test_a_hand_off_whose_waiter_is_dropped_is_undone(detailed: bool) -> None:
     """Its caller was struck between beginning to wait and having what it came to."""
     with Controller(clock=ManualClock()) as c:
-        waiter = c._lease_begin("a", 1000, lambda _: None, detailed)
+        waiter = c.lease_begin("a", 1000, lambda _: None, detailed)
         c.add(job := Job("a"))
         assert c.stats().running == 1
         del waiter
@@ -145,7 +145,7 @@ def test_a_hand_off_whose_waiter_is_dropped_is_undone(detailed: bool) -> None:
 @pytest.mark.parametrize("foreign", [False, True])
 def test_a_run_whose_waiter_is_dropped_is_gone(foreign: bool) -> None:
     with Controller(clock=ManualClock(), queues=Queues() if foreign else None) as c:
-        waiter = c._run_begin(Job("a"), 1000, lambda _: None)
+        waiter = c.run_begin(Job("a"), 1000, lambda _: None)
         assert c.stats().records == 1
         del waiter
         stats = c.stats()

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from jobqueue import ID, Controller, Job, RunResult, State, WaitTimeoutError
-from jobqueue._blocking import TimerThread
+from jobqueue._engine.timer_thread import TimerThread
 from jobqueue.testing import ManualClock
 from jobqueue.testing.model.parts import Queues
 from jobqueue.testing.waiting import Call, wait_until

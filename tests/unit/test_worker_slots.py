@@ -281,7 +281,7 @@ def _ailing(name):
     return verb
 
 
-VERBS = ("_lease_now", "_lease_begin", "complete", "fail", "touch", "release")
+VERBS = ("lease_now", "lease_begin", "complete", "fail", "touch", "release")
 for _name in VERBS:
     setattr(Ailing, _name, _ailing(_name))
 

@@ -726,7 +726,7 @@ cdef class EngineBase:
 
     # ------------------------------------------------------------ left over
 
-    def _desert(self, waiter):
+    def wait_desert(self, waiter):
         """Nobody will ever come for what a wait comes to: whoever wakes callers abandons it."""
         if self.registry.deserted is None:
             self.registry.deserted = []

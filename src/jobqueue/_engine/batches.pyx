@@ -1,22 +1,71 @@
-"""_engine/batches."""
+"""What batches are made of, and what a new job meets before it is taken."""
 
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 
-from jobqueue._structures.platform cimport HAS_GIL
+from jobqueue._structures.platform cimport HAS_GIL, lock_acquire, lock_release
 from jobqueue._machine.types cimport (
-    DUPLICATE_RESULT, NOTE_BATCH, NOTE_BATCH_END, NOT_FOUND, OK, engine_t, record_t,
-    status_t,
+    DUPLICATE_RESULT, NOTE_BATCH, NOTE_BATCH_END, NOT_FOUND, OK, QUEUE_FULL, engine_t, queue_t,
+    record_t, refusal_t, status_t,
 )
 from jobqueue._machine.layout cimport record_processed
 from jobqueue._machine.events cimport events_batch
 from jobqueue._machine.state cimport note, registry_find
-from jobqueue._machine.life cimport job_finish
+from jobqueue._machine.life cimport job_check_new, job_finish
 from jobqueue._objects.rules cimport result_read
-from jobqueue._objects.job cimport id_read
-from jobqueue._engine.status cimport at_index
+from jobqueue._objects.job cimport Job, id_read
+from jobqueue._objects.registry cimport record_make
+from jobqueue._engine.status cimport at_index, raise_refused
+from jobqueue._engine.base cimport EngineBase
 
 from .. import errors as _errors
+
+# ---------------------------------------------------------------- new jobs
+
+cdef int job_refuse(object value) except -1:
+    raise TypeError(_errors.no_job_text(value))
+
+
+cdef Job job_read(object value):
+    job_check(value)
+    return <Job> value
+
+
+cdef queue_t *queue_for_new(
+        EngineBase self, Job job, bint scheduled, bint is_run, int64_t now_ns) except NULL:
+    """The queue of a new name, made only if the job will be taken: an error changes nothing."""
+    cdef status_t status
+    cdef refusal_t why
+    lock_acquire(&self.e.lock)
+    status = job_check_new(self.e, &job.c, scheduled, is_run, now_ns)
+    why = self.e.refusal
+    lock_release(&self.e.lock)
+    if status != OK:
+        raise_refused(status, job, &why)
+    return &self.queue_named(<str> <PyObject *> job.c.name).c
+
+
+cdef int queue_check_new(
+        EngineBase self, Job job, bint scheduled, int64_t wait_ms, int64_t now_ns) except -1:
+    """Raise if a queue must not be made for a job: it would neither be taken nor wait."""
+    cdef status_t status
+    cdef refusal_t why
+    lock_acquire(&self.e.lock)
+    status = job_check_new(self.e, &job.c, scheduled, False, now_ns)
+    why = self.e.refusal
+    lock_release(&self.e.lock)
+    if status != OK and (status != QUEUE_FULL or wait_ms == 0 or why.never):
+        raise_refused(status, job, &why)
+    return 0
+
+
+cdef record_t *entrant_new(object job, Py_ssize_t index) except NULL:
+    """The record, with a reference to it, of a job in a batch."""
+    cdef record_t *record
+    if type(job) is not Job:
+        raise at_index(TypeError(_errors.no_job_text(job)), index)
+    record = record_make(<PyObject *> job)
+    return record
 
 # ---------------------------------------------------------------- batches
 

@@ -4,7 +4,7 @@ The native engine keeps the records, the timers and the lines of blocked leasers
 keeps the order of jobs. One lock makes each verb whole across the two, so this path is slower.
 
 Locking: ``_lock`` is reentrant, for timers that fire within a verb; nobody sleeps with it held, and
-observers are notified once it is let go: they may call every verb. See WholeLock in _notify.pyx.
+observers are notified once it is let go: they may call every verb. See WholeLock in notifier.pyx.
 
 Invariant: a job whose place in the foreign queue may not agree with its record is in ``_astray``:
 it is put there before the record changes, and leaves it once the queue has followed. A queue that
@@ -16,21 +16,25 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from .._blocking import tell
 from .._objects.job import ID, Job
 from .._objects.registry import State, Waiter, report_error
 from .._objects.rules import check_name
 from .._objects.whole import whole
-from ..controller import Controller
+from .._ports import Leased
 from ..errors import JobQueueError, NotFoundError, QueueOutOfSyncError, ValidationError
-from ..interfaces import Duration, IDLike, QueueControllerInterface
+from ..interfaces import Duration, IDLike, QueueControllerInterface, RunResult
 from .notifier import WholeLock
 from .status import _at_index
+from .timer_thread import tell
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["GeneralController"]
+    from ..controller import Controller
+else:
+    Controller = object  # the class that is made has it: see foreign_class
+
+__all__ = ["ForeignVerbs", "foreign_class", "foreign_open"]
 
 REFUSALS: Final = (JobQueueError, TypeError, ValueError)
 """What the engine refuses a call with. Anything else may have struck after it was done."""
@@ -39,10 +43,10 @@ RETRY_NS: Final = 10**9
 """Pause before a queue that raised is asked again."""
 
 
-class GeneralController(Controller):
-    """What ``Controller(queues=...)`` makes for queues that are not the built-in ones."""
+class ForeignVerbs(Controller):
+    """The verbs of ``Controller(queues=...)`` where the queues are not the built-in ones."""
 
-    __slots__ = ()  # its fields are slots of Controller, which turns into it
+    __slots__ = ()  # its fields are slots of Controller
 
     @property
     def _queues(self) -> QueueControllerInterface:
@@ -131,13 +135,13 @@ class GeneralController(Controller):
         self._add_or_wait(job, wait, True)
 
     def _add_or_wait(self, job: Job, wait: Duration, scheduled: bool) -> None:
-        waiter = self._add_begin(job, wait, None, scheduled)
+        waiter = self.add_begin(job, wait, None, scheduled)
         if waiter is not None:
-            _, wait_ms = self._lease_arguments(job.name, wait)
-            self._wait(waiter, None, wait_ms)
+            _, wait_ms = self.lease_arguments(job.name, wait)
+            self.wait_sleep(waiter, None, wait_ms)
 
     @whole
-    def _add_begin(
+    def add_begin(
         self,
         job: Job,
         wait: Duration,
@@ -151,7 +155,7 @@ class GeneralController(Controller):
         try:
             if fresh:
                 self._astray.add(job)
-            waiter = super()._add_begin(job, wait, wake, scheduled)
+            waiter = super().add_begin(job, wait, wake, scheduled)
             if waiter is None:
                 self._place(job, "schedule" if self._waits_for_time(job) else "add")
                 placed = True
@@ -179,11 +183,11 @@ class GeneralController(Controller):
         except Exception as error:  # noqa: BLE001 - the error of the add is on its way
             tell("a foreign queue does not follow: %r", error)
 
-    def _wait(self, waiter: Waiter, what: object, timeout_ms: int) -> Any:
-        return self._finished(waiter, super()._wait(waiter, what, timeout_ms))
+    def wait_sleep(self, waiter: Waiter, what: object, timeout_ms: int) -> Any:
+        return self._finished(waiter, super().wait_sleep(waiter, what, timeout_ms))
 
-    def _finish(self, waiter: Waiter, what: object, timeout: object) -> Any:
-        return self._finished(waiter, super()._finish(waiter, what, timeout))
+    def wait_finish(self, waiter: Waiter, what: object, timeout: object) -> Any:
+        return self._finished(waiter, super().wait_finish(waiter, what, timeout))
 
     def _finished(self, waiter: Waiter, answer: Any) -> Any:
         """A job that waited for room and was taken in goes to its queue."""
@@ -232,7 +236,7 @@ class GeneralController(Controller):
             report_error(error, self.queues)
 
     @whole
-    def _run_begin(
+    def run_begin(
         self,
         job: Job,
         timeout: Duration,
@@ -240,30 +244,30 @@ class GeneralController(Controller):
         lapse: bool = True,
     ) -> Waiter:
         created_ns = getattr(job, "created_ns", 0)
-        waiter = super()._run_begin(job, timeout, wake, False)
+        waiter = super().run_begin(job, timeout, wake, False)
         placed = False
         try:
             self._place(job, "run")
             placed = True
             self._offer(job.name)
             if lapse and not timeout:
-                self._lapse(waiter)
+                self.wait_lapse(waiter)
                 self._settle(job)
         except BaseException:
             if not placed:
                 self._unadd(job, created_ns)
-            self._abandon(waiter)
+            self.wait_abandon(waiter)
             self._unplaced(job)
             raise
         return waiter
 
-    def _run(self, job: Job, timeout: Duration) -> tuple[bool, bytes]:
+    def run(self, job: Job, timeout: Duration) -> RunResult:
         try:
-            return super()._run(job, timeout)
+            return super().run(job, timeout)
         finally:
-            self._run_over(job)
+            self.run_over(job)
 
-    def _run_over(self, job: Job) -> None:
+    def run_over(self, job: Job) -> None:
         if type(job) is Job:
             self._over(job)
 
@@ -275,7 +279,7 @@ class GeneralController(Controller):
 
     def _ready(self, names: Sequence[str]) -> Iterator[Job]:
         """Jobs taken out of the foreign queues, from the names in random order."""
-        order = [name for name in names if not self._paused(name)]
+        order = [name for name in names if not self.is_paused(name)]
         self._random.shuffle(order)
         for name in order:
             while (job := self._pull(name)) is not None:
@@ -309,10 +313,10 @@ class GeneralController(Controller):
                 self._settle(job)  # who waited has left meanwhile
             self._astray.discard(job)
 
-    def _lease_now(
+    def lease_now(
         self, names: str | Sequence[str], timeout: Duration, detailed: bool = False
     ) -> Any:
-        distinct, timeout_ms = self._lease_arguments(names, timeout)
+        distinct, timeout_ms = self.lease_arguments(names, timeout)
         leased = self._take_now(distinct, timeout, detailed)
         if leased is None and not timeout_ms:
             return super().lease(distinct, 0)  # nothing is there natively: its error is ours
@@ -320,43 +324,43 @@ class GeneralController(Controller):
 
     @whole
     def _take_now(self, names: list[str], timeout: Duration, detailed: bool) -> Any:
-        self._lease_arguments(names, timeout)  # nobody closes it from here on
+        self.lease_arguments(names, timeout)  # nobody closes it from here on
         job = self._take(names)
         return self._leased(job) if detailed and job is not None else job
 
     @whole
-    def _lease_begin(
+    def lease_begin(
         self,
         names: str | Sequence[str],
         timeout_ms: int,
         wake: Callable[[Waiter], object] | None,
         detailed: bool = False,
     ) -> Waiter:
-        distinct, _ = self._lease_arguments(names, timeout_ms)
-        waiter = super()._lease_begin(distinct, timeout_ms, wake, detailed)
+        distinct, _ = self.lease_arguments(names, timeout_ms)
+        waiter = super().lease_begin(distinct, timeout_ms, wake, detailed)
         try:
             for name in distinct:  # a job may have come since the look before
                 self._hand_on(name)
         except BaseException:
-            self._abandon(waiter)
+            self.wait_abandon(waiter)
             raise
         return waiter
 
     def _lease_general(self, names: str | Sequence[str], timeout: Duration, detailed: bool) -> Any:
-        distinct, timeout_ms = self._lease_arguments(names, timeout)  # each is read once
-        leased = self._lease_now(distinct, timeout_ms, detailed)
+        distinct, timeout_ms = self.lease_arguments(names, timeout)  # each is read once
+        leased = self.lease_now(distinct, timeout_ms, detailed)
         if leased is not None:
             return leased
-        return self._wait(
-            self._lease_begin(distinct, timeout_ms, None, detailed), distinct, timeout_ms
+        return self.wait_sleep(
+            self.lease_begin(distinct, timeout_ms, None, detailed), distinct, timeout_ms
         )
 
-    def _leased(self, job: Job) -> tuple[Job, int, int]:
+    def _leased(self, job: Job) -> Leased:
         record = self.registry.record(job)
-        deadline_ns = self._lease_deadline_ns(job)
+        deadline_ns = self.lease_deadline_ns(job)
         if record is None or deadline_ns is None:
             raise NotFoundError(f"job {job.id} is gone")
-        return job, record.attempts, deadline_ns
+        return Leased(job, record.attempts, deadline_ns)
 
     def lease(self, names: str | Sequence[str], timeout: Duration) -> Job:
         job: Job = self._lease_general(names, timeout, False)
@@ -372,16 +376,16 @@ class GeneralController(Controller):
         self._change(job, super()._unlease, job)
 
     def lease_many(self, names: str | Sequence[str], n: int, timeout: Duration) -> list[Job]:
-        distinct, _ = super()._lease_arguments(names, 0)  # each is read once
-        super()._check_count(n)
-        _, timeout_ms = self._lease_arguments(distinct, timeout)
-        jobs = self._take_many(distinct, n)
+        distinct, _ = super().lease_arguments(names, 0)  # each is read once
+        super().count_check(n)
+        _, timeout_ms = self.lease_arguments(distinct, timeout)
+        jobs = self.take_many(distinct, n)
         if jobs:
             return jobs
-        return [self.lease(distinct, timeout_ms), *self._take_many(distinct, n - 1)]
+        return [self.lease(distinct, timeout_ms), *self.take_many(distinct, n - 1)]
 
     @whole
-    def _take_many(self, names: list[str], most: int) -> list[Job]:
+    def take_many(self, names: list[str], most: int) -> list[Job]:
         """Lease up to so many jobs that are ready now, as one."""
         jobs: list[Job] = []
         try:
@@ -406,8 +410,8 @@ class GeneralController(Controller):
             raise
 
     @whole
-    def _abandon(self, waiter: Waiter) -> Job | None:
-        back = super()._abandon(waiter)
+    def wait_abandon(self, waiter: Waiter) -> Job | None:
+        back = super().wait_abandon(waiter)
         if back is not None:
             self._follow(back)
         return back
@@ -476,7 +480,7 @@ class GeneralController(Controller):
         job = self._job(id)
 
         def fail() -> None:
-            super(GeneralController, self).fail(id, result, attempt=attempt, delay=delay)
+            super(ForeignVerbs, self).fail(id, result, attempt=attempt, delay=delay)
 
         self._change(job, fail)
         if job is not None and self._waits_for_time(job):
@@ -542,8 +546,8 @@ class GeneralController(Controller):
         self._change(self._job(id), super()._awake, id)
 
     @whole
-    def _lapse(self, waiter: Waiter) -> None:
-        super()._lapse(waiter)
+    def wait_lapse(self, waiter: Waiter) -> None:
+        super().wait_lapse(waiter)
 
     @whole
     def _lapse_run(self, id: ID) -> None:
@@ -624,26 +628,28 @@ class GeneralController(Controller):
         return tuple(counts)
 
 
-def become_general(controller: Controller, rng: random.Random | None) -> None:
-    """Turn a Controller that is being built, of any subclass, into one over foreign queues."""
-    controller.__class__ = _general_class(type(controller))
+def foreign_open(controller: Controller, rng: random.Random | None) -> None:
+    """Fill the fields that only controllers over foreign queues have, before all others."""
     controller._lock = WholeLock(controller)
     controller._observers = None
     controller._random = random.Random() if rng is None else rng
     controller._retry_ns = 0
 
 
-_general_classes: Final[dict[type[Controller], type[Controller]]] = {}
+_classes: Final[dict[type[Controller], type[Controller]]] = {}
 
 
-def _general_class(kind: type[Controller]) -> type[Controller]:
-    if issubclass(kind, GeneralController):
+def foreign_class(kind: type[Controller], facade: type[Controller]) -> type[Controller]:
+    """The class of a controller over foreign queues: ``kind``, with ForeignVerbs before ``facade``.
+
+    What a subclass of the facade overrides stands before both, as it does over native queues.
+    """
+    if issubclass(kind, ForeignVerbs):
         return kind
-    if kind is Controller:
-        return GeneralController
-    if kind not in _general_classes:
-        _general_classes[kind] = type(kind.__name__, (kind, GeneralController), {"__slots__": ()})
-    return _general_classes[kind]
+    if kind not in _classes:
+        bases = (ForeignVerbs, facade) if kind is facade else (kind, foreign_class(facade, facade))
+        _classes[kind] = type(kind.__name__, bases, {"__slots__": (), "__doc__": kind.__doc__})
+    return _classes[kind]
 
 
 def _ready_order(job: Job) -> tuple[int, int, bytes]:

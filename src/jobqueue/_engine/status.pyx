@@ -1,39 +1,49 @@
-"""_engine/status."""
+"""From a status to its error: one table, and the texts that say more than it."""
 
 from libc.stdint cimport uint64_t, uint8_t
 
 from jobqueue._machine.types cimport (
-    ANY_ATTEMPT, BOUND_JOBS, BOUND_LINE, DUPLICATE_JOB, DUPLICATE_KEY, EXPIRED, QUEUE_FULL,
-    STATE_LEASED, refusal_t, status_t,
+    ALREADY_LEASED, ALREADY_PROCESSED, ANY_ATTEMPT, BOUND_JOBS, BOUND_LINE, CLOSED, DUPLICATE_JOB,
+    DUPLICATE_KEY, DUPLICATE_RESULT, EXPIRED, LEASE_EXPIRED, MAX_ATTEMPTS_REACHED, NO_MEMORY, NO_TIME,
+    NOT_DEAD, NOT_FOUND, OK, QUEUE_FULL, QUEUE_OUT_OF_SYNC, STATE_LEASED, refusal_t, status_t,
 )
 from jobqueue._objects.job cimport ID, Job, id_object
 
 from .. import errors as _errors
 from .._objects.registry import State
 
-cdef tuple STATUS_ERRORS = (
-    None, MemoryError, _errors.NotFoundError, _errors.DuplicateJobError, _errors.DuplicateResultError,
-    _errors.LeaseExpiredError, _errors.MaxAttemptsReachedError, _errors.AlreadyLeasedError,
-    _errors.AlreadyProcessedError, _errors.QueueOutOfSyncError, _errors.InvalidTimeError,
-    _errors.InvalidTimeError, _errors.ClosedError, _errors.DuplicateJobError,
-    _errors.NotDeadError, _errors.QueueFullError,
+cdef tuple STATUSES = (           # a row each: status, error, text with the id of the job
+    (OK, None, ""),
+    (NO_MEMORY, MemoryError, "no memory left for job {}"),
+    (NOT_FOUND, _errors.NotFoundError, "no job {}"),
+    (DUPLICATE_JOB, _errors.DuplicateJobError, "job {} was added before"),
+    (DUPLICATE_RESULT, _errors.DuplicateResultError, "job {} has its result already"),
+    (LEASE_EXPIRED, _errors.LeaseExpiredError, "job {} is not leased under this attempt"),
+    (MAX_ATTEMPTS_REACHED, _errors.MaxAttemptsReachedError, "job {} has used up its attempts"),
+    (ALREADY_LEASED, _errors.AlreadyLeasedError, "job {} is leased already"),
+    (ALREADY_PROCESSED, _errors.AlreadyProcessedError, "job {} is processed already"),
+    (QUEUE_OUT_OF_SYNC, _errors.QueueOutOfSyncError, "the queue refused job {}"),
+    (EXPIRED, _errors.InvalidTimeError, "job {} would be expired before it begins: its ttl is over"),
+    (NO_TIME, _errors.InvalidTimeError, "job {} cannot be scheduled: it has no time"),
+    (CLOSED, _errors.ClosedError, "the controller is closed"),
+    (DUPLICATE_KEY, _errors.DuplicateJobError, "another job has the key of job {}"),
+    (NOT_DEAD, _errors.NotDeadError, "job {} is not FAILED"),
+    (QUEUE_FULL, _errors.QueueFullError, "there is no room for job {}"),
 )
+for _place, _row in enumerate(STATUSES):
+    if _row[0] != _place:
+        raise ImportError(f"status {_place} has no row of its own")
 
 
-cdef tuple STATUS_TEXTS = (
-    "", "no memory left for job {}", "no job {}", "job {} was added before",
-    "job {} has its result already", "job {} is not leased under this attempt",
-    "job {} has used up its attempts", "job {} is leased already", "job {} is processed already",
-    "the queue refused job {}", "job {} would be expired before it begins: its ttl is over",
-    "job {} cannot be scheduled: it has no time", "the controller is closed",
-    "another job has the key of job {}", "job {} is not FAILED",
-    "there is no room for job {}",
-)
+def _statuses():
+    """The table, for tests."""
+    return STATUSES
 
 
 cdef object status_error(status_t status, object id):
     """The one table of status -> exception."""
-    error = STATUS_ERRORS[<int> status](STATUS_TEXTS[<int> status].format(id))
+    _, kind, text = <tuple> STATUSES[<int> status]
+    error = kind(text.format(id))
     if status == DUPLICATE_JOB:
         error.first = id
     return error

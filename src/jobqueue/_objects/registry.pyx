@@ -614,7 +614,7 @@ cdef int deserted_drain(Registry registry) except -1:
             while deserted:
                 pair = deserted.pop()
                 try:
-                    pair[0]._abandon(pair[1])
+                    pair[0].wait_abandon(pair[1])
                 except BaseException:
                     deserted.append(pair)
                     raise

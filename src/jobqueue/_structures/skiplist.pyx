@@ -10,7 +10,7 @@ Invariant: the root has two slots at least, so the first and the last path part 
 Invariant: counts are exact, but those along the first path lack ``head_lag`` entries and those along
 the last path ``tail_lag``: append and pop touch one leaf, and settle when they open or free one.
 Complexity: first, append, prepend, pop O(1) amortised; all else O(log n). Removal never allocates.
-Locking: none; the caller holds its lock. No Python object is touched; _skiplist_object has one for Python.
+Locking: none; the caller holds its lock. No Python object is touched; tests/native has one for Python.
 """
 
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc

@@ -12,7 +12,7 @@
 RunResult(success=True, result=b'hello world')
 """
 
+from ..worker._tasks import Worker
 from ._controller import Attempt, Controller
-from ._worker import Worker
 
 __all__ = ["Attempt", "Controller", "Worker"]

@@ -13,9 +13,10 @@ from .. import controller as _threads
 from .._clock import Clock
 from .._objects.job import Job
 from .._objects.registry import Registry, report_error
+from .._ports import Leased, WaitPort
 from ..errors import shown
 from ..interfaces import Duration, IDLike, QueueControllerInterface, RunResult
-from ._sleep import sleep_begin, waited
+from ..worker._sleep import sleep_begin, waited
 from ._verbs import Verbs
 
 if TYPE_CHECKING:
@@ -69,13 +70,13 @@ class Controller(Verbs):
     ) -> None:
         if controller is not None and options:
             raise TypeError("options are for the controller that is made when none is given")
-        if controller is not None and not isinstance(controller, _threads.Controller):
+        if controller is not None and not isinstance(controller, (_threads.Controller, WaitPort)):
             raise TypeError(_no_controller_text(controller))
         self._owner = controller is None
         super().__init__(_threads.Controller(**options) if controller is None else controller)
-        self._lease_now = self._engine._lease_now
-        self._lease_begin = self._engine._lease_begin
-        self._finish = self._engine._finish
+        self._lease_now = self._engine.lease_now
+        self._lease_begin = self._engine.lease_begin
+        self._wait_finish = self._engine.wait_finish
 
     # ------------------------------------------------------------ what waits
 
@@ -85,7 +86,7 @@ class Controller(Verbs):
         Raises WaitTimeoutError, InvalidNameError, InvalidTimeoutError, ClosedError.
         """
         if type(names) is not str:
-            names, timeout = self._engine._lease_arguments(names, timeout)
+            names, timeout = self._engine.lease_arguments(names, timeout)
         job: Job | None = self._lease_now(names, timeout)
         if job is not None:
             return job
@@ -97,18 +98,16 @@ class Controller(Verbs):
             await future
             # Within the try, so that nothing can strike between. The stub says Any, as what it
             # returns depends on the kind of the waiter.
-            return self._finish(waiter, names, timeout_ms)  # type: ignore[no-any-return]
+            return self._wait_finish(waiter, names, timeout_ms)  # type: ignore[no-any-return]
         except BaseException:
-            self._engine._abandon(waiter)
+            self._engine.wait_abandon(waiter)
             raise
 
-    async def _lease_attempt(
-        self, names: str | Sequence[str], timeout: Duration
-    ) -> tuple[Job, int, int]:
+    async def _lease_attempt(self, names: str | Sequence[str], timeout: Duration) -> Leased:
         """As lease, but (job, number of the attempt, monotonic ns of its deadline)."""
         if type(names) is not str:
-            names, timeout = self._engine._lease_arguments(names, timeout)
-        leased: tuple[Job, int, int] | None = self._lease_now(names, timeout, True)
+            names, timeout = self._engine.lease_arguments(names, timeout)
+        leased: Leased | None = self._lease_now(names, timeout, True)
         if leased is None:
             future, wake = sleep_begin(self._engine)
             waiter = self._lease_begin(names, _ms(timeout), wake, True)
@@ -120,14 +119,14 @@ class Controller(Verbs):
 
         Returns a list of 1 to n Jobs. Raises as lease.
         """
-        distinct, _ = self._engine._lease_arguments(names, 0)  # each is read once
-        self._engine._check_count(n)
-        _, timeout_ms = self._engine._lease_arguments(distinct, timeout)
+        distinct, _ = self._engine.lease_arguments(names, 0)  # each is read once
+        self._engine.count_check(n)
+        _, timeout_ms = self._engine.lease_arguments(distinct, timeout)
         first = await self.lease(distinct, timeout_ms)
         if n == 1 or self._engine.closed:
             return [first]
         try:
-            return [first, *self._engine._take_many(distinct, n - 1)]
+            return [first, *self._engine.take_many(distinct, n - 1)]
         except Exception as error:  # noqa: BLE001 - the first is leased all the same
             report_error(error, self.lease_many)
             return [first]
@@ -146,7 +145,7 @@ class Controller(Verbs):
 
     async def _add_wait(self, job: Job, wait: Duration, *, scheduled: bool) -> None:
         future, wake = sleep_begin(self._engine)
-        waiter = self._engine._add_begin(job, wait, wake, scheduled)
+        waiter = self._engine.add_begin(job, wait, wake, scheduled)
         if waiter is not None:
             await waited(self._engine, waiter, future, None, _ms(wait))
 
@@ -158,11 +157,11 @@ class Controller(Verbs):
         Raises WaitTimeoutError, DuplicateJobError, NotFoundError (deleted meanwhile), ClosedError.
         """
         future, wake = sleep_begin(self._engine)
-        waiter = self._engine._run_begin(job, timeout, wake)
+        waiter = self._engine.run_begin(job, timeout, wake)
         try:
-            return RunResult(*await waited(self._engine, waiter, future, None, _ms(timeout)))
+            return await waited(self._engine, waiter, future, None, _ms(timeout))  # type: ignore[no-any-return]
         finally:
-            self._engine._run_over(job)
+            self._engine.run_over(job)
 
     async def result(self, id: IDLike, timeout: Duration) -> RunResult:
         """Wait up to ``timeout`` (ms or timedelta) for a job's result. O(1) once it is there.
@@ -171,10 +170,10 @@ class Controller(Verbs):
         ClosedError.
         """
         future, wake = sleep_begin(self._engine)
-        begun = self._engine._result_begin(id, timeout, wake)
-        if isinstance(begun, tuple):
-            return RunResult(*begun)
-        return RunResult(*await waited(self._engine, begun, future, None, _ms(timeout)))
+        begun = self._engine.result_begin(id, timeout, wake)
+        if isinstance(begun, RunResult):
+            return begun
+        return await waited(self._engine, begun, future, None, _ms(timeout))  # type: ignore[no-any-return]
 
     def attempt(self, names: str | Sequence[str], timeout: Duration) -> "Attempt":
         """An asynchronous context manager round lease: see Attempt.
@@ -195,7 +194,7 @@ class Controller(Verbs):
     # ------------------------------------------------------------ closing
 
     def __enter__(self) -> Self:
-        self._engine._enter()
+        self._engine.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["Verbs"]
 
 
+MAY_WAIT: Final = {"add": "add_now", "schedule": "schedule_now"}
+"""Verbs of an engine that wait if they are told to, and what never does."""
+
+
 class Verbs:
     """What is plain to call, since it never waits. Each: see jobqueue.Controller."""
 
@@ -30,7 +34,17 @@ class Verbs:
         for name, passed_on in vars(Verbs).items():
             own = getattr(type(self), name) is not passed_on
             if callable(passed_on) and not name.startswith("_") and not own:
-                setattr(self, name, getattr(engine, name))
+                self._bind(name)
+
+    def _bind(self, name: str) -> None:
+        """Put the engine's own method in place of one that passes on to it."""
+        if name in MAY_WAIT:
+            own = getattr(type(self._engine), name, None)
+            if own is not getattr(controller.Controller, name):
+                return  # it may wait, if it is told to
+        method = getattr(self._engine, MAY_WAIT.get(name, name), None)
+        if method is not None:  # an engine may have fewer verbs
+            setattr(self, name, method)
 
     @property
     def controller(self) -> controller.Controller:
@@ -59,12 +73,18 @@ class Verbs:
 
     # ------------------------------------------------------------ adding
 
-    def add(self, job: Job) -> None:
-        """Put a job in line."""
+    def add(self, job: Job, wait: None = None) -> None:
+        """Put a job in line. A ``wait`` is refused with a TypeError: add_wait is awaited."""
+        if wait is not None:
+            raise TypeError("add() does not wait here: add_wait(job, wait) does, and is awaited")
         self._engine.add(job)
 
-    def schedule(self, job: Job) -> None:
-        """Put a job in line at its time."""
+    def schedule(self, job: Job, wait: None = None) -> None:
+        """Put a job in line at its time. A ``wait`` is refused: schedule_wait is awaited."""
+        if wait is not None:
+            raise TypeError(
+                "schedule() does not wait here: schedule_wait(job, wait) does, and is awaited"
+            )
         self._engine.schedule(job)
 
     def add_many(self, jobs: Iterable[Job]) -> None:
@@ -163,6 +183,10 @@ class Verbs:
     def names(self) -> list[str]:
         """The names of all queues, sorted."""
         return self._engine.names()
+
+    def is_paused(self, name: str) -> bool:
+        """Whether a queue gives no jobs for now."""
+        return self._engine.is_paused(name)
 
     def pause(self, name: str) -> None:
         """Let a queue accept jobs and give none."""

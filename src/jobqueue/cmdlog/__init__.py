@@ -27,4 +27,6 @@ __all__ = [
 
 def _seen_by_freezers() -> None:
     """Never called: see jobqueue/__init__.py."""
-    from . import _format, _journal, _replay  # noqa: F401, PLC0415
+    import errno  # noqa: F401, PLC0415
+
+    from . import _disk, _format, _journal, _replay, _segments  # noqa: F401, PLC0415

@@ -10,12 +10,16 @@ __all__ = ["CommandLogError", "DamagedLogError"]
 class CommandLogError(JobQueueError):
     """The command log cannot do what it must: nothing has changed, if it was a change."""
 
+    code = "LOG-FAILED"
+
 
 class DamagedLogError(CommandLogError):
     """What was on disk is not there any more, or is not what was written.
 
     ``repair=True`` goes on with what can be read, and keeps a copy of what cannot.
     """
+
+    code = "LOG-DAMAGED"
 
     def __init__(self, path: Path, offset: int, reason: str) -> None:
         """Name the place."""

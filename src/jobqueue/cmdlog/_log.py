@@ -342,7 +342,7 @@ class Log:
                     break
                 parts = [found]
             for queue in list(controller.queues.queues()):
-                if controller._paused(queue):  # noqa: SLF001 - the rooms of one package
+                if controller.is_paused(queue):
                     file.write(scan.paused(queue))
             whole_at = self.journal.note_clock()
             self.segments.flush()

@@ -11,7 +11,7 @@ from typing import Final
 
 from .. import controller as _controller
 from .._clock import Clock
-from .._objects.job import Job
+from .._ports import Leased, LeasePort
 from ..errors import (
     AlreadyProcessedError,
     ClosedError,
@@ -64,16 +64,16 @@ class Attempt(_controller.Attempt):
     """Whether the log knows that the engine does not store what is said about it."""
 
     def __init__(  # the base's fields are set here: this is the way of every job
-        self, engine: _controller.Controller, leased: tuple[Job, int, int], rule: Rule
+        self, engine: LeasePort, leased: Leased, rule: Rule
     ) -> None:
-        self._controller = engine  # type: ignore[misc]
+        self._controller = engine  # type: ignore[assignment,misc]
         self.job, self.number, self._deadline_ns = leased
-        self._answered = self.cancelled = self.lost = self.told = False
+        self.answered = self.cancelled = self.lost = self.told = False
         self.rule = rule
         self.on_lost = None
-        self.due_ns = leased[2]
+        self.due_ns = self._deadline_ns
         if rule.touch:
-            self.due_ns -= leased[0].ttr * NS_PER_MS * 2 // 3
+            self.due_ns -= self.job.ttr * NS_PER_MS * 2 // 3
 
     def _schedule(self) -> None:
         """A lease is renewed when a third of its TTR is over; else it is looked at at its end."""
@@ -83,7 +83,7 @@ class Attempt(_controller.Attempt):
 
     def renew(self, now_ns: int) -> None:
         """Touch the lease, or see whether it still holds; a lost one cancels the attempt."""
-        if self._answered:
+        if self.answered:
             self.due_ns = NEVER_NS
             return
         try:
@@ -117,9 +117,8 @@ class Attempt(_controller.Attempt):
 
     def _deadline_now(self) -> int:
         """The deadline, which the handler may have moved; in the past if the lease is over."""
-        record = self._controller.registry.record(self.job)
-        deadline_ns = self._controller._lease_deadline_ns(self.job)
-        if record is None or record.attempts != self.number or deadline_ns is None:
+        deadline_ns = self._controller.lease_deadline_ns(self.job, self.number)
+        if deadline_ns is None:
             return 0
         self._deadline_ns = deadline_ns
         return deadline_ns
@@ -154,7 +153,7 @@ class Renewals:
     poke: called when that is earlier than the shell was told; from any thread.
     """
 
-    def __init__(self, engine: _controller.Controller, poke: Callable[[], object]) -> None:
+    def __init__(self, engine: LeasePort, poke: Callable[[], object]) -> None:
         self._engine: Final = engine
         self._poke: Final = poke
         self._wake_ns = NEVER_NS

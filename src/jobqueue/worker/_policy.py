@@ -14,9 +14,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
-from .. import controller as _controller
-from .._objects.job import Job
 from .._objects.rules import MAX_TIMEOUT, check_name
+from .._ports import Leased, LeasePort
 from ..errors import ClosedError, JobQueueError, ValidationError
 from ._attempt import OVER, Attempt, Renewals
 from ._handlers import Handler, Rule, rule_for
@@ -41,7 +40,7 @@ class Policy:
 
     def __init__(
         self,
-        engine: _controller.Controller,
+        engine: LeasePort,
         handlers: Mapping[str, Handler] | None,
         retry: Retry | None,
         rng: random.Random | None,
@@ -116,14 +115,14 @@ class Policy:
         names = list(self.rules)
         return names[0] if len(names) == 1 else names
 
-    def begin(self, leased: tuple[Job, int, int]) -> Attempt:
-        return Attempt(self.engine, leased, self.rules[leased[0].name])
+    def begin(self, leased: Leased) -> Attempt:
+        return Attempt(self.engine, leased, self.rules[leased.job.name])
 
     # ------------------------------------------------------------ answers
 
     def succeeded(self, attempt: Attempt, value: object) -> Answer | None:
         """The handler has returned."""
-        if attempt._answered:
+        if attempt.answered:
             return None
         try:
             result = value if type(value) is bytes else result_bytes(value)
@@ -137,7 +136,7 @@ class Policy:
             return self.failed(attempt, error)
         except BaseException as error:  # noqa: BLE001 - it may pass
             return self._refused(attempt, partial(attempt.complete, result), error)
-        attempt._answered = True
+        attempt.answered = True
         return None
 
     def failed(self, attempt: Attempt, error: BaseException) -> Answer | None:
@@ -188,7 +187,7 @@ class Policy:
         return None
 
     def _answer(self, attempt: Attempt, answer: Answer) -> Answer | None:
-        if attempt._answered:
+        if attempt.answered:
             return None
         try:
             answer()
@@ -221,8 +220,8 @@ class Policy:
     def _delay(self, attempt: Attempt) -> int:
         """Ms until the job may be tried again: it grows with its failures since the last kick."""
         try:
-            record = self.engine.registry.record(attempt.job)
-            failures = attempt.number if record is None else record.fails + 1
+            fails = self.engine.lease_fails(attempt.job)
+            failures = attempt.number if fails is None else fails + 1
             delay: Any = attempt.rule.retry.delay(failures, self._rng)
             return min(max(int(delay), 0), MAX_TIMEOUT)
         except BaseException as error:
@@ -233,14 +232,14 @@ class Policy:
 
     # ------------------------------------------------------------ trouble with the engine
 
-    def trouble(self, leased: tuple[Job, int, int] | None, error: BaseException) -> None:
+    def trouble(self, leased: Leased | None, error: BaseException) -> None:
         """The engine raised what it should not; it is asked again after a pause. Said once."""
         if not self._troubled:
             self._troubled = True
             say(logging.ERROR, "the engine cannot be used, for now: %s", _text(error), error=error)
         if leased is not None:
             try:
-                self.engine.release(leased[0], attempt=leased[1])
+                self.engine.release(leased.job, attempt=leased.number)
             except OVER:
                 pass  # it was answered
             except Exception:  # noqa: BLE001 - the end of its TTR gives it back

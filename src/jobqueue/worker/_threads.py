@@ -11,13 +11,11 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-from .. import controller as _controller
-from .._blocking import TimerThread
-from .._objects.job import Job
-from .._objects.registry import Waiter
+from .._engine.timer_thread import TimerThread
 from .._objects.rules import MAX_TIMEOUT
+from .._ports import Leased, LeasePort
 from ..errors import ClosedError, WaitTimeoutError
 from ..interfaces import Duration
 from ._attempt import pause_ns
@@ -65,7 +63,7 @@ class Worker:
 
     def __init__(
         self,
-        controller: _controller.Controller,
+        controller: LeasePort,
         handlers: Mapping[str, Handler] | None = None,
         *,
         concurrency: int = 4,
@@ -85,7 +83,7 @@ class Worker:
         self._started: Final = Started()
         self._context = contextvars.Context()
         self._threads: list[threading.Thread] = []
-        self._waiters: Final[dict[int, Waiter]] = {}  # of idle threads, by number
+        self._waiters: Final[dict[int, Any]] = {}  # of idle threads, by number
         self._stopping = self._ended = False
         self._at_work: Final = set(range(concurrency))  # numbers of threads that have not ended
         self._bell: Bell | None = None
@@ -202,7 +200,7 @@ class Worker:
     def _stop_begin(self) -> None:
         self._stopping = True
         for waiter in list(self._waiters.values()):
-            self._engine._lapse(waiter)
+            self._engine.wait_lapse(waiter)
         for attempt in list(self._renewals.running):
             attempt.cancelled = True
         self._renewals.wake_all()
@@ -272,24 +270,24 @@ class Worker:
             if failures:
                 self._pause(failures, lambda: self._stopping)
 
-    def _take(self, number: int, names: str | list[str]) -> tuple[Job, int, int] | None:
+    def _take(self, number: int, names: str | list[str]) -> Leased | None:
         """The next job; None when there is nothing more to take."""
-        leased: tuple[Job, int, int] | None = self._engine._lease_now(names, MAX_TIMEOUT, True)
+        leased: Leased | None = self._engine.lease_now(names, MAX_TIMEOUT, True)
         if leased is not None:
             return leased
-        waiter = self._engine._lease_begin(names, MAX_TIMEOUT, None, True)
+        waiter = self._engine.lease_begin(names, MAX_TIMEOUT, None, True)
         self._waiters[number] = waiter
         try:
             if self._stopping:
-                self._engine._lapse(waiter)
-            leased = self._engine._wait(waiter, names, MAX_TIMEOUT)
+                self._engine.wait_lapse(waiter)
+            leased = self._engine.wait_sleep(waiter, names, MAX_TIMEOUT)
         except WaitTimeoutError:
             return None
         finally:
             del self._waiters[number]
         return leased
 
-    def _handle(self, leased: tuple[Job, int, int]) -> None:
+    def _handle(self, leased: Leased) -> None:
         attempt = self._policy.begin(leased)
         self._renewals.begin(attempt)
         if self._stopping:

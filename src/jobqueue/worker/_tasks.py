@@ -1,4 +1,4 @@
-"""Worker: handlers in tasks of one event loop. What it decides is in worker/_policy.
+"""Worker: handlers in tasks of one event loop. What it decides is in _policy.
 
 Invariant: a task that is cancelled from outside releases its job: at the end of a drain, or when
 the loop ends. What a handler does to the task that it runs in ends with the handler.
@@ -10,28 +10,29 @@ import asyncio
 import contextvars
 import inspect
 import random
+from asyncio import _get_running_loop
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from functools import partial
 from types import coroutine
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
 
-from .._objects.job import Job
 from .._objects.rules import MAX_TIMEOUT
-from ..errors import ClosedError, WaitTimeoutError
+from .._ports import Leased, LeasePort
+from ..errors import ClosedError, WaitTimeoutError, shown
 from ..interfaces import Duration
-from ..worker._attempt import pause_ns
-from ..worker._handlers import check_spawned
-from ..worker._living import Started
-from ..worker._outcomes import from_signal
-from ..worker._policy import Answer, Attempt, Handler, Policy, Renewals, Retry, duration_ms
-from ._controller import Controller
+from ._attempt import pause_ns
+from ._handlers import check_spawned
 from ._hands import Hands, Outcome
+from ._living import Started
+from ._outcomes import from_signal
+from ._policy import Answer, Attempt, Handler, Policy, Renewals, Retry, duration_ms
 from ._signals import Signals
+from ._sleep import sleep_begin, waited
 
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
 
-    from ..worker._processes import Processes
+    from ._processes import Processes
 
 __all__ = ["Worker"]
 
@@ -42,6 +43,24 @@ GRACE_S = 5.0
 """How long a handler that is cancelled may take to end, before its job is released all the same."""
 
 H = TypeVar("H", bound=Handler)
+
+
+class Fronting(Protocol):
+    """Something in front of an engine, as aio.Controller is."""
+
+    @property
+    def controller(self) -> LeasePort:
+        """The engine."""
+
+
+def engine_of(controller: "LeasePort | Fronting") -> LeasePort:
+    """The engine that is given, or that stands behind what is."""
+    if isinstance(controller, LeasePort):
+        return controller
+    engine = getattr(controller, "controller", None)
+    if not isinstance(engine, LeasePort):
+        raise TypeError(f"controller must be an aio.Controller, not {shown(controller)}")
+    return engine
 
 
 class Slot:
@@ -90,7 +109,7 @@ class Worker:
 
     def __init__(
         self,
-        controller: Controller,
+        controller: "LeasePort | Fronting",
         handlers: Mapping[str, Handler] | None = None,
         *,
         concurrency: int = 100,
@@ -100,12 +119,11 @@ class Worker:
     ) -> None:
         if concurrency < 1:
             raise ValueError(f"concurrency must be at least 1, not {concurrency}")
-        self._leaser: Final = controller
-        self._policy: Final = Policy(
-            controller.controller, handlers, retry, rng, mp_context, awaits=True
-        )
+        engine = engine_of(controller)
+        self._engine: Final = engine
+        self._policy: Final = Policy(engine, handlers, retry, rng, mp_context, awaits=True)
         self._concurrency: Final = concurrency
-        self._renewals: Final = Renewals(controller.controller, self._poke)
+        self._renewals: Final = Renewals(engine, self._poke)
         self._renewer: asyncio.TimerHandle | None = None
         self._processes: Processes | None = None
         self._hands: Final = Hands()
@@ -114,7 +132,7 @@ class Worker:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._slots: Final[dict[asyncio.Task[Any], Slot]] = {}
         self._stopping = self._ended = False
-        self._manual: Final = self._renewals.attach_to(controller.clock)
+        self._manual: Final = self._renewals.attach_to(engine.clock)
 
     def handler(
         self, name: str, *, retry: Retry | None = None, touch: bool = True, process: bool = False
@@ -260,14 +278,14 @@ class Worker:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - it is one of ours
         slot = self._slot_of(task)
-        lease_now = self._policy.engine._lease_now
-        leased: tuple[Job, int, int] | None = None
+        lease_now = self._engine.lease_now
+        leased: Leased | None = None
         handled = failures = 0
         while not self._stopping:
             try:
                 leased = lease_now(names, MAX_TIMEOUT, True)
                 if leased is None:
-                    leased = await self._leaser._lease_attempt(names, MAX_TIMEOUT)
+                    leased = await self._lease(names)
                 if failures:
                     failures = 0
                     self._policy.recovered()
@@ -285,9 +303,14 @@ class Worker:
             leased = None
             await (self._pause(failures) if failures else asyncio.sleep(0))
 
-    def _trouble(
-        self, slot: Slot, leased: tuple[Job, int, int] | None, error: BaseException
-    ) -> bool:
+    async def _lease(self, names: str | list[str]) -> Leased:
+        """The next job, whenever it is added."""
+        future, wake = sleep_begin(self._engine)
+        waiter = self._engine.lease_begin(names, MAX_TIMEOUT, wake, True)
+        leased: Leased = await waited(self._engine, waiter, future, names, MAX_TIMEOUT)
+        return leased
+
+    def _trouble(self, slot: Slot, leased: Leased | None, error: BaseException) -> bool:
         """Whether the engine is to be asked again after a pause. Raises what ends the task."""
         if isinstance(error, WaitTimeoutError):
             return False
@@ -306,7 +329,7 @@ class Worker:
         asyncio.get_running_loop().call_soon(_raise, error)
         return False
 
-    async def _handle(self, leased: tuple[Job, int, int], slot: Slot) -> None:
+    async def _handle(self, leased: Leased, slot: Slot) -> None:
         attempt = self._policy.begin(leased)
         slot.attempt = attempt
         self._renewals.begin(attempt)
@@ -399,7 +422,7 @@ class Worker:
     def _lost(self, slot: Slot, attempt: Attempt) -> None:
         """The lease is over: cancel the handler. From any thread."""
         assert self._loop is not None  # noqa: S101 - it runs
-        if asyncio._get_running_loop() is self._loop:
+        if _get_running_loop() is self._loop:
             self._cancel(slot, attempt)
             return
         try:

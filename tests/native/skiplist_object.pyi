@@ -1,4 +1,4 @@
-"""SkipList as a Python object: see _skiplist_object.pyx."""
+"""SkipList as a Python object: see skiplist_object.pyx."""
 
 from collections.abc import Iterator
 from typing import final

@@ -1,4 +1,4 @@
-"""SkipList: the ordered set of _skiplist.pyx as a Python object, to be tested and played with.
+"""SkipList: the ordered set of _structures/skiplist.pyx as a Python object, to be tested and played with.
 
 The engine uses the C functions. Locking: a critical section round each call, on free-threaded builds.
 """

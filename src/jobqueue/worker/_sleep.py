@@ -9,32 +9,31 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from .._objects.registry import Waiter
 from .._objects.whole import ring_future
-from .._waits import WaitingEngine
+from .._ports import LeasePort
 
 __all__ = ["sleep_begin", "waited"]
 
 
-def sleep_begin(engine: WaitingEngine) -> tuple[Future[None], Callable[[Waiter], None]]:
+def sleep_begin(engine: LeasePort) -> tuple[Future[None], Callable[[Any], None]]:
     """A future to await, and what the engine is to call when the wait has ended."""
     future = get_running_loop().create_future()
     return future, partial(_wake, engine, future)
 
 
 async def waited(
-    engine: WaitingEngine, waiter: Waiter, future: Future[None], what: object, timeout_ms: int
+    engine: LeasePort, waiter: Any, future: Future[None], what: object, timeout_ms: int
 ) -> Any:
     """Sleep until the wait ends, and return what it came to."""
     try:
         await future
-        return engine._finish(waiter, what, timeout_ms)
+        return engine.wait_finish(waiter, what, timeout_ms)
     except BaseException:
-        engine._abandon(waiter)
+        engine.wait_abandon(waiter)
         raise
 
 
-def _wake(engine: WaitingEngine, future: Future[None], waiter: Waiter) -> None:
+def _wake(engine: LeasePort, future: Future[None], waiter: Any) -> None:
     """From any thread. Struck by an exception it is called again: twice does no harm."""
     loop = future.get_loop()
     if _get_running_loop() is loop:
@@ -45,4 +44,4 @@ def _wake(engine: WaitingEngine, future: Future[None], waiter: Waiter) -> None:
     except RuntimeError:
         if not loop.is_closed():
             raise  # RecursionError is one: it is tried again
-        engine._desert(waiter)  # nobody will ever come for the job
+        engine.wait_desert(waiter)  # nobody will ever come for the job

@@ -1,0 +1,122 @@
+"""Whatever offers the ports is driven by the same workers and the same asyncio front."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from jobqueue import Controller, Job, RunResult, WaitTimeoutError, aio
+from jobqueue._ports import Leased, LeasePort, LookPort, WaitPort
+from jobqueue.testing.model.parts import Queues
+from jobqueue.worker import Worker
+from tests.unit import own_engine
+from tests.unit.own_engine import OwnEngine
+
+LINES_MAX = 200
+
+
+@pytest.mark.parametrize("queues", [None, Queues], ids=["native", "foreign"])
+def test_a_controller_offers_all_ports(queues):
+    with Controller(queues=queues and queues()) as c:
+        assert all(isinstance(c, port) for port in (LeasePort, WaitPort, LookPort))
+        c.add(job := Job("a"))
+        leased = c.lease_now("a", 0, True)
+        assert type(leased) is Leased
+        assert leased == (job, 1, c.lease_deadline_ns(job))
+        assert c.lease_deadline_ns(job, 1) == leased.deadline_ns
+        assert c.lease_deadline_ns(job, 2) is None
+        assert c.lease_fails(job) == 0
+        c.complete(job)
+        assert c.lease_deadline_ns(job, 1) is None
+        assert type(c.result(job, 0)) is RunResult
+
+
+def test_an_engine_of_ones_own_is_small():
+    assert len(Path(own_engine.__file__).read_text("utf-8").splitlines()) < LINES_MAX
+    with OwnEngine() as engine:
+        assert isinstance(engine, LeasePort)
+        assert isinstance(engine, WaitPort)
+        assert not isinstance(engine, LookPort)
+
+
+def test_a_worker_serves_it():
+    tries = []
+
+    def handle(attempt):
+        tries.append(attempt.number)
+        if len(tries) == 1:
+            raise ValueError("once")
+        return attempt.job.payload * 2
+
+    with OwnEngine() as engine, Worker(engine, {"double": handle}, concurrency=2):
+        job = Job("double", b"ab", max_fails=3)
+        waiter = engine.run_begin(job, 20_000, None)
+        assert engine.wait_sleep(waiter, None, 20_000) == (True, b"abab")
+    assert tries == [1, 2]
+
+
+def test_asyncio_drives_it():
+    async def double(attempt):
+        await asyncio.sleep(0)
+        return attempt.job.payload * 2
+
+    async def main():
+        with OwnEngine() as engine:
+            async with aio.Controller(engine) as c:
+                c.add(Job("a", b"1"))
+                assert (await c.lease("a", 0)).payload == b"1"
+                waiting = asyncio.ensure_future(c.lease("a", 20_000))
+                await asyncio.sleep(0)
+                c.add(Job("a", b"2"))
+                assert (await waiting).payload == b"2"
+                with pytest.raises(WaitTimeoutError):
+                    await c.lease("a", 1)
+                async with aio.Worker(c, {"double": double}):
+                    assert await c.run(Job("double", b"ab"), 20_000) == (True, b"abab")
+                async with aio.Worker(engine, {"double": double}):
+                    assert await c.run(Job("double", b"c"), 20_000) == (True, b"cc")
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_task_leaves_nothing_in_it():
+    async def main():
+        with OwnEngine() as engine:
+            c = aio.Controller(engine)
+            waiting = asyncio.ensure_future(c.lease("a", 20_000))
+            await asyncio.sleep(0)
+            c.add(job := Job("a"))
+            waiting.cancel()  # it was handed the job in the same moment
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            assert await c.lease("a", 0) is job
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("queues", [None, Queues], ids=["native", "foreign"])
+@pytest.mark.parametrize("verb", ["add", "schedule"])
+@pytest.mark.parametrize("wait", [0, 300])
+def test_what_waits_is_awaited(verb, wait, queues):
+    with aio.Controller(queues=queues and queues(), max_jobs=1) as c:
+        with pytest.raises(TypeError, match=f"{verb}_wait"):
+            getattr(c, verb)(Job("a"), wait=wait)
+        with pytest.raises(TypeError, match=f"{verb}_wait"):
+            getattr(c, verb)(Job("a"), wait)
+        assert c.stats().records == 0
+
+
+def test_an_add_of_ones_own_is_called():
+    class Loud(Controller):
+        def add(self, job, wait=0):
+            super().add(job.replace(payload=b"LOUD"), wait)
+
+    with Loud() as engine:
+        aio.Controller(engine).add(Job("a", b"quiet"))
+        assert engine.peek("a").payload == b"LOUD"
+
+
+@pytest.mark.parametrize("stranger", [object(), "controller", None])
+def test_a_worker_says_what_it_wants(stranger):
+    with pytest.raises(TypeError, match="controller must be"):
+        aio.Worker(stranger, {"a": lambda _: b""})
