@@ -1,5 +1,7 @@
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, Self, final
+
+from typing_extensions import disjoint_base
 
 from .._objects.job import Job
 from .._objects.registry import Registry
@@ -7,6 +9,8 @@ from ..controller import Controller
 
 BACKLOG_MAX: int
 
+@final
+@disjoint_base
 class Notifier:
     def __new__(
         cls,
@@ -22,6 +26,8 @@ class Notifier:
     def catch_up(self) -> None: ...
     def flush(self, seconds: float) -> bool: ...
 
+@final
+@disjoint_base
 class WholeLock:
     def __new__(cls, controller: Controller) -> Self: ...
     def acquire(self) -> None: ...

@@ -74,7 +74,7 @@ cdef list notes_objects(note_t *notes, Py_ssize_t count, Job job):
 
 @cython.final
 cdef class Notifier:
-    """Notifier(registry, make, help, busy, by_hand)
+    """Notifier(registry, make, help, busy)
 --
 
     What an engine calls when there are events. Internal.

@@ -2,10 +2,13 @@ from asyncio import Future
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
+from typing_extensions import disjoint_base
+
 _P = ParamSpec("_P")
 
 _R = TypeVar("_R")
 
+@disjoint_base
 class WakeSignal:
     def __init__(self) -> None: ...
     def ring(self) -> None: ...
