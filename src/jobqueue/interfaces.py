@@ -3,7 +3,7 @@
 An engine that offers ControllerInterface runs the conformance suite, jobqueue.testing.conformance.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, Union, runtime_checkable
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Adder",
+    "Batcher",
     "Completer",
     "ControllerInterface",
     "Deleter",
@@ -21,9 +22,14 @@ __all__ = [
     "Failer",
     "IDLike",
     "Leaser",
+    "Limiter",
+    "Looker",
+    "Observed",
     "QueueControllerInterface",
     "QueueInterface",
     "QueueStats",
+    "Renewer",
+    "Resulter",
     "RunResult",
     "Runner",
     "Scheduler",
@@ -170,6 +176,71 @@ class Leaser(Protocol):
 @runtime_checkable
 class ControllerInterface(Adder, Completer, Deleter, Failer, Runner, Scheduler, Leaser, Protocol):
     """A whole engine."""
+
+
+# What an engine may offer beyond: each declares what it has.
+
+
+@runtime_checkable
+class Batcher(Protocol):
+    """Takes, gives, answers and forgets many jobs in one call, all or none."""
+
+    def add_many(self, jobs: Iterable[Job]) -> None: ...
+    def lease_many(self, names: str | Sequence[str], n: int, timeout: Duration) -> list[Job]: ...
+    def complete_many(self, pairs: Iterable[tuple[IDLike, bytes]]) -> None: ...
+    def delete_many(self, ids: Iterable[IDLike]) -> int: ...
+
+
+@runtime_checkable
+class Looker(Protocol):
+    """Shows its jobs without taking them."""
+
+    def names(self) -> list[str]: ...
+    def peek(self, name: str) -> Job | None: ...
+    def jobs(self, name: str, offset: int = ..., limit: int | None = ...) -> list[Job]: ...
+    def scheduled_jobs(
+        self, name: str, offset: int = ..., limit: int | None = ...
+    ) -> list[Job]: ...
+    def dead(self, name: str, offset: int = ..., limit: int | None = ...) -> list[Job]: ...
+    def stats(self) -> Stats: ...
+
+
+@runtime_checkable
+class Resulter(Protocol):
+    """Keeps results, and lets callers wait for them."""
+
+    def result(self, id: IDLike, timeout: Duration) -> RunResult: ...
+
+
+@runtime_checkable
+class Renewer(Protocol):
+    """Leases that are renewed, and jobs that are given back."""
+
+    def touch(
+        self, id: IDLike, ttr: Duration | None = ..., *, attempt: int | None = ...
+    ) -> None: ...
+    def release(self, id: IDLike, delay: Duration = ..., *, attempt: int | None = ...) -> None: ...
+    def kick(self, id: IDLike) -> None: ...
+
+
+@runtime_checkable
+class Limiter(Protocol):
+    """Bounds queues, and pauses them."""
+
+    def limit(
+        self, name: str, *, max_jobs: int | None = ..., max_bytes: int | None = ...
+    ) -> None: ...
+    def queue_stats(self, name: str) -> QueueStats: ...
+    def pause(self, name: str) -> None: ...
+    def resume(self, name: str) -> None: ...
+
+
+@runtime_checkable
+class Observed(Protocol):
+    """Tells of each transition, and why a job does, or does not, run."""
+
+    def observe(self, callback: Callable[[Any], object]) -> object: ...
+    def explain(self, id: IDLike) -> object: ...
 
 
 @runtime_checkable

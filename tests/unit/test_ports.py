@@ -7,6 +7,7 @@ import pytest
 
 from jobqueue import Controller, Job, RunResult, WaitTimeoutError, aio
 from jobqueue._ports import Leased, LeasePort, LookPort, WaitPort
+from jobqueue.interfaces import Batcher, Limiter, Looker, Observed, Renewer, Resulter
 from jobqueue.testing.model.parts import Queues
 from jobqueue.worker import Worker
 from tests.unit import own_engine
@@ -29,6 +30,15 @@ def test_a_controller_offers_all_ports(queues):
         c.complete(job)
         assert c.lease_deadline_ns(job, 1) is None
         assert type(c.result(job, 0)) is RunResult
+
+
+BEYOND = [Batcher, Limiter, Looker, Observed, Renewer, Resulter]
+
+
+def test_a_controller_offers_what_an_engine_may():
+    with Controller() as c, OwnEngine() as engine:
+        assert all(isinstance(c, each) for each in BEYOND)
+        assert not any(isinstance(engine, each) for each in BEYOND)
 
 
 def test_an_engine_of_ones_own_is_small():

@@ -103,8 +103,8 @@ class Controller(Verbs):
             self._engine.wait_abandon(waiter)
             raise
 
-    async def _lease_attempt(self, names: str | Sequence[str], timeout: Duration) -> Leased:
-        """As lease, but (job, number of the attempt, monotonic ns of its deadline)."""
+    async def lease_detailed(self, names: str | Sequence[str], timeout: Duration) -> Leased:
+        """As lease, but a Leased: job, number of the attempt, monotonic ns of its deadline."""
         if type(names) is not str:
             names, timeout = self._engine.lease_arguments(names, timeout)
         leased: Leased | None = self._lease_now(names, timeout, True)
@@ -232,7 +232,7 @@ class Attempt(_threads.Attempt):
         raise TypeError("the attempt of an aio.Controller is entered by `async with`")
 
     async def __aenter__(self) -> Self:
-        self._begun(await self._leaser._lease_attempt(self._names, self._timeout))
+        self._begun(await self._leaser.lease_detailed(self._names, self._timeout))
         return self
 
     async def __aexit__(

@@ -211,7 +211,7 @@ class Renewals:
                 self.pauses.discard(pause)
                 pause.wake()
 
-    def _tick(self) -> int | None:
+    def tick(self) -> int | None:
         """Renew what is due; ns until the next look, -1 if nothing is known, None at the end."""
         if self.ended:
             return None
@@ -221,3 +221,5 @@ class Renewals:
             return -1
         self._wake_ns = min(self._wake_ns, earliest_ns)
         return max(earliest_ns - self._engine.clock.monotonic_ns(), 0)
+
+    _tick = tick  # what a TimerThread calls

@@ -41,7 +41,7 @@ class Signals:
             except NotImplementedError:
                 pass
             if of_loop is not None:
-                self._loop.add_signal_handler(number, of_loop._callback, *of_loop._args)
+                self._loop.add_signal_handler(number, of_loop._callback, *of_loop._args)  # noqa: SLF001 - asyncio's: it shows them nowhere else
             else:
                 restore(number, handler)
         if not any(of_loop for _, _, of_loop in self._kept):

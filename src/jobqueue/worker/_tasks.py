@@ -471,7 +471,7 @@ class Worker:
     def _renew(self) -> None:
         wait_ns: int | None = pause_ns(16)
         try:
-            wait_ns = self._renewals._tick()
+            wait_ns = self._renewals.tick()
         finally:  # whatever it raises, renewals go on
             if self._renewer is not None:
                 self._renewer.cancel()
