@@ -46,8 +46,8 @@ from jobqueue._engine.leasing cimport (
     taken_t, undo_fresh,
 )
 from jobqueue._engine.waiting cimport (
-    abandon, add_begin, finish, hand, lapse, lapse_run, lease_begin, result_begin, run_begin,
-    wait_sleep, waiter_check,
+    abandon, add_begin, finish, hand, lapse_run, lease_begin, result_begin, run_begin, wait_sleep,
+    wait_time_out, waiter_check,
 )
 from jobqueue._engine.looking cimport (
     NO_BOUND, look, look_at, look_dead, look_deadline_ns, look_fails, look_names, look_queue, look_stats,
@@ -167,8 +167,8 @@ cdef class Engine(EngineBase):
         O(k log n), and others wait that long: a batch is one step, its size is the caller's choice.
         """
         # With the GIL nobody can change the list of somebody else while it is read.
-        cdef list taken = <list> jobs if HAS_GIL and type(jobs) is list else _errors.batch(
-            jobs, "jobs", "Jobs")
+        cdef list taken = (<list> jobs if HAS_GIL and type(jobs) is list else
+                           _errors.batch(jobs, "jobs", "Jobs"))
         cdef Py_ssize_t count = len(taken)
         cdef Py_ssize_t made = 0
         cdef Py_ssize_t at = 0
@@ -821,7 +821,7 @@ cdef class Engine(EngineBase):
 
     def wait_lapse(self, Waiter waiter not None):
         """The time of a wait is over. A run whose job is leased stays pending until its TTR."""
-        lapse(self, waiter)
+        wait_time_out(self, waiter)
 
     def lease_deadline_ns(self, Job job not None, attempt=None):
         """Monotonic ns at which the lease of a job ends, or None if it is not leased (under ``attempt``)."""

@@ -12,7 +12,8 @@ from jobqueue._structures.times cimport NEVER_NS, ns_add
 from jobqueue._structures.skiplist cimport skiplist_at, skiplist_len, skiplist_t
 from jobqueue._structures.wheel cimport TIMER_ARMED
 from jobqueue._machine.types cimport (
-    ANY_ATTEMPT, NOT_FOUND, OK, PLACE_NONE, STATE_LEASED, WATCH_EVENTS, engine_t, load_t, note_t, queue_t, record_t,
+    ANY_ATTEMPT, NOT_FOUND, OK, PLACE_NONE, STATE_LEASED, WATCH_EVENTS, engine_t, load_t, note_t,
+    queue_t, record_t,
 )
 from jobqueue._machine.events cimport events_cut, history_copy
 from jobqueue._machine.state cimport dead_next, queue_rank, record_init, registry_find

@@ -12,7 +12,7 @@ cdef Waiter lease_begin(
 cdef Waiter add_begin(EngineBase self, object job, object wait, object wake, bint scheduled)
 cdef object result_begin(EngineBase self, object id, object timeout, object wake)
 cdef Waiter run_begin(EngineBase self, object job, object timeout, object wake, bint lapse)
-cdef int lapse(EngineBase self, Waiter waiter) except -1
+cdef int wait_time_out(EngineBase self, Waiter waiter) except -1
 cdef object abandon(EngineBase self, Waiter waiter, int64_t now_ns)
 cdef object finish(EngineBase self, Waiter waiter, object what, object timeout)
 cdef int waiter_check(EngineBase self, Waiter waiter) except -1

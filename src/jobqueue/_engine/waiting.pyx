@@ -210,7 +210,7 @@ cdef Waiter run_begin(EngineBase self, object job, object timeout, object wake, 
     return waiter
 
 
-cdef int lapse(EngineBase self, Waiter waiter) except -1:
+cdef int wait_time_out(EngineBase self, Waiter waiter) except -1:
     """The time of a wait is over. A run whose job is leased stays pending until its TTR."""
     waiter_check(self, waiter)
     lock_acquire(&self.e.lock)
