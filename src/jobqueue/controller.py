@@ -32,6 +32,7 @@ from .interfaces import (
     RunResult,
     Stats,
 )
+from .observing import Observation, Observers, explain
 
 if TYPE_CHECKING:
     import random
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from ._engine.notifier import WholeLock
-    from .observing import Event, Explanation, Observation, Observers
+    from .observing import Event, Explanation
 
 __all__ = ["Attempt", "Controller"]
 
@@ -187,8 +188,6 @@ class Controller(WaitingEngine):
         leased LEASED
         completed COMPLETED
         """
-        from .observing import Observation, Observers
-
         if not callable(callback):
             raise TypeError(f"callback must be callable, not {shown(callback)}")
         self._enter()
@@ -212,8 +211,6 @@ class Controller(WaitingEngine):
         ...     explanation.ahead, explanation.paused, explanation.attempts_left
         (1, True, 3)
         """
-        from .observing import explain
-
         return explain(self, id)
 
     # ------------------------------------------------------------ closing

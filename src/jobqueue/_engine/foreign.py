@@ -117,8 +117,14 @@ class GeneralController(Controller):
     # ------------------------------------------------------------ adding
 
     def _place(self, job: Job, how: str) -> None:
-        """Put a job that the engine has just taken into the foreign queue."""
-        if not getattr(self._queues, how)(job):
+        """Put a job that the engine has just taken into the foreign queue.
+
+        A verb called amid this, by a handler of a signal, may have done so, and have leased it.
+        """
+        done = job not in self._astray or getattr(self._queues, how)(job)
+        if job not in self._astray:
+            self._settle(job)
+        elif not done:
             raise QueueOutOfSyncError(f"the queue refused job {job.id}")
 
     def add(self, job: Job, wait: Duration = 0) -> None:
