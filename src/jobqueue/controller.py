@@ -32,6 +32,7 @@ from .interfaces import (
     QueueStats,
     Stats,
 )
+from .observing import Observation, Observers, explain
 
 if TYPE_CHECKING:
     import inspect
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from ._engine.notifier import WholeLock
-    from .observing import Event, Explanation, Observation, Observers
+    from .observing import Event, Explanation
 
 __all__ = ["Attempt", "Controller"]
 
@@ -200,8 +201,6 @@ class Controller(Engine):
         leased LEASED
         completed COMPLETED
         """
-        from .observing import Observation, Observers
-
         if not callable(callback):
             raise TypeError(f"callback must be callable, not {shown(callback)}")
         self._enter()
@@ -225,8 +224,6 @@ class Controller(Engine):
         ...     explanation.ahead, explanation.paused, explanation.attempts_left
         (1, True, 3)
         """
-        from .observing import explain
-
         return explain(self, id)
 
     # ------------------------------------------------------------ closing

@@ -123,9 +123,12 @@ class ForeignVerbs(Controller):
     def _place(self, job: Job, how: str) -> None:
         """Put a job that the engine has just taken into the foreign queue.
 
-        A verb within this one, of the collector say, may have done so already.
+        A verb called amid this, by a handler of a signal, may have done so, and have leased it.
         """
-        if not getattr(self._queues, how)(job) and not self._lock.was_touched(job):
+        done = job not in self._astray or getattr(self._queues, how)(job)
+        if job not in self._astray:
+            self._settle(job)
+        elif not done:
             raise QueueOutOfSyncError(f"the queue refused job {job.id}")
 
     def add(self, job: Job, wait: Duration = 0) -> None:

@@ -344,12 +344,11 @@ cdef void job_unadd(engine_t *engine, record_t *record, int64_t created_ns) noex
     engine.added_count -= 1
     ref_take(object_of(record))
     job_drop(engine, record, OUTCOME_GONE)
-    if HAS_GIL:
-        record.job.tie.created_ns = created_ns
-    else:
+    if not HAS_GIL:
         job_acquire(record.job)
-        if record.job.held == 0:  # else another engine goes by the stamp
-            record.job.tie.created_ns = created_ns
+    if record.job.held == 0:  # else another queue or engine goes by the stamp
+        record.job.tie.created_ns = created_ns
+    if not HAS_GIL:
         job_release_lock(record.job)
     ref_drop(object_of(record))
 
