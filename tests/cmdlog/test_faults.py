@@ -30,8 +30,8 @@ WITHOUT = ("lease_many", "step_clock")
 def power_cut(seed: object) -> None:
     """Work until the power goes at some call to the disk: what was acknowledged is there.
 
-    Expired jobs are not kept: how long they are counts from when they are found expired, which may be
-    at the next start.
+    Expired jobs are not kept: how long they are counts from when they are found expired, which may
+    be at the next start.
     """
     rng = random.Random(f"{seed}")
     clock = ManualClock()

@@ -250,12 +250,14 @@ class ForeignVerbs(Controller):
         waiter = super().run_begin(job, timeout, wake, False)
         placed = False
         try:
+            self._astray.add(job)
             self._place(job, "run")
             placed = True
             self._offer(job.name)
             if lapse and not timeout:
                 self.wait_lapse(waiter)
                 self._settle(job)
+            self._astray.discard(job)
         except BaseException:
             if not placed:
                 self._unadd(job, created_ns)

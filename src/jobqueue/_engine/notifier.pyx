@@ -417,10 +417,6 @@ cdef class WholeLock:
                 self.touched = []
             self.touched.append(job)
 
-    def was_touched(self, job):
-        """Whether an inner verb has changed a job, and put it where it belongs then; with the lock."""
-        return self.touched is not None and job in self.touched
-
     def is_mine(self):
         """Whether the calling thread holds it."""
         return self.depth > 0 and self.owner == PyThread_get_thread_ident()

@@ -3,7 +3,8 @@
 Invariant: noting is a copy into memory and cannot fail; space for it was reserved before the verb began.
 What finds no space after all (timers, a long chain of hand-offs, threads that all saw the last bytes)
 waits in a spill for the next segment; the call that caused it begins that before it returns.
-Locking: `journal_note` and what it calls run under the engine's lock; `gate` guards the callers that wait for syncs.
+Locking: `journal_note` and what it calls run under the engine's lock; `gate` guards the callers that
+wait for syncs.
 """
 
 cimport cython
