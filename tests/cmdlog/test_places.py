@@ -196,7 +196,7 @@ from jobqueue import Job
 from jobqueue.cmdlog import CommandLogError, DurableController
 c = DurableController(sys.argv[1], sync={sync!r}, segment_size=1 << 16)
 c.add(Job("parent"))
-time.sleep(0.1)  # nobody may wait for the GIL when it is forked behind Python's back: it would stay so
+time.sleep(0.1)  # nobody may wait for the GIL when it is forked behind Python's back
 pid = {fork}()
 if pid == 0:
     refused = 0
