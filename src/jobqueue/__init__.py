@@ -9,7 +9,7 @@ RunResult(success=True, result=b'hello world')
 """
 
 import sys as _sys
-from typing import TYPE_CHECKING
+import typing as _typing
 
 from ._structures import system as _system
 
@@ -122,7 +122,7 @@ def _seen_by_freezers() -> None:
     """Never called: what native modules alone import, where freezers, which read Python, see it."""
     import uuid  # noqa: F401, PLC0415
 
-    if not TYPE_CHECKING:  # most of them have no stub: there is nothing for Python in them
+    if not _typing.TYPE_CHECKING:  # most of them have no stub: there is nothing for Python in them
         from . import _core  # noqa: F401, PLC0415
         from ._engine import (  # noqa: F401, PLC0415
             base,

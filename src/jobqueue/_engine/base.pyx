@@ -892,7 +892,10 @@ cdef class EngineBase:
             _errors.raise_wrong_type(
                 _errors.InvalidNameError, "names", "a str or a sequence of them", names)
         if len(<list> names) > NAMES_FEW:
-            return list(dict.fromkeys([name_read(name) for name in <list> names]))
+            once = {}
+            for name in <list> names:
+                once[name_read(name)] = None
+            return list(once)
         read = []
         for name in <list> names:
             name = name_read(name)
