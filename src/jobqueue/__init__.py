@@ -25,7 +25,6 @@ globals().update(
 )
 
 from ._clock import Clock, SystemClock
-from ._engine import foreign as _foreign  # noqa: F401 - else a verb loads it, amid another
 from ._objects.job import ID, Job
 from ._objects.queues import Inspector, Iterator, QueueController, WorkQueue
 from ._objects.registry import (
