@@ -191,12 +191,11 @@ atexit.register(lambda: kept[1].add(Job("a")))
 def test_the_child_of_a_fork_changes_nothing(tmp_path, fork, sync):
     """Also where Python does not know that there was one."""
     script = f"""
-import ctypes, os, sys, time
+import ctypes, os, sys
 from jobqueue import Job
 from jobqueue.cmdlog import CommandLogError, DurableController
 c = DurableController(sys.argv[1], sync={sync!r}, segment_size=1 << 16)
 c.add(Job("parent"))
-time.sleep(0.1)  # nobody may wait for the GIL when it is forked behind Python's back
 pid = {fork}()
 if pid == 0:
     refused = 0
@@ -229,12 +228,11 @@ print(os.waitstatus_to_exitcode(status))
 @pytest.mark.parametrize("fork", ["os.fork", "ctypes.PyDLL(None).fork"])
 def test_a_child_does_not_hold_the_log_of_its_parent(tmp_path, fork):
     script = f"""
-import ctypes, os, sys, time
+import ctypes, os, sys
 from jobqueue import Job
 from jobqueue.cmdlog import DurableController
 c = DurableController(sys.argv[1])
 c.add(Job("a"))
-time.sleep(0.1)  # as above
 go, ready = os.pipe()
 pid = {fork}()
 if pid == 0:

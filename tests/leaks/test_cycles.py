@@ -84,7 +84,7 @@ def queue_cycle():
 
 def controller_cycle():
     with Controller(clock=ManualClock()) as d:
-        d.add(Job("x")); d._lease_begin("y", 5, callable)
+        d.add(Job("x")); d.lease_begin("y", 5, callable)
 """
 
 BODY = """
