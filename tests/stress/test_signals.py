@@ -246,6 +246,9 @@ for record in c.registry:
 c.add(job := Job("last"))
 assert c.lease("last", 0) == job
 c.close()
+for thread in threading.enumerate():
+    if thread.name == "jobqueue-observers":  # it tells the rest, and ends
+        thread.join(60)
 assert not [thread for thread in threading.enumerate() if "jobqueue" in thread.name]
 done.set()
 asked.release()

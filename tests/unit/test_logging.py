@@ -3,11 +3,13 @@
 import logging
 import subprocess
 import sys
+import types
 
 import pytest
 
 from jobqueue import Controller, Job
 from jobqueue.cmdlog import CommandLogError, DurableController
+from jobqueue.testing import ManualClock
 from jobqueue.testing.waiting import wait_until
 
 LOUD = """
@@ -51,6 +53,7 @@ def test_a_controller_tells_of_its_thread_and_its_end(caplog):
 def test_the_core_does_not_import_logging():
     script = """
 import sys
+import types
 from jobqueue import Controller
 Controller().close()
 assert "logging" not in sys.modules
@@ -79,3 +82,11 @@ def test_a_command_log_that_takes_no_more_tells_it(tmp_path, caplog):
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
     assert "a sync failed: no disk" in record.getMessage()
+
+
+def test_a_log_that_another_thread_is_about_to_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The timer thread died of it."""
+    monkeypatch.setitem(sys.modules, "logging", types.ModuleType("logging"))
+    with Controller(clock=ManualClock()) as c:
+        c.add(Job("a"))
+    assert c.closed

@@ -26,9 +26,9 @@ get_ident: Final[Any] = _green.real("get_ident")
 
 def tell(message: str, *args: object) -> None:
     """Log what a controller does by itself. Who wants to hear has imported logging: we need not."""
-    logging = sys.modules.get("logging")
-    if logging is not None:
-        logging.getLogger("jobqueue.controller").debug(message, *args)
+    get_logger = getattr(sys.modules.get("logging"), "getLogger", None)
+    if get_logger is not None:  # else nobody has imported it, or another thread is about to
+        get_logger("jobqueue.controller").debug(message, *args)
 
 
 class Ticking(Protocol):
