@@ -194,7 +194,9 @@ def test_the_child_of_a_fork_changes_nothing(tmp_path, fork, sync):
 import ctypes, os, sys
 from jobqueue import Job
 from jobqueue.cmdlog import CommandLogError, DurableController
-c = DurableController(sys.argv[1], sync={sync!r}, segment_size=1 << 16)
+from jobqueue.testing import ManualClock
+# No timer thread: whoever waits for the GIL when it is forked behind Python's back does so for ever.
+c = DurableController(sys.argv[1], sync={sync!r}, segment_size=1 << 16, clock=ManualClock())
 c.add(Job("parent"))
 pid = {fork}()
 if pid == 0:
@@ -219,7 +221,7 @@ print(os.waitstatus_to_exitcode(status))
 """
     done = run(script, tmp_path)
     assert (done.returncode, done.stdout.strip()) == (0, "16"), done.stderr
-    with DurableController(tmp_path) as c:
+    with DurableController(tmp_path, clock=ManualClock()) as c:
         assert c.stats().ready == len(c.jobs("parent", 0, 1000)) == 101
         assert not c.queue_stats("parent").paused
 
