@@ -106,9 +106,9 @@ static inline void jq_bus_start(void)
 /* ---------------------------------------------------------------- spare descriptors */
 
 /* Kept open, so that a log can still begin a file, and sync its directory, when the process may open
-   no more. */
-#define JQ_SPARES 2
-static int jq_spares[JQ_SPARES] = {-1, -1};
+   no more: two for the thread that grows it, two for its own, which compacts meanwhile. */
+#define JQ_SPARES 4
+static int jq_spares[JQ_SPARES] = {-1, -1, -1, -1};
 
 static inline void jq_spares_keep(void)
 {
