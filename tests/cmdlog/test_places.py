@@ -195,7 +195,7 @@ import ctypes, os, sys
 from jobqueue import Job
 from jobqueue.cmdlog import CommandLogError, DurableController
 from jobqueue.testing import ManualClock
-# No timer thread: whoever waits for the GIL when it is forked behind Python's back does so for ever.
+# No timer thread: one that waits for the GIL when it is forked behind Python's back does for ever.
 c = DurableController(sys.argv[1], sync={sync!r}, segment_size=1 << 16, clock=ManualClock())
 c.add(Job("parent"))
 pid = {fork}()

@@ -95,6 +95,7 @@ class World:
         clocks = ManualClock(), ManualClock()
         self.engine = EngineSide(self._made(setting.engine, clocks[0], self.foreign), clocks[0])
         self.model = ModelSide(self._made(setting.model, clocks[1], None), clocks[1])
+        self.model.engine._locks = setting.foreign
         self.sides = self.engine, self.model
         self._start_ns = clocks[0].now_ns()
 

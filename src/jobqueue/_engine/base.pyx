@@ -478,6 +478,11 @@ cdef class EngineBase:
         if self.registry.astray is not None:
             self.registry.astray.add(record.job)
         wake_all(self.e)
+        if self.registry.astray is not None:
+            try:
+                self._tidy()  # the foreign queue follows at once, or is asked again later
+            except BaseException as error:
+                late = error
         if late is not None:
             raise late
         return 0

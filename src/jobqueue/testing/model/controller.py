@@ -734,9 +734,14 @@ class ModelController(Bounds, Waits, Watching):
         if hook == own:
             own(owner.job.id)
             return
-        self._follow_up()
-        with self._outside():
-            self._call(hook, owner.job.id, own_if_due)
+        held = self._locks and self._depth > 1  # else time alone has called it, with no lock
+        self._held += held
+        try:
+            self._follow_up()
+            with self._outside():
+                self._call(hook, owner.job.id, own_if_due)
+        finally:
+            self._held -= held
 
     def _call(
         self,

@@ -54,6 +54,8 @@ class Watching:
         self._notes: list[Event] = []  # not told of yet
         self._told_next: deque[Event] = deque()
         self._telling = False
+        self._locks = False  # as an engine over foreign queues: observers wait for its lock
+        self._held = 0  # hooks that run amid a verb which has that lock
         self._depth = 0  # of verbs within verbs
 
     # ------------------------------------------------------------ noting
@@ -124,7 +126,7 @@ class Watching:
         if self._notes:  # whichever thread notifies: they get the time at which they are seen first
             now_ns = self._clock.now_ns()
             self._notes[:] = [note._replace(time_ns=note.time_ns or now_ns) for note in self._notes]
-        while not self._telling and self._notes:
+        while not self._telling and not self._held and self._notes:
             self._telling = True
             try:
                 self._told_next += self._notes
