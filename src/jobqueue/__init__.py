@@ -118,7 +118,10 @@ _system.kept.update(
 
 
 def _seen_by_freezers() -> None:
-    """Never called: what native modules alone import, where freezers, which read Python, see it."""
+    """Never called: what native modules alone import, where freezers, which read Python, see it.
+
+    So each import is unused (F401), and stands in a function (PLC0415).
+    """
     import uuid  # noqa: F401, PLC0415
 
     if not _typing.TYPE_CHECKING:  # most of them have no stub: there is nothing for Python in them

@@ -254,7 +254,7 @@ class Controller(Engine):
         raise TypeError("it is entered by `with`; for asyncio there is jobqueue.aio.Controller")
 
     async def __aexit__(self, *_: object) -> None:
-        raise NotImplementedError  # nobody has entered
+        """Not called, since `__aenter__` raises; without it, `async with` does not get so far."""
 
     def __reduce__(self) -> Never:
         raise TypeError(
@@ -408,7 +408,7 @@ class Attempt:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        raise NotImplementedError  # nobody has entered
+        """Not called, since `__aenter__` raises; without it, `async with` does not get so far."""
 
     def __reduce__(self) -> Never:
         raise TypeError("an Attempt cannot be copied or pickled: its lease is of this process")

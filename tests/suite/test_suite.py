@@ -218,6 +218,11 @@ def test_every_verb_and_option_has_its_capability():
         assert tuple(known[1 : 1 + len(names)]) == names, verb
 
 
+class Bare(Harness):
+    def open(self, **options):
+        return Controller(clock=self.clock, **options)
+
+
 def test_outside_of_the_suite_a_lack_is_an_error():
     with pytest.raises(LacksError, match="engine lacks pause: pause and resume a queue"):
-        Harness().need("pause")
+        Bare().need("pause")

@@ -1,19 +1,23 @@
 """Whatever offers the ports is driven by the same workers and the same asyncio front."""
 
+import ast
 import asyncio
-from pathlib import Path
+import inspect
+import re
 
 import pytest
 
 from jobqueue import Controller, Job, RunResult, WaitTimeoutError, aio
 from jobqueue._ports import Leased, LeasePort, LookPort, WaitPort
 from jobqueue.interfaces import Batcher, Limiter, Looker, Observed, Renewer, Resulter
+from jobqueue.testing import ManualClock
 from jobqueue.testing.model.parts import Queues
-from jobqueue.worker import Worker
-from tests.unit import own_engine
+from jobqueue.worker import Retry, Worker
+from tests.suite.test_suite import run_suite
 from tests.unit.own_engine import OwnEngine
 
 LINES_MAX = 200
+AT_ONCE = Retry(first=0)
 
 
 @pytest.mark.parametrize("queues", [None, Queues], ids=["native", "foreign"])
@@ -36,17 +40,28 @@ BEYOND = [Batcher, Limiter, Looker, Observed, Renewer, Resulter]
 
 
 def test_a_controller_offers_what_an_engine_may():
-    with Controller() as c, OwnEngine() as engine:
+    with Controller() as c, OwnEngine(ManualClock()) as engine:
         assert all(isinstance(c, each) for each in BEYOND)
-        assert not any(isinstance(engine, each) for each in BEYOND)
+        given: object = engine
+        assert [each for each in BEYOND if isinstance(given, each)] == [Resulter]
 
 
 def test_an_engine_of_ones_own_is_small():
-    assert len(Path(own_engine.__file__).read_text("utf-8").splitlines()) < LINES_MAX
-    with OwnEngine() as engine:
+    source = ast.unparse(ast.parse(inspect.getsource(OwnEngine)))  # without comments
+    lines = [line for line in source.splitlines() if line and not line.strip().startswith('"""')]
+    assert len(lines) < LINES_MAX
+    with OwnEngine(ManualClock()) as engine:
         assert isinstance(engine, LeasePort)
         assert isinstance(engine, WaitPort)
         assert not isinstance(engine, LookPort)
+
+
+def test_the_suite_judges_it(tmp_path):
+    ran = run_suite("tests.unit.own_engine:OwnHarness", cwd=tmp_path)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    found = re.search(r"^own: (\d+) passed, \d+ skipped$", ran.stdout, re.MULTILINE)
+    assert found, ran.stdout
+    assert int(found[1]) > 40
 
 
 def test_a_worker_serves_it():
@@ -58,7 +73,7 @@ def test_a_worker_serves_it():
             raise ValueError("once")
         return attempt.job.payload * 2
 
-    with OwnEngine() as engine, Worker(engine, {"double": handle}, concurrency=2):
+    with OwnEngine(ManualClock()) as engine, Worker(engine, {"double": handle}, retry=AT_ONCE):
         job = Job("double", b"ab", max_fails=3)
         waiter = engine.run_begin(job, 20_000, None)
         assert engine.wait_sleep(waiter, None, 20_000) == (True, b"abab")
@@ -71,7 +86,7 @@ def test_asyncio_drives_it():
         return attempt.job.payload * 2
 
     async def main():
-        with OwnEngine() as engine:
+        with OwnEngine(clock := ManualClock()) as engine:
             async with aio.Controller(engine) as c:
                 c.add(Job("a", b"1"))
                 assert (await c.lease("a", 0)).payload == b"1"
@@ -79,8 +94,11 @@ def test_asyncio_drives_it():
                 await asyncio.sleep(0)
                 c.add(Job("a", b"2"))
                 assert (await waiting).payload == b"2"
+                waiting = asyncio.ensure_future(c.lease("a", 1))
+                await asyncio.sleep(0)
+                clock.advance(1)
                 with pytest.raises(WaitTimeoutError):
-                    await c.lease("a", 1)
+                    await waiting
                 async with aio.Worker(c, {"double": double}):
                     assert await c.run(Job("double", b"ab"), 20_000) == (True, b"abab")
                 async with aio.Worker(engine, {"double": double}):
@@ -91,7 +109,7 @@ def test_asyncio_drives_it():
 
 def test_a_cancelled_task_leaves_nothing_in_it():
     async def main():
-        with OwnEngine() as engine:
+        with OwnEngine(ManualClock()) as engine:
             c = aio.Controller(engine)
             waiting = asyncio.ensure_future(c.lease("a", 20_000))
             await asyncio.sleep(0)

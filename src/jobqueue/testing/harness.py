@@ -7,6 +7,7 @@ not in `has`, the suite skips it by the name of that capability.
 This module does not need pytest.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack
 from functools import partial
@@ -194,7 +195,7 @@ class JobRecord(NamedTuple):
         return self.state == State.COMPLETED
 
 
-class Harness:
+class Harness(ABC):
     """Makes engines of one kind for the suite. One test has one harness.
 
     A harness of your own says what its engine is called and has, and defines `open` and, with the
@@ -215,13 +216,13 @@ class Harness:
 
     # ------------------------------------------------------------ to define
 
+    @abstractmethod
     def open(self, **options: Any) -> Any:
         """A new engine on `self.clock`, with the options of a Controller."""
-        raise NotImplementedError
 
     def find(self, engine: Any, id: Any) -> JobRecord | None:
-        """What is known of a job by its id, or None: no such job."""
-        raise NotImplementedError
+        """What is known of a job by its id, or None: no such job. For those who have `records`."""
+        raise self._undefined(engine, id)
 
     def look(self, engine: Any) -> dict[str, Any]:
         """All that can be seen of an engine, in a form that compares: before and after a call."""
@@ -242,10 +243,13 @@ class Harness:
 
     def new_record(self, job: Job, **fields: Any) -> Any:
         """A record made by hand; for those who have `registry`."""
-        raise NotImplementedError
+        raise self._undefined(job, fields)
 
-    def check(self, engine: Any) -> None:
+    def check(self, engine: Any) -> None:  # noqa: B027 - few have a check, so it is not abstract
         """Raise if an invariant of the engine does not hold; at the end of every test."""
+
+    def _undefined(self, *arguments: Any) -> TypeError:
+        return TypeError(f"{type(self).__name__} does not define what was asked for {arguments}")
 
     # ------------------------------------------------------------ for tests
 
