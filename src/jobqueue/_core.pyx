@@ -17,7 +17,7 @@ from jobqueue._machine.types cimport (
     refusal_t, status_t,
 )
 from jobqueue._machine.layout cimport object_of
-from jobqueue._machine.woken cimport errand_post
+from jobqueue._machine.woken cimport deferred_post
 from jobqueue._machine.events cimport events_batch
 from jobqueue._machine.state cimport note, registry_find
 from jobqueue._machine.life cimport (
@@ -32,9 +32,9 @@ from jobqueue._objects.registry cimport RunRecord, Waiter, record_new, report_un
 from jobqueue._objects.queues cimport WorkQueue, queue_get, queues_check
 from jobqueue._engine.status cimport at_index, raise_refused, raise_refused_at, raise_status_at
 from jobqueue._engine.base cimport (
-    SHUT_OPEN, EngineBase, bound_read, count_read, job_taken, queue_for, record_find, record_taken,
-    verb_change, verb_enter, verb_fired_near, verb_fired_now, verb_is_watched, verb_leave,
-    verb_leave_fenced, verb_now,
+    SHUT_OPEN, EngineBase, bound_read, count_read, job_taken, queue_for, record_taken, verb_change,
+    verb_end, verb_end_fenced, verb_enter, verb_find, verb_fired_near, verb_fired_now,
+    verb_is_watched, verb_leave, verb_now,
 )
 from jobqueue._engine.batches cimport (
     ADD_NOTED, CHANGE_NOTED, LEASES_NOTED, RESULTS_FEW, answer_id, answer_t, answers_apply,
@@ -51,7 +51,7 @@ from jobqueue._engine.waiting cimport (
 )
 from jobqueue._engine.looking cimport (
     NO_BOUND, look, look_at, look_dead, look_deadline_ns, look_fails, look_names, look_queue, look_stats,
-    look_waited_for, teller_set,
+    look_waited_for, notifier_set,
 )
 
 from . import errors as _errors
@@ -310,12 +310,10 @@ cdef class Engine(EngineBase):
         id_read(id, data)
         verb_change(self, 0)
         cdef int64_t now_ns = verb_now(self)
-        lock_acquire(&self.e.lock)
-        record = record_find(self, id, data)
+        record = verb_find(self, id, data)
         if record != NULL:
             status = job_start(self.e, record, now_ns)
-        lock_release(&self.e.lock)
-        verb_leave(self, status, data)
+        verb_end(self, status, data)
 
     # ------------------------------------------------------------ running
 
@@ -371,12 +369,10 @@ cdef class Engine(EngineBase):
         verb_change(self, PyBytes_GET_SIZE(<bytes> <PyObject *> answer))
         if self.e.result_ttl_ns != NEVER_NS or self.e.watched:
             now_ns = verb_now(self)
-        lock_acquire(&self.e.lock)
-        record = record_find(self, id, data)
+        record = verb_find(self, id, data)
         if record != NULL:
             status = job_complete(self.e, record, answer, fence, now_ns)
-        lock_release(&self.e.lock)
-        verb_leave_fenced(self, status, data, fence)
+        verb_end_fenced(self, status, data, fence)
 
     def fail(self, id, result=b"", *, attempt=None, delay=0):
         """One failure more. PENDING and back in line if fails < max_fails and attempts remain:
@@ -402,12 +398,10 @@ cdef class Engine(EngineBase):
         cdef int64_t delay_ms = timeout_read(delay, "delay")
         verb_change(self, PyBytes_GET_SIZE(<bytes> <PyObject *> answer))
         cdef int64_t now_ns = verb_now(self)
-        lock_acquire(&self.e.lock)
-        record = record_find(self, id, data)
+        record = verb_find(self, id, data)
         if record != NULL:
             status = job_fail(self.e, record, answer, delay_ms, fence, now_ns)
-        lock_release(&self.e.lock)
-        verb_leave_fenced(self, status, data, fence)
+        verb_end_fenced(self, status, data, fence)
 
     def complete_many(self, pairs):
         """Complete ``(id, result)`` pairs in one pass, all or none.
@@ -461,12 +455,10 @@ cdef class Engine(EngineBase):
         cdef uint64_t fence = attempt_read(attempt)
         verb_change(self, 0)
         cdef int64_t now_ns = verb_now(self)
-        lock_acquire(&self.e.lock)
-        record = record_find(self, id, data)
+        record = verb_find(self, id, data)
         if record != NULL:
             status = job_touch(self.e, record, ttr_ms, fence, now_ns)
-        lock_release(&self.e.lock)
-        verb_leave_fenced(self, status, data, fence)
+        verb_end_fenced(self, status, data, fence)
 
     def release(self, id, delay=0, *, attempt=None):
         """Give a leased job back: PENDING in ready, or scheduled after ``delay`` ms. O(log n).
@@ -481,12 +473,10 @@ cdef class Engine(EngineBase):
         cdef uint64_t fence = attempt_read(attempt)
         verb_change(self, 0)
         cdef int64_t now_ns = verb_now(self)
-        lock_acquire(&self.e.lock)
-        record = record_find(self, id, data)
+        record = verb_find(self, id, data)
         if record != NULL:
             status = job_release(self.e, record, delay_ms, fence, now_ns)
-        lock_release(&self.e.lock)
-        verb_leave_fenced(self, status, data, fence)
+        verb_end_fenced(self, status, data, fence)
 
     # ------------------------------------------------------------ ending
 
@@ -499,12 +489,10 @@ cdef class Engine(EngineBase):
         cdef record_t *record
         id_read(id, data)
         verb_change(self, 0)
-        lock_acquire(&self.e.lock)
-        record = record_find(self, id, data)
+        record = verb_find(self, id, data)
         if record != NULL:
             job_delete(self.e, record)
-        lock_release(&self.e.lock)
-        verb_leave(self, NOT_FOUND if record == NULL else OK, data)
+        verb_end(self, NOT_FOUND if record == NULL else OK, data)
 
     def delete_many(self, ids):
         """Forget jobs in one pass; returns how many there were. Unknown ids are passed over.
@@ -551,12 +539,10 @@ cdef class Engine(EngineBase):
         verb_change(self, 0)
         if self.e.keep_expired_ns:
             now_ns = verb_now(self)
-        lock_acquire(&self.e.lock)
-        record = record_find(self, id, data)
+        record = verb_find(self, id, data)
         if record != NULL:
             job_expire(self.e, record, now_ns)
-        lock_release(&self.e.lock)
-        verb_leave(self, OK, data)
+        verb_end(self, OK, data)
 
     def timeout_attempt(self, id):
         """What the TTR timer does: PENDING and back in ready at its old place while attempts
@@ -568,12 +554,10 @@ cdef class Engine(EngineBase):
         id_read(id, data)
         verb_change(self, 0)
         cdef int64_t now_ns = verb_now(self)
-        lock_acquire(&self.e.lock)
-        record = record_find(self, id, data)
+        record = verb_find(self, id, data)
         if record != NULL:
             status = job_timeout(self.e, record, now_ns)
-        lock_release(&self.e.lock)
-        verb_leave(self, status, data)
+        verb_end(self, status, data)
 
     # ------------------------------------------------------------ bounds, pauses, the dead
 
@@ -603,8 +587,7 @@ cdef class Engine(EngineBase):
         id_read(id, data)
         verb_change(self, 0)
         cdef int64_t now_ns = verb_fired_now(self)
-        lock_acquire(&self.e.lock)
-        record = record_find(self, id, data)
+        record = verb_find(self, id, data)
         if record != NULL:
             job = job_object(record.job)
             status = job_kick(self.e, record, now_ns)
@@ -649,7 +632,7 @@ cdef class Engine(EngineBase):
             queue.c.limited = self.e.bounded = self.e.counting = True
         queue.c.named = True
         if self.e.adder_first != NULL:
-            errand_post(self.e)
+            deferred_post(self.e)
         lock_release(&self.e.lock)
         if first or self.e.counting:
             self.count_on()
@@ -729,8 +712,8 @@ cdef class Engine(EngineBase):
     def _names_waited_for(self, Py_ssize_t most):
         return look_waited_for(self, most)
 
-    def _tell(self, teller):
-        teller_set(self, teller)
+    def _tell(self, notifier):
+        notifier_set(self, notifier)
 
     def _check(self):
         """Raise AssertionError if an invariant of any structure is broken. O(n log n)."""

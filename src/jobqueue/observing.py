@@ -9,7 +9,7 @@ event once. A transition that an observer causes itself is told after the presen
 
 import weakref
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
@@ -18,7 +18,8 @@ from ._engine.live_controllers import live_controllers
 from ._engine.notifier import BACKLOG_MAX, Notifier
 from ._engine.timer_thread import TimerThread
 from ._objects.job import ID, Job
-from ._objects.registry import State, report_error
+from ._objects.registry import MAX_HARD_ATTEMPTS, State, report_error
+from ._objects.rules import to_datetime
 from ._objects.whole import locked
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["BACKLOG_MAX", "Event", "EventKind", "Explanation", "Observation"]
 
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-HARD_ATTEMPTS: Final = 255
 NAMES_SHOWN: Final = 8
 AGAIN_NS: Final = 10**6
 """Pause of the thread that notifies, after an observer that raised what ends a thread."""
@@ -100,16 +99,12 @@ class Event(NamedTuple):
     @property
     def time(self) -> datetime:
         """When, UTC."""
-        return _time(self.time_ns)
+        return to_datetime(self.time_ns)
 
     @property
     def dropped(self) -> int:
         """How many transitions are missing here: 0, unless the kind is DROPPED."""
         return self.attempt if self.kind == EventKind.DROPPED else 0
-
-
-def _time(ns: int) -> datetime:
-    return EPOCH + timedelta(microseconds=ns // 1000)
 
 
 def _event(
@@ -322,11 +317,11 @@ def explain(controller: "Controller", id: object) -> Explanation:
         ahead=ahead,
         paused=paused,
         attempt=attempt,
-        attempts_left=max(0, (job.max_attempts or HARD_ATTEMPTS) - attempts),
+        attempts_left=max(0, (job.max_attempts or MAX_HARD_ATTEMPTS) - attempts),
         fails_left=max(0, job.max_fails - 1 - fails),
-        due=None if due is None else _time(due),
-        deadline=None if deadline is None else _time(deadline),
-        expires=None if expires is None else _time(expires),
+        due=None if due is None else to_datetime(due),
+        deadline=None if deadline is None else to_datetime(deadline),
+        expires=None if expires is None else to_datetime(expires),
         history=tuple(_event(*note) for note in notes),
         waited_for=tuple(controller._names_waited_for(NAMES_SHOWN)) if ready else (),
     )

@@ -131,7 +131,7 @@ def fail_once(seed: object, fail_at: int, *, failing: bool) -> bool:
 
 
 @pytest.fixture
-def keeper_may_fail(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def flusher_may_fail(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The log's own thread tells of a compaction that failed, and of nothing else."""
     told: list[BaseException | None] = []
     monkeypatch.setattr(sys, "unraisablehook", lambda report: told.append(report.exc_value))
@@ -139,7 +139,7 @@ def keeper_may_fail(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     assert all(isinstance(error, CommandLogError) for error in told), told
 
 
-@pytest.mark.usefixtures("keeper_may_fail")
+@pytest.mark.usefixtures("flusher_may_fail")
 def test_each_call_to_the_disk_fails_once(seed):
     fail_at = 1
     while fail_once(seed, fail_at, failing=False):
@@ -147,7 +147,7 @@ def test_each_call_to_the_disk_fails_once(seed):
     assert fail_at > 30
 
 
-@pytest.mark.usefixtures("keeper_may_fail")
+@pytest.mark.usefixtures("flusher_may_fail")
 def test_each_call_to_the_disk_fails_and_all_after_it(seed):
     fail_at = 1
     while fail_at < 200 and fail_once(seed, fail_at, failing=True):

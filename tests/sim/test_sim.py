@@ -195,10 +195,10 @@ class FirstTransitions(ModelController):
 class Overtaking(ModelController):
     """An add that does not wait takes the room that others wait for."""
 
-    def _check_room(self, *args: Any, **options: Any) -> None:
+    def _check_capacity(self, *args: Any, **options: Any) -> None:
         waiting, self._adders = self._adders, []
         try:
-            super()._check_room(*args, **options)
+            super()._check_capacity(*args, **options)
         finally:
             self._adders = waiting
 

@@ -80,7 +80,11 @@ class Striker:
     @contextmanager
     def _tracing(self) -> Iterator[None]:
         before = sys.gettrace()
-        sys.settrace(self._called)
+        # CPython 3.11 has no reference of its own to a trace function that it is about to call. The
+        # collector may run before it does, and code that a collection calls be struck, which drops
+        # the function: so it is kept here.
+        called = self._called
+        sys.settrace(called)
         try:
             yield
         finally:

@@ -13,7 +13,7 @@ import pytest
 
 from jobqueue import Controller
 from jobqueue.cli import demo, main
-from jobqueue.cli.demo import crew, report, verify
+from jobqueue.cli.demo import report, verify, workers
 from jobqueue.cli.demo.corpus import Source, find_sources, standard_library
 from jobqueue.cli.demo.measure import Answer, answer, measure
 
@@ -53,9 +53,9 @@ def sources(root: Path) -> list[Source]:
 
 @pytest.fixture(autouse=True)
 def short_nap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crew, "OVERSLEEPER_TTR", crew.OVERSLEEPER_TTR / 10)
-    monkeypatch.setattr(crew, "OVERSLEEPER_NAP", crew.OVERSLEEPER_NAP / 10)
-    monkeypatch.setattr(crew, "SAMPLE_INTERVAL", crew.SAMPLE_INTERVAL / 20)
+    monkeypatch.setattr(workers, "OVERSLEEPER_TTR", workers.OVERSLEEPER_TTR / 10)
+    monkeypatch.setattr(workers, "OVERSLEEPER_NAP", workers.OVERSLEEPER_NAP / 10)
+    monkeypatch.setattr(workers, "SAMPLE_INTERVAL", workers.SAMPLE_INTERVAL / 20)
 
 
 def demonstrate(sources: list[Source]) -> report.Summary:
@@ -158,7 +158,7 @@ def test_the_run_equals_the_plain_loop(sources: list[Source]) -> None:
     summary = demonstrate(sources)
     assert summary.differences == []
     assert (summary.jobs, summary.completed, summary.failed) == (5, 4, 1)
-    assert summary.retried == crew.MAX_FAILS - 1
+    assert summary.retried == workers.MAX_FAILS - 1
     assert summary.run.stats.timed_out == summary.run.tally.refused == 1
     assert summary.run.answers["pkg/old.py"].text.startswith(b"SyntaxError: ")
     assert summary.overhead_us > 0
@@ -205,7 +205,7 @@ def test_a_worker_that_breaks_down_ends_the_run(
     def broken(*_: object) -> None:
         raise ArithmeticError
 
-    monkeypatch.setattr(crew, where, broken)
+    monkeypatch.setattr(workers, where, broken)
     with pytest.raises(ArithmeticError):
         demonstrate(sources)
 

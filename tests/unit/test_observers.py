@@ -99,7 +99,9 @@ def test_a_batch_is_told_whole_however_big() -> None:
     told: list[Event] = []
     with Controller() as c, c.observe(told.append):
         c.add_many(jobs := [Job("a") for _ in range(count)])
+        rest(c)
         c.complete_many([(job, b"") for job in jobs])
+        rest(c)
         c.delete_many(jobs)
         rest(c)
     assert Counter(event.kind for event in told) == {

@@ -61,11 +61,11 @@ def test_one_comes_while_the_last_goes() -> None:
     calls: list[Call] = []
 
     class Slow(Controller):
-        def _tell(self, teller: object) -> None:
-            if teller is None:
+        def _tell(self, notifier: object) -> None:
+            if notifier is None:
                 calls.append(Call(self.observe, told.append))
                 threading.Event().wait(0.05)  # enough for it to come between, if it can
-            super()._tell(teller)  # type: ignore[arg-type]
+            super()._tell(notifier)  # type: ignore[arg-type]
 
     with Slow() as c:
         c.observe(print).stop()

@@ -1,10 +1,10 @@
-"""The state and the habits that all verbs share: see _base.pyx."""
+"""The state that all verbs share, and their prologue and epilogue: see base.pyx."""
 
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint64_t, uint8_t
 
 from jobqueue._structures.platform cimport (
-    HAS_GIL, clock_mono_ns, lock_acquire, lock_release, ref_drop,
+    HAS_GIL, JQ_ASSERT, clock_mono_ns, lock_acquire, lock_held, lock_release, ref_drop,
 )
 from jobqueue._structures.system cimport fork_link_t
 from jobqueue._machine.types cimport OK, engine_t, job_t, kind_t, queue_t, record_t, status_t
@@ -88,7 +88,7 @@ cdef class EngineBase:
 cdef int64_t bound_read(object value, str what) except -1
 cdef Py_ssize_t count_read(object value, str what, Py_ssize_t low) except -1
 
-# Hot habits of the verbs, without leaving their module.
+# Prologue and epilogue of the verbs, without leaving their module.
 
 cdef inline int64_t verb_now(EngineBase self) except? -1:
     cdef int64_t now_ns
@@ -107,7 +107,7 @@ cdef inline int verb_enter(EngineBase self) except -1:
 cdef inline int verb_change(EngineBase self, Py_ssize_t size) except -1:
     """verb_enter, of a verb that changes something: so many bytes more than usual can be noted."""
     verb_enter(self)
-    if self.e.room < size:
+    if self.e.free_bytes < size:
         self._note_reserve(size)
     return 0
 
@@ -148,14 +148,6 @@ cdef inline int verb_leave(EngineBase self, status_t status, const uint8_t *id) 
         raise_status(status, id)
     return 0
 
-cdef inline int verb_leave_fenced(
-        EngineBase self, status_t status, const uint8_t *id, uint64_t fence) except -1:
-    """verb_leave, of a verb that was to act under one attempt only."""
-    verb_leave(self, OK, NULL)
-    if status != OK:
-        self.raise_fenced(status, id, fence)
-    return 0
-
 cdef inline int look_leave(EngineBase self) except -1:
     """verb_leave, of a verb that only looks: what it saw may still be on its way to a journal."""
     if self.e.woken_first != NULL or engine_wake_ns(self.e) < self.thread_wake_ns:
@@ -165,11 +157,33 @@ cdef inline int look_leave(EngineBase self) except -1:
 cdef inline record_t *record_find(EngineBase self, object id, const uint8_t *data) noexcept:
     """The record of an id, which has been read into ``data``, or NULL. With the lock. O(1)."""
     cdef record_t *record
+    JQ_ASSERT(lock_held(&self.e.lock))
     if HAS_GIL and type(id) is Job:
         record = <record_t *> (<Job> id).c.record
         if record != NULL and record.home == self.e:
             return record
     return registry_find(self.e, data)
+
+# A verb on one job: what it is given is read, verb_change, verb_now; verb_find, its transition unless
+# that is NULL, verb_end. Between the last two nothing can raise.
+
+cdef inline record_t *verb_find(EngineBase self, object id, const uint8_t *data) noexcept:
+    """Take the lock, and find a record, as record_find."""
+    lock_acquire(&self.e.lock)
+    return record_find(self, id, data)
+
+cdef inline int verb_end(EngineBase self, status_t status, const uint8_t *id) except -1:
+    """Let go of the lock, then verb_leave."""
+    lock_release(&self.e.lock)
+    return verb_leave(self, status, id)
+
+cdef inline int verb_end_fenced(
+        EngineBase self, status_t status, const uint8_t *id, uint64_t fence) except -1:
+    """verb_end, of a verb that was to act under one attempt only."""
+    verb_end(self, OK, NULL)
+    if status != OK:
+        self.raise_fenced(status, id, fence)
+    return 0
 
 cdef inline queue_t *queue_of(EngineBase self, void *name) noexcept:
     """The queue of a name (a str), or NULL if there is none yet. O(1)."""

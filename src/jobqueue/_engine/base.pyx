@@ -25,9 +25,9 @@ from jobqueue._machine.types cimport (
     record_t, refusal_t, status_t, wait_link_t, wait_t,
 )
 from jobqueue._machine.layout cimport object_of
-from jobqueue._machine.woken cimport errand_post
+from jobqueue._machine.woken cimport deferred_post
 from jobqueue._machine.events cimport events_clear, events_cut
-from jobqueue._machine.bounds cimport room_recount
+from jobqueue._machine.bounds cimport capacity_recount
 from jobqueue._machine.state cimport (
     engine_due_ns, engine_reserve_queues, engine_wake_ns, queue_remove, record_assign,
     record_unassign, registry_find, scheduled_end, wait_end, wait_forget,
@@ -36,7 +36,7 @@ from jobqueue._machine.life cimport (
     engine_fire, entrant_t, job_awake, job_check_new, job_delete, job_expire, job_timeout,
     lease_undo, wait_lapse,
 )
-from jobqueue._machine.slices cimport engine_end_waits, entrants_room, room_count
+from jobqueue._machine.slices cimport engine_end_waits, entrants_fit, capacity_count
 from jobqueue._objects.whole cimport WakeSignal
 from jobqueue._objects.rules cimport name_read, ttl_read
 from jobqueue._objects.job cimport Job, id_object, id_read, job_object
@@ -121,6 +121,15 @@ cdef int shadow_detach(Registry registry) except -1:
     return 0
 
 
+cdef void wait_leave(engine_t *engine, wait_t *wait) noexcept:
+    """Forget a wait, in a forked child."""
+    ref_take(object_of(wait))  # so that its object does not end under the lock
+    lock_acquire(&engine.lock)
+    wait_forget(engine, wait)
+    lock_release(&engine.lock)
+    ref_drop(object_of(wait))
+
+
 cdef int records_forget(engine_t *engine) except -1:
     """Forget the waits for records and the runs of other threads, in a forked child."""
     cdef list found = []
@@ -140,9 +149,11 @@ cdef int records_forget(engine_t *engine) except -1:
                 found.append(record_object(c))
     for record in found:
         while record.c.waits != NULL:
-            wait_forget(engine, record.c.waits)
+            wait_leave(engine, record.c.waits)
         if record.c.is_run and record.c.home == engine:
+            lock_acquire(&engine.lock)
             job_delete(engine, &record.c)
+            lock_release(&engine.lock)
     return 0
 
 
@@ -238,7 +249,7 @@ cdef class EngineBase:
             self.foreign_queues = queues
             self.shadow_attach()
         events_clear(self.e)
-        registry.teller = None
+        registry.notifier = None
         self.e.history_max = <uint16_t> kept
         self.e.watched = WATCH_HISTORY if kept else 0
         self.e.load.jobs_max = jobs_max
@@ -259,10 +270,10 @@ cdef class EngineBase:
         for queue in queues:
             queue.c.load.jobs = queue.c.load.bytes = 0
             self.e.bounded |= queue.c.limited
-        room_recount(self.e)
+        capacity_recount(self.e)
         self.e.counting = False
         if self.e.adder_first != NULL:
-            errand_post(self.e)
+            deferred_post(self.e)
         lock_release(&self.e.lock)
         return 0
 
@@ -273,11 +284,11 @@ cdef class EngineBase:
         struct_clear(&walk, sizeof(ids_walk_t))
         while not done:
             lock_acquire(&self.e.lock)
-            done = room_count(self.e, &walk, SLICE_BUCKETS)
+            done = capacity_count(self.e, &walk, SLICE_BUCKETS)
             if done:
                 self.e.counting = False
                 if self.e.adder_first != NULL:
-                    errand_post(self.e)
+                    deferred_post(self.e)
             lock_release(&self.e.lock)
             if not done:
                 self.e.slice_count += 1
@@ -655,12 +666,14 @@ cdef class EngineBase:
         """Before a fork without the GIL: nobody else is in the middle of a transition. False: closed."""
         if self.shut == SHUT_CLOSED or self.shut == SHUT_UNBUILT:
             return False
-        lock_acquire(&self.e.lock)
+        if not HAS_GIL:  # else who forks has the GIL, and so nobody is
+            lock_acquire(&self.e.lock)
         return True
 
     def _fork_end(self):
         """After a fork, on both sides."""
-        lock_release(&self.e.lock)
+        if not HAS_GIL:
+            lock_release(&self.e.lock)
 
     def _fork_missed(self):
         """In a child of a host that forks without Python's hooks, before the first verb."""
@@ -688,9 +701,9 @@ cdef class EngineBase:
             queues = list(self.own_queues._by_name.values())
         for queue in queues:
             while queue.c.first_link != NULL:
-                wait_forget(self.e, queue.c.first_link.wait)
+                wait_leave(self.e, queue.c.first_link.wait)
         while self.e.adder_first != NULL:
-            wait_forget(self.e, self.e.adder_first)
+            wait_leave(self.e, self.e.adder_first)
         if self.e.record_waits or self.e.ran:
             records_forget(self.e)
         while self.e.woken_first != NULL:
@@ -702,15 +715,19 @@ cdef class EngineBase:
     cdef int forget_woken(self) except -1:
         """A hand-off to a thread that is not here is undone."""
         cdef wait_t *wait = self.e.woken_first
+        cdef int64_t now_ns
         self.e.woken_first = wait.next
         if wait.next == NULL:
             self.e.woken_last = NULL
-        if wait == &self.e.errand:
+        if wait == &self.e.deferred:
             wait.next = NULL
             wait.outcome = OUTCOME_NONE
             return 0
         if wait.outcome == OUTCOME_LEASED:
-            lease_undo(self.e, wait, verb_now(self))
+            now_ns = verb_now(self)
+            lock_acquire(&self.e.lock)
+            lease_undo(self.e, wait, now_ns)
+            lock_release(&self.e.lock)
         ref_drop(object_of(wait))
         return 0
 
@@ -799,7 +816,7 @@ cdef class EngineBase:
             return 0
         if self.e.bounded:
             lock_acquire(&self.e.lock)
-            fits = entrants_room(self.e, entrants, count)
+            fits = entrants_fit(self.e, entrants, count)
             why_full = self.e.refusal
             lock_release(&self.e.lock)
         keys = {}

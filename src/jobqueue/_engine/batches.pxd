@@ -29,7 +29,7 @@ cdef enum:
 cdef inline int verb_drain(EngineBase self, Py_ssize_t size) except -1:
     """verb_change, of a verb that takes or ends jobs: a log that is nearly full has room kept for it."""
     verb_enter(self)
-    if self.e.room < size:
+    if self.e.free_bytes < size:
         self._note_reserve(-size)
     return 0
 

@@ -102,7 +102,7 @@ cdef Py_ssize_t leases_size(EngineBase self, list names, Py_ssize_t most) except
     """Bytes to be noted of the leases of what is ready, and of one that is waited for."""
     cdef Py_ssize_t count = 1
     cdef WorkQueue queue
-    if self.e.room >= most * CHANGE_NOTED:  # whatever is ready
+    if self.e.free_bytes >= most * CHANGE_NOTED:  # whatever is ready
         return 0
     for queue in self.queues_known(names):
         count += skiplist_len(&queue.c.ready)

@@ -17,4 +17,4 @@ cdef tuple look_at(EngineBase self, object id)
 cdef list look_waited_for(EngineBase self, Py_ssize_t most)
 cdef object look_deadline_ns(EngineBase self, Job job, uint64_t number)
 cdef object look_fails(EngineBase self, Job job)
-cdef int teller_set(EngineBase self, object teller) except -1
+cdef int notifier_set(EngineBase self, object notifier) except -1

@@ -135,14 +135,14 @@ cdef tuple look_stats(EngineBase self):
             bound_object(load.jobs_max), bound_object(load.bytes_max))
 
 
-cdef int teller_set(EngineBase self, object teller) except -1:
+cdef int notifier_set(EngineBase self, object notifier) except -1:
     """Let a function be called, without arguments, when there are events; None: no more."""
     verb_enter(self)
     lock_acquire(&self.e.lock)
-    _before = self.registry.teller  # dropped without the lock
-    self.registry.teller = teller
+    _before = self.registry.notifier  # dropped without the lock
+    self.registry.notifier = notifier
     self.e.watched &= ~WATCH_EVENTS
-    if teller is not None:
+    if notifier is not None:
         self.e.watched |= WATCH_EVENTS
     else:
         events_cut(self.e, 0, 0)

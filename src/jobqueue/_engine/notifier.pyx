@@ -20,7 +20,7 @@ from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 from jobqueue._structures.platform cimport clock_mono_ns, lock_acquire, lock_release, ref_drop
 from jobqueue._structures.times cimport ns_add
 from jobqueue._machine.types cimport event_t, note_t
-from jobqueue._machine.woken cimport errand_post
+from jobqueue._machine.woken cimport deferred_post
 from jobqueue._machine.events cimport EVENTS_MAX, event_drop, event_take, events_date, events_next
 from jobqueue._objects.job cimport Job, id_object
 from jobqueue._objects.registry cimport Registry, registry_now, report_unraisable
@@ -89,7 +89,7 @@ cdef class Notifier:
     cdef object busy              # or None
     cdef tuple audience           # (observation, callback, number of its first event) of each observer
     cdef object telling           # lock: held by who notifies
-    cdef unsigned long teller     # the thread that does, while it is held
+    cdef unsigned long notifying  # the thread that does, while it is held
     cdef bint aside               # a thread of its own catches up: nobody else notifies
     cdef bint held                # current is an event that not all were told of yet
     cdef event_t current
@@ -193,7 +193,7 @@ cdef class Notifier:
             return 0
         if noted < self.patient_from and not again:
             return 0
-        if self.teller == ident or registry.timer_ident == ident:
+        if self.notifying == ident or registry.timer_ident == ident:
             return 0
         telling = self.telling
         if telling.acquire(True, MOMENT_MS / 1000.0):
@@ -230,7 +230,7 @@ cdef class Notifier:
             with cython.critical_section(self):
                 self.aside = False
             lock_acquire(&registry.e.lock)
-            errand_post(&registry.e)
+            deferred_post(&registry.e)
             lock_release(&registry.e.lock)
             if not isinstance(error, Exception):
                 raise
@@ -266,7 +266,7 @@ cdef class Notifier:
         if registry is None:
             return True
         telling = self.telling
-        if self.teller == PyThread_get_thread_ident() or not telling.acquire(True, seconds):
+        if self.notifying == PyThread_get_thread_ident() or not telling.acquire(True, seconds):
             return False
         try:
             self.date(registry)
@@ -284,7 +284,7 @@ cdef class Notifier:
                 done = self.tell_some(registry, telling, most_ns)
             except BaseException:  # see that somebody goes on
                 lock_acquire(&registry.e.lock)
-                errand_post(&registry.e)
+                deferred_post(&registry.e)
                 lock_release(&registry.e.lock)
                 raise
             finally:
@@ -307,7 +307,7 @@ cdef class Notifier:
         cdef int64_t until_ns = most_ns if most_ns == INT64_MAX else ns_add(clock_mono_ns(), most_ns)
         cdef Py_ssize_t told = 0
         cdef Py_ssize_t at
-        self.teller = PyThread_get_thread_ident()
+        self.notifying = PyThread_get_thread_ident()
         try:
             while self.telling is telling and (self.held or self.take(registry)):
                 if self.event is None:
@@ -323,7 +323,7 @@ cdef class Notifier:
                     return not self.is_behind(registry)
             return True
         finally:
-            self.teller = 0
+            self.notifying = 0
 
     cdef int tell_one(self, tuple one) except -1:
         """Call an observer, unless it began later, or another has just stopped it."""

@@ -20,7 +20,7 @@ from jobqueue._machine.types cimport (
 )
 from jobqueue._machine.layout cimport object_of, record_processed
 from jobqueue._machine.state cimport (
-    registry_find, wait_end, wait_for_lease, wait_for_record, wait_for_room, wait_forget,
+    registry_find, wait_end, wait_for_lease, wait_for_record, wait_for_capacity, wait_forget,
 )
 from jobqueue._machine.life cimport (
     job_add, job_delete, job_schedule, job_start, job_unadd, lease_undo, queue_offer, record_lapse,
@@ -123,7 +123,7 @@ cdef Waiter add_begin(EngineBase self, object job, object wait, object wake, bin
         waiter.c.record = c
         waiter.c.scheduled = scheduled
         waiter.c.refusal = why
-        wait_for_room(self.e, &waiter.c)
+        wait_for_capacity(self.e, &waiter.c)
         if times_out(self, wake):
             wheel_arm(&self.e.wheel, &waiter.c.timer, ns_add(now_ns, wait_ms * NS_PER_MS))
     lock_release(&self.e.lock)

@@ -8,14 +8,14 @@ Invariant: every function runs with the engine's lock held. Complexity: O(1), if
 
 from libc.stdint cimport int64_t
 
-from jobqueue._structures.platform cimport struct_clear
+from jobqueue._structures.platform cimport JQ_ASSERT, lock_held, struct_clear
 from jobqueue._structures.id_table cimport BUCKET_SLOTS, bucket_t, ids_walk, ids_walk_t
 from jobqueue._machine.types cimport (
     BOUND_BYTES, BOUND_JOBS, BOUND_LINE, EXTRA_COUNTED, EXTRA_KICKED, EXTRA_QUEUED, EXTRA_STORED,
     OK, QUEUE_FULL, bytes_size, engine_t, load_t, queue_t, record_t, refusal_t, status_t, wait_t,
 )
 from jobqueue._machine.layout cimport job_bytes, record_bytes, record_processed
-from jobqueue._machine.woken cimport errand_post
+from jobqueue._machine.woken cimport deferred_post
 
 # ---------------------------------------------------------------- bounds
 
@@ -54,7 +54,7 @@ cdef bint line_passed(engine_t *engine, queue_t *queue) noexcept nogil:
     return False
 
 
-cdef status_t room_check(engine_t *engine, queue_t *queue, int64_t size) noexcept nogil:
+cdef status_t capacity_check(engine_t *engine, queue_t *queue, int64_t size) noexcept nogil:
     """Whether one more job of so many bytes may come in. O(1), or O(adders) while somebody waits."""
     if queue != NULL and queue.limited and load_passed(engine, &queue.load, True, size):
         engine.refusal.never |= size > engine.load.bytes_max
@@ -66,11 +66,12 @@ cdef status_t room_check(engine_t *engine, queue_t *queue, int64_t size) noexcep
     return OK
 
 
-cdef void room_take(engine_t *engine, record_t *record) noexcept nogil:
+cdef void capacity_take(engine_t *engine, record_t *record) noexcept nogil:
     """Count a record of a bounded engine: its job, unless that is processed, and its bytes.
 
     What is counted already is not counted again.
     """
+    JQ_ASSERT(lock_held(&engine.lock))
     cdef queue_t *queue = record.queue
     if not record.extras & EXTRA_COUNTED and not record_processed(record):
         record.extras |= EXTRA_COUNTED
@@ -84,33 +85,37 @@ cdef void room_take(engine_t *engine, record_t *record) noexcept nogil:
     record.extras |= EXTRA_STORED
 
 
-cdef void room_uncount(engine_t *engine, record_t *record) noexcept nogil:
+cdef void capacity_uncount(engine_t *engine, record_t *record) noexcept nogil:
     """An unprocessed job is one no more."""
+    JQ_ASSERT(lock_held(&engine.lock))
     engine.load.jobs -= 1
     if record.extras & EXTRA_QUEUED:
         record.queue.load.jobs -= 1
     if engine.adder_first != NULL:
-        errand_post(engine)
+        deferred_post(engine)
 
 
 cdef void result_uncount(engine_t *engine, record_t *record) noexcept nogil:
     """The result of a former life goes."""
+    JQ_ASSERT(lock_held(&engine.lock))
     engine.load.bytes -= bytes_size(record.result)
     if record.extras & EXTRA_QUEUED:
         record.queue.load.bytes -= bytes_size(record.result)
 
 
-cdef void room_leave(engine_t *engine, record_t *record) noexcept nogil:
+cdef void capacity_leave(engine_t *engine, record_t *record) noexcept nogil:
     """Its bytes, which are counted, are counted no more."""
+    JQ_ASSERT(lock_held(&engine.lock))
     if record.extras & EXTRA_QUEUED:
         record.queue.load.bytes -= record_bytes(record)
     record.extras &= EXTRA_KICKED
     if engine.adder_first != NULL:
-        errand_post(engine)
+        deferred_post(engine)
 
 
-cdef void room_recount(engine_t *engine) noexcept nogil:
+cdef void capacity_recount(engine_t *engine) noexcept nogil:
     """Count anew, at the start of a controller; the queues' counts are 0. O(records)."""
+    JQ_ASSERT(lock_held(&engine.lock))
     cdef ids_walk_t walk
     cdef bucket_t *bucket
     cdef record_t *record
@@ -126,4 +131,4 @@ cdef void room_recount(engine_t *engine) noexcept nogil:
             if record != NULL:
                 record.extras &= ~(EXTRA_COUNTED | EXTRA_STORED | EXTRA_QUEUED)
                 if engine.bounded:
-                    room_take(engine, record)
+                    capacity_take(engine, record)

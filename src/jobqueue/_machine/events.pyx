@@ -18,7 +18,7 @@ from jobqueue._machine.types cimport (
     EVENT_DROPPED, EVENT_EXPIRED, WATCH_EVENTS, WATCH_HISTORY, bytes_size, engine_t, event_kind_t,
     event_t, history_t, note_t, record_t, views_t,
 )
-from jobqueue._machine.woken cimport errand_post
+from jobqueue._machine.woken cimport deferred_post
 
 cdef enum:
     EVENTS_MIN = 64               # smallest ring of events
@@ -50,7 +50,7 @@ cdef void event_note(
             note_fill(note, record, kind, state, reason, time_ns)
     if engine.watched & WATCH_EVENTS:
         event_put(engine, record, kind, state, reason, time_ns)
-        errand_post(engine)
+        deferred_post(engine)
 
 # ---------------------------------------------------------------- events
 

@@ -27,16 +27,16 @@ cdef inline size_t whole_steps(size_t size) noexcept nogil:
     """Rounded up to the steps of 16 bytes in which the parts of a slot follow each other."""
     return (size + 15) & ~<size_t> 15
 
-cdef inline size_t record_room() noexcept nogil:
+cdef inline size_t record_space() noexcept nogil:
     """Bytes behind a job_t for its record: a job and its record are used together, so that they
     should be found together. 0: there is none. A unique job has its key there instead."""
     return whole_steps(OBJECT_HEAD + sizeof(record_t)) if HAS_SLABS else 0
 
-cdef inline void *job_room(const job_t *job) noexcept nogil:
+cdef inline void *job_space(const job_t *job) noexcept nogil:
     """Where the space for the record of a job begins."""
     return <char *> job - OBJECT_HEAD + whole_steps(OBJECT_HEAD + sizeof(job_t))
 
-cdef inline size_t payload_room(const job_t *job) noexcept nogil:
+cdef inline size_t payload_space(const job_t *job) noexcept nogil:
     """Bytes behind that for its payload; 0: that is an object of its own, or empty."""
     return whole_steps(job.payload_size) if job.payload == NULL else 0
 
@@ -44,7 +44,7 @@ cdef inline const char *payload_data(const job_t *job) noexcept nogil:
     """Its payload: ``job.payload_size`` bytes."""
     if job.payload != NULL:
         return bytes_data(job.payload)
-    return <const char *> job_room(job) + record_room()
+    return <const char *> job_space(job) + record_space()
 
 cdef inline bint record_processed(const record_t *record) noexcept nogil:
     return record.state == STATE_COMPLETED or record.state == STATE_FAILED

@@ -13,7 +13,7 @@ Complexity: O(log n) in the jobs of one queue, O(1) in everything else, if not s
 from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
 
 from jobqueue._structures.platform cimport (
-    HAS_GIL, object_books, prefetch, ref_drop, ref_take, slot_books,
+    HAS_GIL, JQ_ASSERT, lock_held, object_books, prefetch, ref_drop, ref_take, slot_books,
 )
 from jobqueue._structures.times cimport NEVER_NS, NS_PER_MS, TIME_MAX_NS, ns_sum
 from jobqueue._structures.keys cimport sortkey_t
@@ -38,7 +38,7 @@ from jobqueue._machine.types cimport (
 )
 from jobqueue._machine.layout cimport job_bytes, object_of, record_processed
 from jobqueue._machine.events cimport event_note, events_batch, events_cut
-from jobqueue._machine.bounds cimport load_passed, result_uncount, room_check, room_take
+from jobqueue._machine.bounds cimport load_passed, result_uncount, capacity_check, capacity_take
 from jobqueue._machine.state cimport (
     attempts_remain, dead_enter, dead_leave, engine_due_ns, extras_end, job_acquire,
     job_release_lock, key_check, key_ready, key_take, note, queue_add, queue_awake, queue_pop,
@@ -83,6 +83,7 @@ cdef bint run_lapsed(const record_t *record) noexcept nogil:
 
 cdef void wait_lapse(engine_t *engine, wait_t *wait) noexcept nogil:
     """The time-out of a wait is over. A run goes on while its job is leased."""
+    JQ_ASSERT(lock_held(&engine.lock))
     if wait.outcome != OUTCOME_NONE:
         return
     if wait.kind != WAIT_RUN:
@@ -96,6 +97,7 @@ cdef void wait_lapse(engine_t *engine, wait_t *wait) noexcept nogil:
 
 cdef void queue_offer(engine_t *engine, queue_t *queue, int64_t now_ns) noexcept nogil:
     """Hand ready jobs to the leasers that wait, longest first."""
+    JQ_ASSERT(lock_held(&engine.lock))
     cdef record_t *record
     cdef wait_t *wait
     cdef uint8_t prior_state
@@ -185,6 +187,7 @@ cdef record_t *job_lease(
 
 cdef bint lease_undo(engine_t *engine, wait_t *wait, int64_t now_ns) noexcept nogil:
     """Undo a hand-off that its caller never saw: everything is as it was before."""
+    JQ_ASSERT(lock_held(&engine.lock))
     cdef record_t *record = wait.record
     if (record.home != engine or record.state != STATE_LEASED or record.attempts != wait.attempt):
         return True
@@ -259,7 +262,7 @@ cdef status_t job_enter_alone(
     if job.flags & JOB_UNIQUE:
         key_take(engine, record)
     if engine.bounded:
-        room_take(engine, record)
+        capacity_take(engine, record)
     engine.added_count += 1
     return OK
 
@@ -268,7 +271,7 @@ cdef status_t bounds_check(engine_t *engine, queue_t *queue, const job_t *job) n
     """Whether there is capacity for a job that is not here already."""
     if registry_find(engine, job.tie.id) != NULL:
         return DUPLICATE_JOB
-    return room_check(engine, queue, job_bytes(job))
+    return capacity_check(engine, queue, job_bytes(job))
 
 
 cdef status_t time_check(
@@ -300,6 +303,7 @@ cdef status_t job_check_new(
 
 cdef status_t job_add(engine_t *engine, record_t *record, int64_t now_ns) noexcept nogil:
     """NEW, in ready; TTL runs, unless it is a run job. The caller offers the queue."""
+    JQ_ASSERT(lock_held(&engine.lock))
     cdef job_t *job = record.job
     cdef bint stamped = not job.flags & JOB_CREATED_GIVEN and job.held == 0
     cdef int64_t wall_ns = wall_now_ns(engine, now_ns)
@@ -320,6 +324,7 @@ cdef status_t job_add(engine_t *engine, record_t *record, int64_t now_ns) noexce
 
 cdef status_t job_schedule(engine_t *engine, record_t *record, int64_t now_ns) noexcept nogil:
     """NEW, in scheduled until its time; in ready if that is past. The caller offers the queue."""
+    JQ_ASSERT(lock_held(&engine.lock))
     cdef int64_t time_ns = record.job.time_ns
     cdef int64_t wall_ns = wall_now_ns(engine, now_ns)
     cdef status_t status = time_check(record.job, True, False, wall_ns)
@@ -341,6 +346,7 @@ cdef status_t job_schedule(engine_t *engine, record_t *record, int64_t now_ns) n
 
 cdef void job_unadd(engine_t *engine, record_t *record, int64_t created_ns) noexcept nogil:
     """Take back an add or schedule that cannot stand; created_ns is the stamp from before."""
+    JQ_ASSERT(lock_held(&engine.lock))
     engine.added_count -= 1
     ref_take(object_of(record))
     job_drop(engine, record, OUTCOME_GONE)
@@ -362,6 +368,7 @@ cdef void job_drop(engine_t *engine, record_t *record, outcome_t run_outcome) no
 
 cdef void job_leave(engine_t *engine, record_t *record, outcome_t run_outcome) noexcept nogil:
     """Out of everything. The record may be freed."""
+    JQ_ASSERT(lock_held(&engine.lock))
     note(engine, record, NOTE_GONE)
     scheduled_end(record, TIMER_CANCELLED)
     queue_remove(record)
@@ -388,6 +395,7 @@ cdef void job_expire(engine_t *engine, record_t *record, int64_t now_ns) noexcep
 
 cdef void job_keep(engine_t *engine, record_t *record, int64_t now_ns) noexcept nogil:
     """Expired unprocessed, and kept: FAILED, among the dead. It counts as evicted, not as failed."""
+    JQ_ASSERT(lock_held(&engine.lock))
     job_close(engine, record, False, engine.expired)
     if engine.watched:
         event_note(engine, record, EVENT_FAILED, STATE_FAILED, engine.expired, now_ns)
@@ -496,6 +504,7 @@ cdef status_t job_kick(engine_t *engine, record_t *record, int64_t now_ns) noexc
 
     The numbers of its attempts go on, so that no answer of a former life passes for one of this.
     """
+    JQ_ASSERT(lock_held(&engine.lock))
     cdef job_t *job = record.job
     cdef status_t status = OK
     cdef int done = 1
@@ -504,7 +513,7 @@ cdef status_t job_kick(engine_t *engine, record_t *record, int64_t now_ns) noexc
     if job.flags & JOB_UNIQUE:
         status = key_check(engine, job)
     if status == OK and engine.bounded:
-        status = room_check(engine, record.queue, 0)
+        status = capacity_check(engine, record.queue, 0)
     if status == OK and engine.shadow == NULL:
         done = queue_add(record.queue, record)
     if status != OK or done != 1:
@@ -520,7 +529,7 @@ cdef status_t job_kick(engine_t *engine, record_t *record, int64_t now_ns) noexc
     record.fails = 0
     state_set(record, STATE_NEW)
     if engine.bounded:
-        room_take(engine, record)
+        capacity_take(engine, record)
     timer_end(engine, record, KIND_TTL)
     record.ttl.state = record.ttr.state = record.scheduled = TIMER_IDLE
     ttl_begin(engine, record, now_ns)
@@ -574,6 +583,7 @@ cdef status_t job_back(
 
 cdef status_t job_back_later(engine_t *engine, record_t *record, int64_t due_ns) noexcept nogil:
     """PENDING, in scheduled until a wall time."""
+    JQ_ASSERT(lock_held(&engine.lock))
     cdef int64_t ttr_deadline_ns = record.ttr.deadline_ns
     cdef bint leased = record.ttr.state == TIMER_ARMED
     cdef int done
@@ -599,6 +609,7 @@ cdef status_t job_back_later(engine_t *engine, record_t *record, int64_t due_ns)
 
 cdef status_t job_start(engine_t *engine, record_t *record, int64_t now_ns) noexcept nogil:
     """LEASED, one attempt more, TTR runs; or FAILED if its attempts are used up."""
+    JQ_ASSERT(lock_held(&engine.lock))
     if record.state == STATE_LEASED:
         return ALREADY_LEASED
     if record_processed(record):
@@ -625,6 +636,7 @@ cdef status_t job_start(engine_t *engine, record_t *record, int64_t now_ns) noex
 
 cdef status_t job_timeout(engine_t *engine, record_t *record, int64_t now_ns) noexcept nogil:
     """The attempt is over: back to ready while attempts remain, else FAILED. Ends a run."""
+    JQ_ASSERT(lock_held(&engine.lock))
     cdef status_t status = OK
     if record.state != STATE_LEASED:
         return OK
@@ -672,6 +684,7 @@ cdef status_t job_release(
 
 cdef status_t job_awake(engine_t *engine, record_t *record, int64_t now_ns) noexcept nogil:
     """From scheduled to ready, by its time."""
+    JQ_ASSERT(lock_held(&engine.lock))
     cdef queue_t *queue = record.queue
     if record.place != PLACE_SCHEDULED:
         return OK
@@ -738,6 +751,7 @@ cdef bint adders_admit(engine_t *engine, int64_t now_ns, Py_ssize_t count) noexc
     No adder overtakes another that waits for the same capacity: behind one for which the engine has none
     no adder is looked at, behind one for which its queue has none no adder of that queue. O(adders).
     """
+    JQ_ASSERT(lock_held(&engine.lock))
     cdef wait_t *wait = engine.adder_first
     cdef wait_t *next
     cdef queue_t *queue
@@ -770,6 +784,7 @@ cdef bint adders_admit(engine_t *engine, int64_t now_ns, Py_ssize_t count) noexc
 
 cdef bint record_lapse(engine_t *engine, record_t *record, int64_t now_ns) noexcept nogil:
     """Expire a record whose TTL is over. False: it is not, or there is none, or users are to be asked."""
+    JQ_ASSERT(lock_held(&engine.lock))
     if record == NULL or record.home != engine or engine.expire_hooked:
         return False
     if record.ttl.state != TIMER_ARMED or record.ttl.deadline_ns > now_ns:

@@ -15,5 +15,5 @@ cdef void engine_clear_end(engine_t *engine, ids_t *ids) noexcept nogil
 cdef bint engine_end_waits(
     engine_t *engine, outcome_t outcome, ids_walk_t *walk, Py_ssize_t buckets) noexcept nogil
 
-cdef Py_ssize_t entrants_room(engine_t *engine, entrant_t *entrants, Py_ssize_t count) noexcept nogil
-cdef bint room_count(engine_t *engine, ids_walk_t *walk, Py_ssize_t buckets) noexcept nogil
+cdef Py_ssize_t entrants_fit(engine_t *engine, entrant_t *entrants, Py_ssize_t count) noexcept nogil
+cdef bint capacity_count(engine_t *engine, ids_walk_t *walk, Py_ssize_t buckets) noexcept nogil

@@ -20,7 +20,7 @@ from jobqueue._machine.types cimport (
 )
 from jobqueue._machine.layout cimport job_bytes, object_of
 from jobqueue._machine.key_table cimport uniques_clear
-from jobqueue._machine.bounds cimport load_passed, room_take
+from jobqueue._machine.bounds cimport load_passed, capacity_take
 from jobqueue._machine.state cimport (
     queue_remove, record_leave, record_tie, record_unassign, scheduled_end, timer_end, waits_end,
 )
@@ -125,7 +125,7 @@ cdef bint engine_end_waits(
 
 # ---------------------------------------------------------------- bounds
 
-cdef Py_ssize_t entrants_room(engine_t *engine, entrant_t *entrants, Py_ssize_t count) noexcept nogil:
+cdef Py_ssize_t entrants_fit(engine_t *engine, entrant_t *entrants, Py_ssize_t count) noexcept nogil:
     """How many jobs of a batch have capacity, each beside those before it. O(count).
 
     Queues that are not there yet have no bounds. If it is not all, the refusal is that of the first.
@@ -157,7 +157,7 @@ cdef void load_add(engine_t *engine, const record_t *record, int sign) noexcept 
         record.queue.load.bytes += size
 
 
-cdef bint room_count(engine_t *engine, ids_walk_t *walk, Py_ssize_t buckets) noexcept nogil:
+cdef bint capacity_count(engine_t *engine, ids_walk_t *walk, Py_ssize_t buckets) noexcept nogil:
     """Count the records in so many buckets that a new bound is about. False: there are more.
 
     Meanwhile what comes counts itself, and what goes is taken off if it was counted.
@@ -170,6 +170,6 @@ cdef bint room_count(engine_t *engine, ids_walk_t *walk, Py_ssize_t buckets) noe
             return True
         for slot in range(BUCKET_SLOTS):
             if bucket.items[slot] != NULL:
-                room_take(engine, <record_t *> bucket.items[slot])
+                capacity_take(engine, <record_t *> bucket.items[slot])
         buckets -= 1
     return False

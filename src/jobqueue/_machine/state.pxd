@@ -101,7 +101,7 @@ cdef void due_update(queue_t *queue) noexcept nogil
 # waiting
 cdef void wait_for_lease(engine_t *engine, wait_t *wait) noexcept nogil
 
-cdef void wait_for_room(engine_t *engine, wait_t *wait) noexcept nogil
+cdef void wait_for_capacity(engine_t *engine, wait_t *wait) noexcept nogil
 cdef void wait_for_record(engine_t *engine, wait_t *wait, record_t *record) noexcept nogil
 cdef void wait_end(engine_t *engine, wait_t *wait, outcome_t outcome) noexcept nogil
 cdef void wait_forget(engine_t *engine, wait_t *wait) noexcept nogil

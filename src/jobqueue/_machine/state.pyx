@@ -13,7 +13,8 @@ from libc.stdint cimport INT64_MAX, int64_t, uint8_t
 from libc.string cimport memcpy, memset
 
 from jobqueue._structures.platform cimport (
-    HAS_GIL, hold, lock_acquire, lock_release, lock_renew, lock_t, ref_drop, ref_take, unhold,
+    HAS_GIL, JQ_ASSERT, hold, lock_acquire, lock_held, lock_release, lock_renew, lock_t, ref_drop,
+    ref_take, unhold,
 )
 from jobqueue._structures.times cimport NEVER_NS, NS_PER_MS, ns_add, ns_sum
 from jobqueue._structures.keys cimport ID_SIZE, sortkey_t, tie_t
@@ -28,7 +29,7 @@ from jobqueue._structures.id_table cimport ids_add, ids_find, ids_init, ids_remo
 from jobqueue._machine.types cimport (
     DUPLICATE_KEY, EXTRA_COUNTED, EXTRA_DEAD, EXTRA_KEY, EXTRA_KICKED, EXTRA_QUEUED, EXTRA_READ,
     EXTRA_STORED, JOB_UNIQUE, KIND_TTL, KIND_TTR, NO_MEMORY, OBJECT_HEAD, OK, OUTCOME_NONE,
-    OUTCOME_TIMEOUT, PLACE_NONE, PLACE_READY, PLACE_SCHEDULED, ROOM_ENDLESS, STATE_FAILED,
+    OUTCOME_TIMEOUT, PLACE_NONE, PLACE_READY, PLACE_SCHEDULED, FREE_ENDLESS, STATE_FAILED,
     STATE_LEASED, WAIT_ADD, WAIT_LEASE, WAIT_RUN, bytes_size, engine_t, job_t, kind_t, outcome_t,
     queue_t, record_t, status_t, wait_link_t, wait_t,
 )
@@ -36,8 +37,8 @@ from jobqueue._machine.layout cimport job_bytes, object_of, record_bytes, record
 from jobqueue._machine.key_table cimport (
     uniques_add, uniques_find, uniques_init, uniques_remove, uniques_reserve,
 )
-from jobqueue._machine.woken cimport errand_post, woken_put
-from jobqueue._machine.bounds cimport room_leave, room_take, room_uncount
+from jobqueue._machine.woken cimport deferred_post, woken_put
+from jobqueue._machine.bounds cimport capacity_leave, capacity_take, capacity_uncount
 
 # ---------------------------------------------------------------- small pieces
 
@@ -106,7 +107,7 @@ cdef void engine_init(engine_t *engine, int64_t now_ns) noexcept nogil:
     ids_init(&engine.ids, record_tie)
     uniques_init(&engine.uniques)
     engine.result_ttl_ns = NEVER_NS
-    engine.room = ROOM_ENDLESS
+    engine.free_bytes = FREE_ENDLESS
     engine.load.jobs_max = engine.load.bytes_max = INT64_MAX
 
 
@@ -133,7 +134,11 @@ cdef record_t *registry_find(const engine_t *engine, const uint8_t *id) noexcept
 
 cdef int registry_add(engine_t *engine, record_t *record) noexcept nogil:
     """Take in a record that has a job: 1 done, 0 its id is there, -1 no memory. O(1) amortised."""
-    cdef int done = ids_add(&engine.ids, record.job.tie.id, record)
+    cdef int done
+    JQ_ASSERT(lock_held(&engine.lock))
+    JQ_ASSERT(record.job != NULL)
+    JQ_ASSERT(record.home == NULL)
+    done = ids_add(&engine.ids, record.job.tie.id, record)
     if done != 1:
         return done
     record.home = engine
@@ -167,12 +172,14 @@ cdef int registry_add_by_hand(engine_t *engine, record_t *record) noexcept nogil
     if done == 1 and record.result != NULL:
         engine.load.bytes += bytes_size(record.result)
     if done == 1 and engine.bounded:
-        room_take(engine, record)
+        capacity_take(engine, record)
     return done
 
 
 cdef void registry_remove(engine_t *engine, record_t *record) noexcept nogil:
     """Let go of a record and cancel its timers. O(1) amortised."""
+    JQ_ASSERT(lock_held(&engine.lock))
+    JQ_ASSERT(record.home == engine)
     ids_remove(&engine.ids, record.job.tie.id, record)
     timer_end(engine, record, KIND_TTL)
     timer_end(engine, record, KIND_TTR)
@@ -180,7 +187,7 @@ cdef void registry_remove(engine_t *engine, record_t *record) noexcept nogil:
     if record.extras:
         extras_end(engine, record)
         if record.extras & EXTRA_STORED:
-            room_leave(engine, record)
+            capacity_leave(engine, record)
     engine.load.bytes -= record_bytes(record)
     if record.queue != NULL:
         record.queue.record_count -= record.queue.engine == engine
@@ -202,6 +209,8 @@ cdef status_t key_check(engine_t *engine, const job_t *job) noexcept nogil:
 
 cdef void key_take(engine_t *engine, record_t *record) noexcept nogil:
     """Let a record's job hold its key; after key_check."""
+    JQ_ASSERT(not record.extras & EXTRA_KEY)
+    JQ_ASSERT(uniques_find(&engine.uniques, record.job) == NULL)
     uniques_add(&engine.uniques, record.job)
     record.extras |= EXTRA_KEY
 
@@ -213,13 +222,17 @@ cdef void extras_end(engine_t *engine, record_t *record) noexcept nogil:
     if record.extras & EXTRA_DEAD:
         dead_leave(engine, record)
     if record.extras & EXTRA_COUNTED:
-        room_uncount(engine, record)
+        capacity_uncount(engine, record)
     # a result of a former life stays: the caller that it answered may not have taken it yet
     record.extras &= EXTRA_KICKED | EXTRA_STORED | EXTRA_QUEUED
 
 
 cdef void dead_enter(engine_t *engine, record_t *record) noexcept nogil:
     """Add a FAILED record to the list of the dead. Its TTR timer is idle, and lends its links."""
+    JQ_ASSERT(record.state == STATE_FAILED)
+    JQ_ASSERT(record.ttr.state != TIMER_ARMED)
+    JQ_ASSERT(record.place == PLACE_NONE)
+    JQ_ASSERT(not record.extras & EXTRA_DEAD)
     record.ttr.next = NULL
     record.ttr.prev = <timer_t *> <void *> engine.dead_last
     if engine.dead_last != NULL:
@@ -235,6 +248,7 @@ cdef void dead_leave(engine_t *engine, record_t *record) noexcept nogil:
     """Take a record out of the list of the dead."""
     cdef record_t *before = <record_t *> <void *> record.ttr.prev
     cdef record_t *after = dead_next(record)
+    JQ_ASSERT((record.extras & EXTRA_DEAD) != 0)
     if before != NULL:
         before.ttr.next = record.ttr.next
     else:
@@ -250,6 +264,7 @@ cdef void dead_leave(engine_t *engine, record_t *record) noexcept nogil:
 # ---------------------------------------------------------------- queues and the heap of due times
 
 cdef void due_put(engine_t *engine, Py_ssize_t i, queue_t *queue) noexcept nogil:
+    JQ_ASSERT(0 <= i < engine.due_capacity)
     engine.due[i] = queue
     queue.due_index = i
 
@@ -323,7 +338,7 @@ cdef void record_assign(record_t *record, queue_t *queue) noexcept nogil:
     record.queue = queue
     queue.record_count += record.home != NULL and record.home == queue.engine
     if record.extras & EXTRA_STORED:
-        room_take(record.home, record)
+        capacity_take(record.home, record)
 
 
 cdef void record_unassign(record_t *record) noexcept nogil:
@@ -334,6 +349,7 @@ cdef void record_unassign(record_t *record) noexcept nogil:
 
 
 cdef void placed(queue_t *queue, record_t *record, uint8_t place) noexcept nogil:
+    JQ_ASSERT(queue.engine == NULL or lock_held(&queue.engine.lock))
     if record.queue != queue:
         record_assign(record, queue)
     record.place = place
@@ -352,7 +368,9 @@ cdef void unplaced(record_t *record) noexcept nogil:
 cdef int queue_add(queue_t *queue, record_t *record) noexcept nogil:
     """Put a record that stands nowhere into ready: 1 done, 0 an equal one is there, -1 no memory."""
     cdef sortkey_t key = key_ready(record.job)
-    cdef int done = skiplist_insert(&queue.ready, &key, record)
+    cdef int done
+    JQ_ASSERT(record.place == PLACE_NONE)
+    done = skiplist_insert(&queue.ready, &key, record)
     if done == 1:
         placed(queue, record, PLACE_READY)
     return done
@@ -371,7 +389,10 @@ cdef void scheduled_begin(queue_t *queue, record_t *record, int64_t due_ns, bint
 cdef int queue_schedule(queue_t *queue, record_t *record, int64_t due_ns) noexcept nogil:
     """Put a record that stands nowhere, its TTR idle, into scheduled. Returns as queue_add."""
     cdef sortkey_t key = key_scheduled(record.job, due_ns)
-    cdef int done = skiplist_insert(&queue.scheduled, &key, record)
+    cdef int done
+    JQ_ASSERT(record.place == PLACE_NONE)
+    JQ_ASSERT(record.ttr.state != TIMER_ARMED)
+    done = skiplist_insert(&queue.scheduled, &key, record)
     if done == 1:
         scheduled_begin(queue, record, due_ns, record.attempts > 0)
     return done
@@ -380,6 +401,7 @@ cdef int queue_schedule(queue_t *queue, record_t *record, int64_t due_ns) noexce
 cdef int queue_postpone(queue_t *queue, record_t *record, int64_t due_ns) noexcept nogil:
     """Put a record, wherever it stands, its TTR idle, into scheduled: 1 done, -1 no memory."""
     cdef sortkey_t key
+    JQ_ASSERT(record.ttr.state != TIMER_ARMED)
     if record.place == PLACE_NONE:
         return queue_schedule(queue, record, due_ns)
     if record.place == PLACE_SCHEDULED and record.ttr.deadline_ns == due_ns:
@@ -398,6 +420,7 @@ cdef bint queue_reschedule(record_t *record, int64_t due_ns) noexcept nogil:
     """Let a record that stands in scheduled be due at another time. False: no memory."""
     cdef sortkey_t before = key_scheduled(record.job, record.ttr.deadline_ns)
     cdef sortkey_t key = key_scheduled(record.job, due_ns)
+    JQ_ASSERT(record.place == PLACE_SCHEDULED)
     if skiplist_insert(&record.queue.scheduled, &key, record) < 0:
         return False
     if due_ns != record.ttr.deadline_ns:
@@ -410,7 +433,10 @@ cdef bint queue_reschedule(record_t *record, int64_t due_ns) noexcept nogil:
 cdef int queue_awake(queue_t *queue, record_t *record) noexcept nogil:
     """Move a record from scheduled to ready. Returns as queue_add."""
     cdef sortkey_t key = key_ready(record.job)
-    cdef int done = skiplist_insert(&queue.ready, &key, record)
+    cdef int done
+    JQ_ASSERT(record.place == PLACE_SCHEDULED)
+    JQ_ASSERT(record.queue == queue)
+    done = skiplist_insert(&queue.ready, &key, record)
     if done == 1:
         key = key_scheduled(record.job, record.ttr.deadline_ns)
         skiplist_remove(&queue.scheduled, &key)
@@ -445,6 +471,7 @@ cdef record_t *queue_pop(queue_t *queue) noexcept nogil:
 cdef Py_ssize_t queue_rank(record_t *record) noexcept nogil:
     """How many stand before a record in its line. O(log n)."""
     cdef sortkey_t key
+    JQ_ASSERT(record.place != PLACE_NONE)
     if record.place == PLACE_READY:
         key = key_ready(record.job)
         return skiplist_rank(&record.queue.ready, &key)
@@ -481,6 +508,7 @@ cdef void view_end(record_t *record, kind_t kind, uint8_t state) noexcept nogil:
 
 cdef void ttl_arm(engine_t *engine, record_t *record, int64_t start_ns) noexcept nogil:
     """Let TTL run from a wall time, unless it is a run job's or was armed before."""
+    JQ_ASSERT(lock_held(&engine.lock))
     if record.ttl.state == TIMER_IDLE and not record.is_run:
         wheel_arm(&engine.wheel, &record.ttl, ns_add(
             ns_sum(start_ns, <int64_t> record.job.ttl_ms * NS_PER_MS), -engine.wall_offset_ns))
@@ -515,10 +543,11 @@ cdef void adder_remove(engine_t *engine, wait_t *wait) noexcept nogil:
         engine.adder_last = wait.prev
     engine.adder_count -= 1
     if engine.adder_first != NULL and not engine.admitting:
-        errand_post(engine)
+        deferred_post(engine)
 
 
 cdef void wait_unlink(engine_t *engine, wait_t *wait) noexcept nogil:
+    JQ_ASSERT(lock_held(&engine.lock))
     if wait.kind == WAIT_LEASE:
         links_remove(wait)
         engine.waiting_count -= 1
@@ -540,6 +569,8 @@ cdef void wait_for_lease(engine_t *engine, wait_t *wait) noexcept nogil:
     """Stand in line at every link's queue. O(names)."""
     cdef wait_link_t *link
     cdef int i
+    JQ_ASSERT(wait.kind == WAIT_LEASE)
+    JQ_ASSERT(wait.outcome == OUTCOME_NONE)
     for i in range(wait.link_count):
         link = &wait.links[i]
         link.wait = wait
@@ -555,8 +586,10 @@ cdef void wait_for_lease(engine_t *engine, wait_t *wait) noexcept nogil:
         ref_take(object_of(wait))
 
 
-cdef void wait_for_room(engine_t *engine, wait_t *wait) noexcept nogil:
+cdef void wait_for_capacity(engine_t *engine, wait_t *wait) noexcept nogil:
     """Stand in the line of adders; wait.record is set."""
+    JQ_ASSERT(wait.kind == WAIT_ADD)
+    JQ_ASSERT(wait.record != NULL)
     wait.next = NULL
     wait.prev = engine.adder_last
     if wait.prev != NULL:
@@ -571,6 +604,9 @@ cdef void wait_for_room(engine_t *engine, wait_t *wait) noexcept nogil:
 
 cdef void wait_for_record(engine_t *engine, wait_t *wait, record_t *record) noexcept nogil:
     """Wait until a record is processed or gone."""
+    JQ_ASSERT(lock_held(&engine.lock))
+    JQ_ASSERT(record.home == engine)
+    JQ_ASSERT(wait.outcome == OUTCOME_NONE)
     ref_take(object_of(record))
     wait.record = record
     wait.prev = NULL
@@ -586,6 +622,7 @@ cdef void wait_for_record(engine_t *engine, wait_t *wait, record_t *record) noex
 
 cdef void wait_end(engine_t *engine, wait_t *wait, outcome_t outcome) noexcept nogil:
     """End a wait and line its caller up to be woken."""
+    JQ_ASSERT(wait.outcome == OUTCOME_NONE)
     wait_unlink(engine, wait)
     wait.outcome = <uint8_t> outcome
     if HAS_GIL:  # else the line's reference goes over

@@ -31,7 +31,7 @@ cdef enum:
 cdef enum job_flag_t:
     JOB_CREATED_GIVEN = 1         # the caller chose created: never stamped again
     JOB_UNIQUE = 2                # a unique_t stands behind the job_t
-    JOB_HOUSES = 4                # a record of it stands behind the job_t, and needs no memory of its own
+    JOB_OWNS = 4                # a record of it stands behind the job_t, and needs no memory of its own
 
 cdef struct job_t:                # the immutable half of a job; lives inside a Job object
     tie_t tie                     # created_ns and id
@@ -73,7 +73,7 @@ cdef extern from *:
     Py_ssize_t bytes_size "JQ_BYTES_SIZE" (const void *data) nogil  # of exact bytes
     const char *bytes_data "JQ_BYTES_DATA" (const void *data) nogil
     Py_ssize_t OBJECT_HEAD "JQ_OBJECT_HEAD"   # from an object to its first field
-    const Py_ssize_t ROOM_ENDLESS "PY_SSIZE_T_MAX"
+    const Py_ssize_t FREE_ENDLESS "PY_SSIZE_T_MAX"
 
 cdef enum state_t:                # as the IntEnum State
     STATE_NEW = 0
@@ -145,7 +145,6 @@ cdef enum extra_t:                # what else the engine keeps of a record
     EXTRA_QUEUED = 64             # its queue counts it too, its bytes until it is gone; with EXTRA_STORED
 
 cdef enum bound_t:                # what a refused job would have passed
-    BOUND_NONE = 0
     BOUND_LINE = 1                # others that wait for the same capacity are first
     BOUND_JOBS = 2
     BOUND_BYTES = 3
@@ -299,7 +298,7 @@ cdef struct engine_t:             # all that a state machine works on; lives ins
     int64_t keep_expired_ns       # how long a job that expired unprocessed is kept FAILED; 0: not at all
     wait_t *woken_first           # waits that have ended and whose callers must be woken; owned
     wait_t *woken_last
-    wait_t errand                 # stands among them while something is to be done without the lock
+    wait_t deferred                 # stands among them while something is to be done without the lock
     void *empty                   # b"", owned by the module
     void *expired                 # b"expired", as well
     uint64_t added_count
@@ -320,7 +319,7 @@ cdef struct engine_t:             # all that a state machine works on; lives ins
     uint8_t expire_hooked         # timers call a function of the user's instead
     uint8_t timeout_hooked
     uint8_t unsettled             # what was noted must be settled before a verb returns
-    Py_ssize_t room               # bytes that can be noted; the greatest number while there is no journal
+    Py_ssize_t free_bytes         # of the journal, for notes; the greatest number while there is no journal
     void (*note)(engine_t *engine, const record_t *record, note_kind_t kind) noexcept nogil
     void *journal                 # what notes
 

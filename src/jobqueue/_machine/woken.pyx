@@ -6,11 +6,13 @@ the same list, which every verb looks at anyway.
 Invariant: every function runs with the engine's lock held. Complexity: O(1).
 """
 
+from jobqueue._structures.platform cimport JQ_ASSERT, lock_held
 from jobqueue._machine.types cimport OUTCOME_NONE, OUTCOME_PROCESSED, engine_t, wait_t
 
 # ---------------------------------------------------------------- waiting
 
 cdef void woken_put(engine_t *engine, wait_t *wait) noexcept nogil:
+    JQ_ASSERT(lock_held(&engine.lock))
     if engine.woken_last != NULL:
         engine.woken_last.next = wait
     else:
@@ -18,11 +20,12 @@ cdef void woken_put(engine_t *engine, wait_t *wait) noexcept nogil:
     engine.woken_last = wait
 
 
-cdef void errand_post(engine_t *engine) noexcept nogil:
+cdef void deferred_post(engine_t *engine) noexcept nogil:
     """See that the thread that wakes callers, without the lock, serves adders and observers too."""
-    if engine.errand.outcome == OUTCOME_NONE:
-        engine.errand.outcome = OUTCOME_PROCESSED
-        woken_put(engine, &engine.errand)
+    JQ_ASSERT(lock_held(&engine.lock))
+    if engine.deferred.outcome == OUTCOME_NONE:
+        engine.deferred.outcome = OUTCOME_PROCESSED
+        woken_put(engine, &engine.deferred)
 
 
 cdef wait_t *woken_take(engine_t *engine) noexcept nogil:
@@ -30,12 +33,13 @@ cdef wait_t *woken_take(engine_t *engine) noexcept nogil:
 
     If it is the mark of deferred work, that may be posted again from now on.
     """
+    JQ_ASSERT(lock_held(&engine.lock))
     cdef wait_t *wait = engine.woken_first
     if wait != NULL:
         engine.woken_first = wait.next
         if wait.next == NULL:
             engine.woken_last = NULL
         wait.next = NULL
-        if wait == &engine.errand:
+        if wait == &engine.deferred:
             wait.outcome = OUTCOME_NONE
     return wait

@@ -12,7 +12,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any, Final, Protocol
 
-__all__ = ["Bell", "RealThread", "bell", "real", "replaced"]
+__all__ = ["RealThread", "WakeUp", "real", "replaced", "wake_up"]
 
 
 def real(name: str) -> Any:
@@ -65,7 +65,7 @@ class RealThread:
             pass
 
 
-class Bell(Protocol):
+class WakeUp(Protocol):
     """Wakes one greenlet; made, waited for and closed in its thread."""
 
     def ring(self, waiter: object = None, /) -> None:
@@ -78,18 +78,18 @@ class Bell(Protocol):
         """Wait no more."""
 
 
-def bell() -> Bell | None:
-    """A bell if the calling thread has a hub, in which other greenlets may wait for their turn.
+def wake_up() -> WakeUp | None:
+    """A wake-up if the calling thread has a hub, in which other greenlets may wait for their turn.
 
     Raises RuntimeError if the caller is the hub itself: it cannot wait.
     """
     local = sys.modules.get("gevent._hub_local")
     hub = None if local is None else local.get_hub_if_exists()
-    kind: Callable[[Any], Bell] = GeventBell
+    kind: Callable[[Any], WakeUp] = GeventWakeUp
     if hub is None:
         hubs = sys.modules.get("eventlet.hubs")
         hub = None if hubs is None else getattr(hubs._threadlocal, "hub", None)
-        kind = EventletBell
+        kind = EventletWakeUp
     if hub is None:
         return None
     if sys.modules["greenlet"].getcurrent() is getattr(hub, "greenlet", hub):
@@ -99,7 +99,7 @@ def bell() -> Bell | None:
     return kind(hub)
 
 
-class GeventBell:
+class GeventWakeUp:
     """An async watcher of the hub's loop: the one of its watchers that any thread may ring."""
 
     def __init__(self, hub: Any) -> None:
@@ -124,7 +124,7 @@ class GeventBell:
             watcher.close()
 
 
-class EventletBell:
+class EventletWakeUp:
     """A pipe: eventlet's hub knows no other way to be woken from another thread."""
 
     def __init__(self, hub: Any) -> None:

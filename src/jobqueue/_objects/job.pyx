@@ -24,7 +24,7 @@ from jobqueue._machine.types cimport (
     PRIORITY_MAX, PRIORITY_MIN, job_t, unique_t,
 )
 from jobqueue._machine.layout cimport (
-    job_unique, payload_data, payload_room, record_room, whole_steps,
+    job_unique, payload_data, payload_space, record_space, whole_steps,
 )
 from jobqueue._objects.rules cimport (
     PyTuple_GET_ITEM_, PyTuple_GET_SIZE_, PyVectorcall_NARGS, ascii_data, ascii_size, int_read,
@@ -335,7 +335,7 @@ cdef void job_dealloc(PyObject *self) noexcept:
         ref_drop(job_unique(c).key)
         long_give(self)
     else:
-        pool_give(&job_pools[payload_room(c) >> 4], self, record_room() + payload_room(c))
+        pool_give(&job_pools[payload_space(c) >> 4], self, record_space() + payload_space(c))
 
 
 cdef inline Job job_take_plain(bytes payload):
@@ -343,7 +343,7 @@ cdef inline Job job_take_plain(bytes payload):
     cdef size_t size = PyBytes_GET_SIZE(payload)
     cdef bint copies = size <= PAYLOAD_SMALL and ids_far(&ids_ahead)
     cdef size_t room = whole_steps(size) if copies else 0
-    cdef Job job = <Job> pool_take(&job_pools[room >> 4], Job, record_room() + room)
+    cdef Job job = <Job> pool_take(&job_pools[room >> 4], Job, record_space() + room)
     struct_clear(&job.c, sizeof(job_t))
     job.c.payload_size = <uint32_t> size
     if copies:

@@ -27,7 +27,7 @@ cdef class Registry:
     cdef unsigned long timer_ident  # the thread that serves its timers; 0: there was none yet
     cdef object owner             # weak reference to the engine that it is attached to, or None
     cdef object queues            # that engine's QueueController, or None
-    cdef object teller            # called when there are events for observers; None: there are none
+    cdef object notifier          # called when there are events for observers; None: there are none
     cdef object shadow            # its WorkQueue for scheduled jobs, while its queues are foreign
     cdef set astray               # and the jobs whose place there is to be seen to; else None
     cdef object thread_signal     # what wakes the engine's timer thread; None: there is none

@@ -20,13 +20,13 @@ from jobqueue._structures.wheel cimport TIMER_ARMED, TIMER_CANCELLED, TIMER_IDLE
 from jobqueue._structures.id_table cimport ids_at, ids_slots, ids_t, ids_walk_t
 from jobqueue._structures.system cimport random_fill
 from jobqueue._machine.types cimport (
-    EVENT_FAILED, JOB_HOUSES, JOB_UNIQUE, KIND_SCHEDULED, KIND_TTL, KIND_TTR, KIND_WAIT,
-    OBJECT_HEAD, OUTCOME_ADDED, OUTCOME_LEASED, OUTCOME_NONE, PLACE_SCHEDULED, SLICE_BUCKETS,
-    SLICE_STEPS, STATE_COMPLETED, STATE_FAILED, STATE_LEASED, TRANSITION_STEPS, WAIT_RESULT,
-    WAIT_RUN, WATCH_EVENTS, engine_t, job_t, kind_t, record_t, views_t, wait_t,
+    EVENT_FAILED, HARD_ATTEMPTS_MAX, JOB_OWNS, JOB_UNIQUE, KIND_SCHEDULED, KIND_TTL, KIND_TTR,
+    KIND_WAIT, OBJECT_HEAD, OUTCOME_ADDED, OUTCOME_LEASED, OUTCOME_NONE, PLACE_SCHEDULED,
+    SLICE_BUCKETS, SLICE_STEPS, STATE_COMPLETED, STATE_FAILED, STATE_LEASED, TRANSITION_STEPS,
+    WAIT_RESULT, WAIT_RUN, WATCH_EVENTS, engine_t, job_t, kind_t, record_t, views_t, wait_t,
 )
-from jobqueue._machine.layout cimport job_room, object_of, record_processed
-from jobqueue._machine.woken cimport errand_post, woken_put, woken_take
+from jobqueue._machine.layout cimport job_space, object_of, record_processed
+from jobqueue._machine.woken cimport deferred_post, woken_put, woken_take
 from jobqueue._machine.events cimport event_note, events_clear, history_free
 from jobqueue._machine.state cimport (
     engine_init, job_locks_renew, queue_remove, queue_reschedule, record_init, registry_add_by_hand,
@@ -52,7 +52,7 @@ cdef enum:
     STRIKES_MAX = 3               # times that one wake is tried at once
 
 
-MAX_HARD_ATTEMPTS = 255
+MAX_HARD_ATTEMPTS = HARD_ATTEMPTS_MAX
 MAX_RUN_RECORD_ATTEMPTS = 2**64 - 1
 
 
@@ -110,9 +110,9 @@ cdef void record_dealloc(PyObject *self) noexcept:
     if record.views != NULL:
         history_free(record.views.history)
         PyMem_RawFree(record.views)
-    if job != NULL and job.flags & JOB_HOUSES and <void *> self == job_room(job):
+    if job != NULL and job.flags & JOB_OWNS and <void *> self == job_space(job):
         object_end(self)
-        job.flags &= ~JOB_HOUSES
+        job.flags &= ~JOB_OWNS
     else:
         pool_give(&record_pool, self, 0)
     if job != NULL:
@@ -124,9 +124,9 @@ cdef record_t *record_make(void *job) except NULL:
     cdef job_t *c = <job_t *> (<char *> job + OBJECT_HEAD)
     cdef void *made
     cdef record_t *record
-    if HAS_SLABS and not c.flags & (JOB_UNIQUE | JOB_HOUSES):
-        made = object_begin(job_room(c), <PyObject *> RunRecord)
-        c.flags |= JOB_HOUSES
+    if HAS_SLABS and not c.flags & (JOB_UNIQUE | JOB_OWNS):
+        made = object_begin(job_space(c), <PyObject *> RunRecord)
+        c.flags |= JOB_OWNS
     else:
         made = pool_take_raw(&record_pool, <PyObject *> RunRecord, 0)
         if made == NULL:
@@ -387,7 +387,9 @@ cdef class Waiter:
         count_by(live_waiters, -1)
         if self.c.outcome == OUTCOME_NONE and (self.c.link_count or self.c.record != NULL):
             # Its caller was struck by an exception before it could say so.
+            lock_acquire(&self.registry.e.lock)
             wait_forget(&self.registry.e, &self.c)
+            lock_release(&self.registry.e.lock)
         if not self.settled and self.c.outcome != OUTCOME_NONE:
             waiter_drop(self)
         if self.c.record != NULL:
@@ -474,19 +476,19 @@ cdef int waiter_sleep(Waiter waiter, int64_t timeout_ms) except -1:
     Of a greenlet only the greenlet sleeps. What a handler of a signal raises ends the sleep.
     """
     if "greenlet" in loaded:
-        from .green import bell as green_bell
-        bell = green_bell()
-        if bell is not None:
+        from .green import wake_up as green_wake_up
+        wake_up = green_wake_up()
+        if wake_up is not None:
             try:
-                if waiter_listens(waiter, bell.ring):
-                    return waiter_sleep_green(waiter, bell, timeout_ms)
+                if waiter_listens(waiter, wake_up.ring):
+                    return waiter_sleep_green(waiter, wake_up, timeout_ms)
             finally:
-                bell.close()
+                wake_up.close()
     return signal_sleep(waiter.signal, timeout_ms)
 
 
 cdef bint waiter_listens(Waiter waiter, object ring) except -1:
-    """Let a bell ring, instead of a lock be released, when a wait ends; False if it has ended."""
+    """Let a wake-up ring, instead of a lock be released, when a wait ends; False if it has ended."""
     cdef void *signal = NULL
     cdef bint pending
     cdef engine_t *engine = &waiter.registry.e
@@ -504,7 +506,7 @@ cdef bint waiter_listens(Waiter waiter, object ring) except -1:
     return pending or waiter.signal == NULL
 
 
-cdef int waiter_sleep_green(Waiter waiter, object bell, int64_t timeout_ms) except -1:
+cdef int waiter_sleep_green(Waiter waiter, object wake_up, int64_t timeout_ms) except -1:
     """waiter_sleep, of a greenlet: the others of its thread run meanwhile."""
     cdef int64_t until_ns = clock_mono_ns() + timeout_ms * NS_PER_MS
     cdef int64_t left_ns = 0
@@ -513,7 +515,7 @@ cdef int waiter_sleep_green(Waiter waiter, object bell, int64_t timeout_ms) exce
             left_ns = until_ns - clock_mono_ns()
             if left_ns <= 0:
                 return 0
-        bell.wait(left_ns / 1e9 if timeout_ms >= 0 else None)
+        wake_up.wait(left_ns / 1e9 if timeout_ms >= 0 else None)
     return 1
 
 
@@ -529,26 +531,26 @@ cdef int wake_all(engine_t *engine) except -1:
     cdef Waiter waiter
     cdef Registry registry = registry_of(engine)
     cdef object struck = None
-    cdef int strikes = 0          # at the errand
-    cdef bint again = False       # the errand is left over
+    cdef int strikes = 0          # at the deferred
+    cdef bint again = False       # the deferred is left over
     while engine.woken_first != NULL:
         lock_acquire(&engine.lock)
         wait = woken_take(engine)
         lock_release(&engine.lock)
         if wait == NULL:
             break
-        if wait == &engine.errand and strikes == STRIKES_MAX:
+        if wait == &engine.deferred and strikes == STRIKES_MAX:
             continue  # who was struck may have posted it, too
-        if wait == &engine.errand:
+        if wait == &engine.deferred:
             try:
-                errand_run(engine)
+                deferred_run(engine)
             except BaseException as error:
                 struck = worse(struck, error, registry)
                 strikes += 1
                 again = strikes == STRIKES_MAX
                 if not again:
                     lock_acquire(&engine.lock)
-                    errand_post(engine)
+                    deferred_post(engine)
                     lock_release(&engine.lock)
             continue
         waiter = <Waiter> <PyObject *> object_of(wait)
@@ -589,7 +591,7 @@ cdef object worse(object struck, object error, object where):
     return error
 
 
-cdef int wakes_leave(Registry registry, wait_t *left, bint errand) except -1:
+cdef int wakes_leave(Registry registry, wait_t *left, bint deferred) except -1:
     """Leave wakes that were struck to the timer thread, or to the next verb."""
     cdef wait_t *wait
     lock_acquire(&registry.e.lock)
@@ -598,8 +600,8 @@ cdef int wakes_leave(Registry registry, wait_t *left, bint errand) except -1:
         left = wait.next
         wait.next = NULL
         woken_put(&registry.e, wait)
-    if errand:
-        errand_post(&registry.e)
+    if deferred:
+        deferred_post(&registry.e)
     lock_release(&registry.e.lock)
     return 0 if registry.ticking else thread_ring(registry)
 
@@ -623,7 +625,7 @@ cdef int deserted_drain(Registry registry) except -1:
     return 0
 
 
-cdef int errand_run(engine_t *engine) except -1:
+cdef int deferred_run(engine_t *engine) except -1:
     """Let in those who wait for room, and tell observers what happened."""
     cdef Registry registry = registry_of(engine)
     cdef int64_t now_ns
@@ -633,7 +635,7 @@ cdef int errand_run(engine_t *engine) except -1:
         lock_acquire(&engine.lock)
         done = adders_admit(engine, now_ns, SLICE_STEPS // TRANSITION_STEPS)
         if not done:
-            errand_post(engine)
+            deferred_post(engine)
         lock_release(&engine.lock)
         if not done:
             engine.slice_count += 1
@@ -641,10 +643,10 @@ cdef int errand_run(engine_t *engine) except -1:
                 breathe()
     if engine.watched & WATCH_EVENTS:
         lock_acquire(&engine.lock)
-        teller = registry.teller  # another thread may put None in its place
+        notifier = registry.notifier  # another thread may put None in its place
         lock_release(&engine.lock)
-        if teller is not None:
-            teller()
+        if notifier is not None:
+            notifier()
     return 0
 
 

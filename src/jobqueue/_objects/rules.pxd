@@ -15,6 +15,7 @@ cdef bytes result_read_other(object value)
 cdef int64_t timeout_read_other(object value, str what) except -1
 cdef int64_t ttr_read(object value) except -1
 cdef int64_t ttl_read(object value, int64_t low, str what) except -2
+cdef object EPOCH
 cdef object time_object(int64_t ns)
 
 cdef inline void *result_plain(object value) noexcept:

@@ -94,7 +94,7 @@ MAX_TTR = TTR_MAX_MS
 MAX_TTL = TTL_MAX_MS
 MAX_TIMEOUT = TIMEOUT_MAX_MS
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
-cdef object EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 import_datetime()
 cdef str MS_WANTED = "an int of ms or a timedelta"
 

@@ -8,24 +8,17 @@ cimport cython
 from cpython.exc cimport PyErr_SetObject, PyErr_WriteUnraisable
 from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uintptr_t
 
+from jobqueue._objects.rules cimport EPOCH, time_object
 from jobqueue._structures.wheel cimport (
     TIMER_ARMED, TIMER_CANCELLED, TIMER_FIRED, WHEEL_AT_ONCE, timer_t, wheel_arm, wheel_cancel,
     wheel_check, wheel_init, wheel_len, wheel_next_deadline, wheel_next_wake, wheel_pop_due, wheel_t,
 )
 
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 
 from jobqueue.errors import InvalidTimeError, raise_wrong_type, shown
 
 # ---------------------------------------------------------------- for Python
-
-cdef object EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-
-
-cdef object time_of_ns(object time_ns):
-    """The datetime, in UTC; what is below a microsecond is cut off."""
-    return EPOCH + timedelta(microseconds=time_ns // 1000)
-
 
 cdef int64_t ns_of_time(object time) except? -1:
     cdef object ns = time
@@ -58,7 +51,7 @@ cdef class Timer:
     @property
     def deadline(self):
         """When it is due: a datetime in UTC, cut to microseconds."""
-        return time_of_ns(self.deadline_ns)
+        return time_object(self.deadline_ns)
 
     @property
     def cancelled(self):
@@ -234,7 +227,7 @@ cdef class TimerWheel:
         with cython.critical_section(self):
             deadline_ns = wheel_next_deadline(&self.wheel)
             count = self.wheel.count
-        return time_of_ns(deadline_ns) if count else None
+        return time_object(deadline_ns) if count else None
 
     def __len__(self):
         return wheel_len(&self.wheel)

@@ -17,7 +17,7 @@ from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
 from libc.stdint cimport uint32_t, uint64_t, uint8_t, uintptr_t
 from libc.string cimport memcmp, memset
 
-from jobqueue._structures.platform cimport huge_pages
+from jobqueue._structures.platform cimport JQ_ASSERT, huge_pages
 from jobqueue._structures.keys cimport ID_SIZE, tie_of_t
 
 cdef extern from "_structures/platform.h":
@@ -67,7 +67,9 @@ cdef void slot_take(const ids_t *ids, uint32_t tag, void *item) noexcept nogil:
     cdef bucket_t *bucket = ids_home(ids, tag)
     cdef uint64_t free = tags_match(bucket.tags, 0)
     cdef int slot
+    JQ_ASSERT(ids.bucket_count > 0)
     while free == 0:
+        JQ_ASSERT(bucket_next(ids.buckets, ids.bucket_count, bucket) != ids_home(ids, tag))
         bucket.passed += 1
         bucket = bucket_next(ids.buckets, ids.bucket_count, bucket)
         free = tags_match(bucket.tags, 0)

@@ -7,6 +7,17 @@
 #include <stdint.h>
 #include <string.h>
 
+/* ---- preconditions: DEBUG builds check them, in others they are no code at all ---- */
+#ifdef JQ_DEBUG
+#include <stdio.h>
+#include <stdlib.h>
+#define JQ_ASSERT(condition) \
+    ((condition) ? (void)0 : (void)(fprintf(stderr, "%s:%d: jobqueue: %s: not so: %s\n", \
+                                            __FILE__, __LINE__, __func__, #condition), abort()))
+#else
+#define JQ_ASSERT(condition) ((void)0)
+#endif
+
 /* ---- clocks: int64 nanoseconds ---- */
 #ifdef _WIN32
 #ifndef WIN32_LEAN_AND_MEAN
@@ -124,10 +135,25 @@ static inline int64_t jq_mono_ns(void) { return jq_clock_ns(JQ_MONOTONIC); }
 typedef PyMutex jq_lock_t;
 static inline void jq_lock(jq_lock_t *lock) { PyMutex_Lock(lock); }
 static inline void jq_unlock(jq_lock_t *lock) { PyMutex_Unlock(lock); }
+#define jq_locked(lock) (_Py_atomic_load_uint8_relaxed(&(lock)->_bits) & 1)
+#elif defined(JQ_DEBUG)
+typedef char jq_lock_t; /* whether it is held: two that meet here have let go of the GIL */
+static inline void jq_lock(jq_lock_t *lock)
+{
+    JQ_ASSERT(!*lock);
+    *lock = 1;
+}
+static inline void jq_unlock(jq_lock_t *lock)
+{
+    JQ_ASSERT(*lock);
+    *lock = 0;
+}
+#define jq_locked(lock) (*(lock))
 #else
 typedef char jq_lock_t;
 static inline void jq_lock(jq_lock_t *lock) { (void)lock; }
 static inline void jq_unlock(jq_lock_t *lock) { (void)lock; }
+#define jq_locked(lock) 1
 #endif
 
 /* In a forked child: neither its holder nor those who wait for it need be here. */

@@ -35,6 +35,8 @@ cdef extern from "_structures/platform.h":
     void lock_acquire "jq_lock" (lock_t *lock) noexcept nogil
     void lock_release "jq_unlock" (lock_t *lock) noexcept nogil
     void lock_renew "jq_lock_renew" (lock_t *lock) noexcept nogil
+    bint lock_held "jq_locked" (const lock_t *lock) noexcept nogil      # in JQ_ASSERT alone
+    void JQ_ASSERT(bint condition) noexcept nogil  # a precondition, in DEBUG builds
     void hold "jq_hold" (uint8_t *held) noexcept nogil
     void unhold "jq_unhold" (uint8_t *held) noexcept nogil
     int64_t clock_wall_ns "jq_wall_ns" () noexcept nogil

@@ -439,7 +439,7 @@ cdef bint skiplist_enlarge(skiplist_t *list) noexcept nogil:
     return True
 
 
-cdef bint leaf_has_room(leaf_t *leaf, side_t side) noexcept nogil:
+cdef bint leaf_has_space(leaf_t *leaf, side_t side) noexcept nogil:
     """Whether it takes one more; at an end of the list, without moving many entries each time."""
     if side == WITHIN:
         return leaf_len(leaf) < leaf.capacity
@@ -451,7 +451,7 @@ cdef bint leaf_has_room(leaf_t *leaf, side_t side) noexcept nogil:
     return True
 
 
-cdef bint skiplist_make_room(
+cdef bint skiplist_make_space(
     skiplist_t *list, path_t *path, leaf_t *leaf, side_t side, Py_ssize_t index,
     const sortkey_t *key
 ) noexcept nogil:
@@ -459,7 +459,7 @@ cdef bint skiplist_make_room(
     if list.height == 0 and leaf.capacity < JQ_BLOCK:
         if not skiplist_enlarge(list):
             return False
-        return leaf_has_room(list.first, side)       # slides the entries towards the other end
+        return leaf_has_space(list.first, side)       # slides the entries towards the other end
     if side != WITHIN:
         path_to_end(list, side, path)
     return skiplist_split(list, path, leaf, side, index, key)
@@ -561,8 +561,8 @@ cdef int skiplist_insert(skiplist_t *list, const sortkey_t *key, void *item) noe
         if index < leaf.end and entry_equals(list, &leaf_entries(leaf)[index], key):
             return 0
 
-    if not leaf_has_room(leaf, side):
-        if not skiplist_make_room(list, &path, leaf, side, index, key):
+    if not leaf_has_space(leaf, side):
+        if not skiplist_make_space(list, &path, leaf, side, index, key):
             return -1
         if side == WITHIN:
             leaf = path_to_key(list, key, &path)

@@ -52,7 +52,6 @@ cdef enum state_flag_t:
     STATE_TTL = 1                 # its TTL runs: until the deadline
     STATE_SCHEDULED = 2           # it stands in scheduled: until the due time
     STATE_RESULT = 4              # it has a result
-    STATE_DEAD = 8                # reading only: it is among the dead
 
 cdef enum header_flag_t:
     HEADER_EPOCH = 1              # a new process, whose monotonic time began elsewhere

@@ -16,7 +16,8 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 
 from jobqueue._structures.platform cimport (
-    clock_mono_ns, lock_acquire, lock_release, lock_t, ref_drop, ref_take, struct_clear,
+    JQ_ASSERT, clock_mono_ns, lock_acquire, lock_held, lock_release, lock_t, ref_drop, ref_take,
+    struct_clear,
 )
 from jobqueue._structures.keys cimport ID_SIZE
 from jobqueue._structures.id_table cimport ids_homed, ids_slots
@@ -90,7 +91,7 @@ cdef void journals_forked() noexcept nogil:
     while journal != NULL:
         journal.stopped = journal.forked = True
         if journal.engine != NULL:
-            journal.engine.room = -1
+            journal.engine.free_bytes = -1
         journal = journal.next
 
 
@@ -98,7 +99,7 @@ if at_fork(journals_forked) != 0:
     raise MemoryError
 
 
-cdef uint8_t *journal_room(journal_t *journal, Py_ssize_t size) noexcept nogil:
+cdef uint8_t *journal_free(journal_t *journal, Py_ssize_t size) noexcept nogil:
     """Where a record of this size goes. NULL: nowhere."""
     cdef Py_ssize_t capacity
     cdef uint8_t *more
@@ -112,7 +113,7 @@ cdef uint8_t *journal_room(journal_t *journal, Py_ssize_t size) noexcept nogil:
         more = <uint8_t *> realloc(journal.spill, <size_t> capacity)
         if more == NULL:
             journal.stopped = journal.forgetful = True
-            journal.engine.room = -1
+            journal.engine.free_bytes = -1
             return NULL
         journal.spill = more
         journal.spill_capacity = capacity
@@ -127,16 +128,16 @@ cdef void journal_seal(journal_t *journal, uint8_t *p, Py_ssize_t size, uint8_t 
                 FRAME_BATCH if journal.batch_count >= 0 and kind != KIND_CLOCK else 0)
     if journal.spill_size == 0:
         frame_seal(&journal.seal, p, p - journal.base)
-        journal.engine.room = journal.end - journal.position - MARGIN
+        journal.engine.free_bytes = journal.end - journal.position - MARGIN
     else:  # it is sealed where it will stand
         journal.spill_count += 1
         journal.engine.unsettled = True
-        journal.engine.room = -1
+        journal.engine.free_bytes = -1
     journal.engine.unsettled |= journal.always
 
 
 cdef void journal_clock(journal_t *journal, int64_t wall_ns) noexcept nogil:
-    cdef uint8_t *p = journal_room(journal, FRAME + 16)
+    cdef uint8_t *p = journal_free(journal, FRAME + 16)
     if p == NULL:
         return
     journal.offset_ns = journal.engine.wall_offset_ns
@@ -162,7 +163,7 @@ cdef void journal_note(
         return
     if kind == NOTE_BATCH_END:
         if journal.batch_count > 0:
-            p = journal_room(journal, FRAME)
+            p = journal_free(journal, FRAME)
             if p != NULL:
                 journal_seal(journal, p, 0, KIND_BATCH_END)
         journal.batch_count = -1
@@ -172,7 +173,7 @@ cdef void journal_note(
         journal.batch_count += 1
     if kind == NOTE_ADDED:
         size = job_size(record.job)
-        p = journal_room(journal, FRAME + size + state_size(record))
+        p = journal_free(journal, FRAME + size + state_size(record))
         if p == NULL:
             return
         job_write(record.job, p + FRAME)
@@ -182,7 +183,7 @@ cdef void journal_note(
         journal_seal(journal, p, size, KIND_JOB)
     elif kind == NOTE_CHANGED:
         size = state_size(record)
-        p = journal_room(journal, FRAME + ID_SIZE + size)
+        p = journal_free(journal, FRAME + ID_SIZE + size)
         if p == NULL:
             return
         memcpy(p + FRAME, record.job.tie.id, ID_SIZE)
@@ -192,7 +193,7 @@ cdef void journal_note(
             journal.live_bytes -= data_size(record.result)
         journal_seal(journal, p, ID_SIZE + size, KIND_STATE)
     else:
-        p = journal_room(journal, FRAME + ID_SIZE)
+        p = journal_free(journal, FRAME + ID_SIZE)
         if p == NULL:
             return
         memcpy(p + FRAME, record.job.tie.id, ID_SIZE)
@@ -354,7 +355,7 @@ cdef class Journal:
     def disown(self):
         """In a forked child: as detach; the threads that held the locks may not be here."""
         self.c.engine.note = NULL
-        self.c.engine.room = -1
+        self.c.engine.free_bytes = -1
         self.c.engine.unsettled = False
         self.c.stopped = True
 
@@ -363,7 +364,7 @@ cdef class Journal:
         lock_acquire(&self.c.engine.lock)
         self.c.engine.journal = &self.c
         self.c.engine.note = journal_refuse
-        self.c.engine.room = -1
+        self.c.engine.free_bytes = -1
         lock_release(&self.c.engine.lock)
 
     def detach(self):
@@ -375,7 +376,7 @@ cdef class Journal:
         lock_acquire(&self.c.engine.lock)
         self.c.base = NULL
         self.c.position = self.c.end = 0
-        self.c.engine.room = -1
+        self.c.engine.free_bytes = -1
         lock_release(&self.c.engine.lock)
         if self.mapped:
             self.mapped = False
@@ -432,20 +433,20 @@ cdef class Journal:
         if not self.c.always:
             self.c.engine.unsettled = self.c.refused
         if not self.c.stopped:
-            self.c.engine.room = self.c.end - self.c.position - MARGIN
+            self.c.engine.free_bytes = self.c.end - self.c.position - MARGIN
 
     def extend(self, Py_ssize_t allocated):
         """The segment has disk space up to here."""
         lock_acquire(&self.c.engine.lock)
         self.c.end = allocated
         if self.c.spill_size == 0 and not self.c.stopped:
-            self.c.engine.room = self.c.end - self.c.position - MARGIN
+            self.c.engine.free_bytes = self.c.end - self.c.position - MARGIN
         lock_release(&self.c.engine.lock)
 
     def rest(self):
         """Nothing notes at this time: the next change asks for space, whatever there is."""
         lock_acquire(&self.c.engine.lock)
-        self.c.engine.room = -1
+        self.c.engine.free_bytes = -1
         lock_release(&self.c.engine.lock)
 
     def pause(self, EngineBase controller not None, name, bint paused):
@@ -469,11 +470,12 @@ cdef class Journal:
         """Note that a queue is paused, or gives again. With the lock."""
         cdef Py_ssize_t size = text_size(<PyObject *> name)
         cdef uint8_t *p
+        JQ_ASSERT(lock_held(&self.c.engine.lock))
         if self.c.engine.note != journal_note:
             self.c.refused = self.c.engine.unsettled = True
             return
         journal_offset(&self.c)
-        p = journal_room(&self.c, FRAME + 1 + size)
+        p = journal_free(&self.c, FRAME + 1 + size)
         if p != NULL:
             p[FRAME] = paused
             memcpy(p + FRAME + 1, text_of(<PyObject *> name), size)
@@ -624,7 +626,7 @@ cdef class Journal:
         """Nothing is noted any more: what is in memory and what is on disk would part."""
         lock_acquire(&self.c.engine.lock)
         self.c.stopped = True
-        self.c.engine.room = -1
+        self.c.engine.free_bytes = -1
         lock_release(&self.c.engine.lock)
 
     def is_behind(self):

@@ -104,7 +104,7 @@ class Log:
         self._told = number - 1
         self._tell()
         if self._mode == "interval":
-            self._call_keeper()
+            self._call_flusher()
 
     def close(self) -> None:
         """Bring everything to the disk, cut the segment to what is used, unlock the directory.
@@ -144,17 +144,17 @@ class Log:
 
     def reserve(self, size: int) -> None:
         """Make room for so many bytes. Raises CommandLogError; nothing has changed then."""
-        patient = not self.segments.is_keeper
+        patient = not self.segments.is_flusher
         while (found := self.segments.reserve(size, patient)) == WAIT:
             self._compact_and_wait()
             patient = False
         if found == GREW or self._resting:
-            self._call_keeper()
+            self._call_flusher()
 
     def settle(self) -> None:
         """Return once all that was noted is in a segment; on disk, if callers wait for that."""
         if self.segments.settle(self._sync):
-            self._call_keeper()
+            self._call_flusher()
 
     @property
     def always(self) -> bool:
@@ -179,20 +179,20 @@ class Log:
         """Nothing is noted any more. What nobody was told of is taken back from the log."""
         self.segments.fail(why)
 
-    # ------------------------------------------------------------ the keeper
+    # ------------------------------------------------------------ the flusher
 
-    def _call_keeper(self) -> None:
+    def _call_flusher(self) -> None:
         """Let the log's own thread look, and live if it does not."""
         if not self.segments.is_kept and not self.segments.shut:
             ref = weakref.ref(self, partial(_put, self._wake))
             try:
                 start_new_thread(_start, (ref, self._wake))  # one native call
             except RuntimeError as error:  # no more threads: the next call tries again
-                report_error(error, self._call_keeper)
+                report_error(error, self._call_flusher)
         self._wake.put(None)
 
     def _pause_s(self) -> float | None:
-        """How long the keeper sleeps at most."""
+        """How long the flusher sleeps at most."""
         if self._mode == "interval":
             return self._interval
         return None if self._resting else LOOK_S
@@ -215,7 +215,7 @@ class Log:
         except JobQueueError as error:
             if not self._is_over():
                 report_error(error, self._keep)
-        except Exception as error:  # noqa: BLE001 - the keeper lives on, the next look may do better
+        except Exception as error:  # noqa: BLE001 - the flusher lives on, the next look may do better
             report_error(error, self._keep)
 
     def _tell(self) -> None:
@@ -228,7 +228,7 @@ class Log:
         return self.segments.shut or self.segments.why is not None
 
     def _leave(self) -> None:
-        """The keeper ends: nobody waits for it in vain."""
+        """The flusher ends: nobody waits for it in vain."""
         self.segments.leave()
         if self._is_over():
             error = CommandLogError(f"{self._directory} takes no changes: {self.segments.why}")
@@ -255,17 +255,17 @@ class Log:
     def _compact_and_wait(self) -> None:
         """Let the log's own thread compact, and wait until it has."""
         self.segments.check_free()
-        if self.segments.is_keeper:
+        if self.segments.is_flusher:
             raise CommandLogError("the command log cannot be compacted while it is compacted")
         if sys.is_finalizing():
             raise CommandLogError("the command log cannot be compacted: the interpreter ends")
         answer: SimpleQueue[BaseException | None] = SimpleQueue()
         self._waiters.append(answer)
-        self._call_keeper()
+        self._call_flusher()
         while True:
             self.check()
             if not self.segments.is_kept:
-                self._call_keeper()
+                self._call_flusher()
             try:
                 error = answer.get(timeout=1)  # as it may end meanwhile
                 break

@@ -11,7 +11,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, qsort
 from libc.string cimport memcpy
 
-from jobqueue._structures.platform cimport ref_drop, ref_take
+from jobqueue._structures.platform cimport lock_acquire, lock_release, ref_drop, ref_take
 from jobqueue._structures.times cimport NEVER_NS, NS_PER_MS, TTL_MAX_MS
 from jobqueue._structures.keys cimport ID_SIZE
 from jobqueue._structures.wheel cimport TIMER_ARMED, TIMER_CANCELLED, timer_t, wheel_arm
@@ -282,13 +282,16 @@ cdef class Replay:
 
     cdef int forget(self, record_t *record) except -1:
         self.live_bytes -= FRAME + job_size(record.job) + state_size(record)
+        lock_acquire(&self.e.lock)
         registry_remove(self.e, record)
+        lock_release(&self.e.lock)
         return 0
 
     cdef int apply_job(self, const uint8_t *p, uint32_t size) except -1:
         cdef record_t *old
         cdef Job job
         cdef RunRecord record
+        cdef int done
         cdef Py_ssize_t name_size, key_size, payload_size
         cdef const uint8_t *data = p + JOB_FIXED
         if size < JOB_FIXED + STATE_FIXED:
@@ -328,7 +331,10 @@ cdef class Replay:
         if old != NULL:
             self.forget(old)
         record = record_new(job)
-        if registry_add(self.e, &record.c) != 1:
+        lock_acquire(&self.e.lock)
+        done = registry_add(self.e, &record.c)
+        lock_release(&self.e.lock)
+        if done != 1:
             raise MemoryError
         if not job.c.flags & JOB_CREATED_GIVEN:
             self.e.created_last_ns = max(self.e.created_last_ns, job.c.tie.created_ns)
@@ -482,15 +488,17 @@ cdef class Replay:
 
     def freeze(self):
         """Let every later change ask for space, which the owner of the engine refuses."""
-        self.e.room = -1
+        self.e.free_bytes = -1
 
     cdef int place(self, record_t *record) except -1:
         cdef engine_t *engine = self.e
         cdef uint8_t flags = record.marked
         cdef int64_t when_ns = record.ttr.deadline_ns
         cdef int done = 1
+        cdef WorkQueue queue = queue_get(self.controller.own_queues, <str> <PyObject *> record.job.name)
         record.marked = 0
-        record_assign(record, &queue_get(self.controller.own_queues, <str> <PyObject *> record.job.name).c)
+        lock_acquire(&engine.lock)
+        record_assign(record, &queue.c)
         if not record_processed(record):
             record.ttr.prev = NULL
             if record.state == STATE_LEASED:
@@ -500,8 +508,9 @@ cdef class Replay:
                 record.scheduled = TIMER_CANCELLED if when_ns == NEVER_NS else TIMER_ARMED
             else:
                 done = queue_add(record.queue, record)
+        if done == 1 and flags & STATE_TTL:
+            wheel_arm(&engine.wheel, &record.ttl, record.ttl.deadline_ns)
+        lock_release(&engine.lock)
         if done != 1:
             raise MemoryError
-        if flags & STATE_TTL:
-            wheel_arm(&engine.wheel, &record.ttl, record.ttl.deadline_ns)
         return 0

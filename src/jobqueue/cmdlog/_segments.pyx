@@ -72,7 +72,7 @@ cdef class Segments:
     cdef PyThread_type_lock growing
     cdef PyThread_type_lock duty  # of the log's own thread
     cdef unsigned long grower     # the thread that has ``growing``; 0: none
-    cdef unsigned long keeper     # the thread that has ``duty``; 0: none
+    cdef unsigned long flusher    # the thread that has ``duty``; 0: none
     cdef bint grows               # the caller that asks for space adds to the living jobs
     cdef bint must                # and who cannot be refused: it takes or ends jobs
     cdef bint unbound
@@ -521,7 +521,7 @@ cdef class Segments:
         """Be the log's own thread. False: there is one, or there is to be none any more."""
         if self.shut or not PyThread_acquire_lock(self.duty, 0):
             return False
-        self.keeper = PyThread_get_thread_ident()
+        self.flusher = PyThread_get_thread_ident()
         if self.shut:
             self.leave()
             return False
@@ -529,23 +529,23 @@ cdef class Segments:
 
     def leave(self):
         """The log's own thread ends."""
-        self.keeper = 0
+        self.flusher = 0
         PyThread_release_lock(self.duty)
 
     @property
     def is_kept(self):
         """Whether the log has a thread of its own."""
-        return self.keeper != 0
+        return self.flusher != 0
 
     @property
-    def is_keeper(self):
+    def is_flusher(self):
         """Whether the calling thread is the log's own."""
-        return self.keeper == PyThread_get_thread_ident()
+        return self.flusher == PyThread_get_thread_ident()
 
     def join(self):
         """Wait for the end of the log's own thread; a signal's handler may end the wait."""
         cdef PyLockStatus status
-        if self.is_keeper or self.journal.forked:
+        if self.is_flusher or self.journal.forked:
             return
         while True:
             with nogil:

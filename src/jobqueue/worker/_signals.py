@@ -4,7 +4,7 @@ import asyncio
 import signal
 from typing import Any, Final, Self
 
-from ._bell import SIGNALS, restore
+from ._wake_up import SIGNALS, restore
 
 __all__ = ["Signals"]
 

@@ -19,10 +19,10 @@ from .._ports import Leased, LeasePort
 from ..errors import ClosedError, WaitTimeoutError
 from ..interfaces import Duration
 from ._attempt import pause_ns
-from ._bell import Bell
 from ._handlers import check_spawned
 from ._living import Started, started, stopped
 from ._policy import Answer, Attempt, Handler, Policy, Renewals, Retry, duration_ms
+from ._wake_up import WakeUp
 
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
@@ -86,7 +86,7 @@ class Worker:
         self._waiters: Final[dict[int, Any]] = {}  # of idle threads, by number
         self._stopping = self._ended = False
         self._at_work: Final = set(range(concurrency))  # numbers of threads that have not ended
-        self._bell: Bell | None = None
+        self._wake_up: WakeUp | None = None
         self._manual: Final = self._renewals.attach_to(controller.clock)
 
     def handler(
@@ -167,13 +167,13 @@ class Worker:
         thread.
         """
         drain_s = duration_ms(drain, "drain") / 1000
-        with Bell() as bell:
-            self._bell = bell
+        with WakeUp() as wake_up:
+            self._wake_up = wake_up
             self.start()
             try:
-                self._sleep(bell, 1, None)
+                self._sleep(wake_up, 1, None)
                 self._stop_begin()
-                self._sleep(bell, 2, time.monotonic() + drain_s)
+                self._sleep(wake_up, 2, time.monotonic() + drain_s)
             except BaseException:
                 self._stop_begin()
                 self._stop_end()
@@ -191,10 +191,10 @@ class Worker:
         names = ", ".join(list(self._policy.rules)[:3])
         return f"<Worker of {names}, {len(self._at_work) if self._threads else 0} threads>"
 
-    def _sleep(self, bell: Bell, signals: int, end: float | None) -> None:
+    def _sleep(self, wake_up: WakeUp, signals: int, end: float | None) -> None:
         """Until so many signals or a stop, until all threads have ended, or time is over."""
-        while self._at_work and not self._ended and bell.signals < signals:
-            if not bell.wait(end):
+        while self._at_work and not self._ended and wake_up.signals < signals:
+            if not wake_up.wait(end):
                 return
 
     def _stop_begin(self) -> None:
@@ -224,8 +224,8 @@ class Worker:
         return not left and not self._policy.unanswered
 
     def _ring(self) -> None:
-        if self._bell is not None:
-            self._bell.ring()
+        if self._wake_up is not None:
+            self._wake_up.ring()
 
     # ------------------------------------------------------------ a thread's work
 

@@ -5,8 +5,8 @@ and answer; files that do not parse fail and are tried again; one worker oversle
 that its job goes back in line and its late answer is refused; scheduled jobs sample the stats. At
 the end a plain loop over the same files, without any queue, must have come to the same results.
 
-corpus: which files · measure: one file · crew: the run through the queue · verify: the plain loop
-and the comparison · report: progress bar, table, JSON.
+corpus: which files · measure: one file · workers: the run through the queue · verify: the plain
+loop and the comparison · report: progress bar, table, JSON.
 """
 
 import argparse
@@ -17,9 +17,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from jobqueue.cli.demo.corpus import find_sources, standard_library
-from jobqueue.cli.demo.crew import run_through_queue
 from jobqueue.cli.demo.report import RichScreen, Screen, Summary, as_json
 from jobqueue.cli.demo.verify import find_differences, run_plainly
+from jobqueue.cli.demo.workers import run_through_queue
 
 if TYPE_CHECKING:
     from jobqueue.cli.demo.corpus import Source

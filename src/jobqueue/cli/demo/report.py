@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from jobqueue.cli.demo.crew import OnProgress, QueueRun
 from jobqueue.cli.demo.verify import PlainRun
+from jobqueue.cli.demo.workers import OnProgress, QueueRun
 from jobqueue.cli.extra import MissingExtraError
 
 DIFFERENCES_SHOWN = 20

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jobqueue.cli.demo.corpus import Source
-from jobqueue.cli.demo.crew import MAX_FAILS, OnProgress, QueueRun
 from jobqueue.cli.demo.measure import Answer, answer
+from jobqueue.cli.demo.workers import MAX_FAILS, OnProgress, QueueRun
 
 PROGRESS_EVERY = 20  # files
 

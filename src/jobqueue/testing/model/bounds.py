@@ -82,7 +82,7 @@ class Bounds:
         jobs = sum(not record.processed() for record in records)
         return jobs, sum(bytes_of(record.job, record.last_result) for record in records)
 
-    def _has_room(
+    def _has_capacity(
         self, job: Job, name: str | None, before: Iterable[Job] = (), *, known: bool = False
     ) -> bool:
         max_jobs, max_bytes = self._limits.get(name, (None, None))
@@ -94,11 +94,11 @@ class Bounds:
             return False
         return known or max_bytes is None or size + bytes_of(job) <= max_bytes
 
-    def _check_room(self, job: Job, before: Iterable[Job] = (), *, known: bool = False) -> None:
+    def _check_capacity(self, job: Job, before: Iterable[Job] = (), *, known: bool = False) -> None:
         """Raise if a job has no capacity: beside those before it in a batch; known: its bytes are
         counted."""
         for name in (job.name, None):
-            if not self._has_room(job, name, before, known=known):
+            if not self._has_capacity(job, name, before, known=known):
                 max_jobs, max_bytes = self._limits[name]
                 jobs, size = self._load(name)
                 over = max_jobs is not None and jobs + 1 > max_jobs
@@ -111,7 +111,7 @@ class Bounds:
         full: set[str] = set()
         for adder in self._adders:
             name = adder.job.name
-            held_up = name in full or not self._has_room(adder.job, name)
+            held_up = name in full or not self._has_capacity(adder.job, name)
             if name == job.name or not held_up:
                 raise QueueFullError(f"job {adder.job.id} waits for the room of job {job.id}")
             full.add(name)  # an adder behind waits for the capacity of its queue too
@@ -147,7 +147,7 @@ class Bounds:
                 return adder
             return None
 
-    def _collect_room(self: Any, adder: Adder) -> None:
+    def _collect_capacity(self: Any, adder: Adder) -> None:
         """How a wait for capacity ended."""
         if adder.error is not None:
             raise adder.error
@@ -172,10 +172,10 @@ class Bounds:
         full: set[str] = set()
         for adder in list(self._adders):
             name = adder.job.name
-            if name in full or not self._has_room(adder.job, name):
+            if name in full or not self._has_capacity(adder.job, name):
                 full.add(name)
                 continue
-            if not self._has_room(adder.job, None):
+            if not self._has_capacity(adder.job, None):
                 break
             self._adders.remove(adder)
             self._cancel(adder, "wait")

@@ -210,7 +210,7 @@ class ModelController(Bounds, Waits, Watching):
         if job.id in self.registry or job in before:
             raise duplicate(job, job)
         self._check_key(job, [*self._unprocessed(), *before])
-        self._check_room(job, before)
+        self._check_capacity(job, before)
         if job.name in self.queues.queues() and self.queues.exists(job):
             raise QueueOutOfSyncError(f"queue {job.name!r} holds job {job.id} already")
 
@@ -506,7 +506,7 @@ class ModelController(Bounds, Waits, Watching):
             if not record.dead():
                 raise NotDeadError(f"job {id} is {record.state.name}")
             self._check_key(record.job, self._unprocessed())
-            self._check_room(record.job, known=True)
+            self._check_capacity(record.job, known=True)
             if self.queues.exists(record.job):
                 raise QueueOutOfSyncError(f"the queue holds job {id} already")
             record.state, record.result = State.NEW, None  # the bytes are kept till the next end

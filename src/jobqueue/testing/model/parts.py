@@ -7,7 +7,7 @@ queues of a real engine. The optional arguments are for the model, which stamps 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import count
 from types import MappingProxyType
 from typing import Any, Self
@@ -26,6 +26,7 @@ from jobqueue import (
     validate_name,
     validate_result,
 )
+from jobqueue._objects.rules import to_datetime
 
 from .arguments import text_of
 
@@ -42,9 +43,6 @@ def to_bytes(result: Any) -> bytes:
     """A valid result."""
     validate_result(result)
     return bytes(result)
-
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(eq=False)
@@ -248,7 +246,7 @@ class Attempt:
     def deadline(self) -> datetime:
         clock = self._engine._clock
         wall_ns = self._deadline_ns + clock.now_ns() - clock.monotonic_ns()
-        return EPOCH + timedelta(microseconds=wall_ns // 1000)
+        return to_datetime(wall_ns)
 
     @contextmanager
     def _answering(self) -> Iterator[None]:

@@ -55,7 +55,7 @@ class Waits:
         """What an ended wait came to. A run is forgotten."""
         self._cancel(waiter, "wait")
         if isinstance(waiter, Adder):
-            self._collect_room(waiter)
+            self._collect_capacity(waiter)
             return None
         record, gone = waiter.record, waiter.gone
         if self._is_run(waiter):

@@ -7,21 +7,17 @@ hook of the user's stands between: before it is called, all until then is told.
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Self
 
 from jobqueue import MAX_HARD_ATTEMPTS, ClosedError, State
+from jobqueue._objects.rules import to_datetime
 from jobqueue.observing import Event, EventKind, Explanation
 
 from .arguments import check_count
 from .parts import Queue, Record, to_id
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 GONE = (EventKind.EXPIRED, EventKind.DELETED)
-
-
-def wall_time(ns: int) -> datetime:
-    return EPOCH + timedelta(microseconds=ns // 1000)
 
 
 class Observation:
@@ -160,7 +156,7 @@ class Watching:
                 attempt=record.attempts,
                 attempts_left=max(0, (job.max_attempts or MAX_HARD_ATTEMPTS) - attempts),
                 fails_left=max(0, job.max_fails - 1 - record.fails),
-                due=wall_time(queue.due[job][0]) if job in queue.due else None,
+                due=to_datetime(queue.due[job][0]) if job in queue.due else None,
                 deadline=self._end_of(record, "ttr"),
                 expires=self._end_of(record, "ttl"),
                 history=tuple(record.history),
@@ -172,4 +168,4 @@ class Watching:
         if (record, kind) not in self._timers:
             return None
         deadline_ns, _ = self._timers[record, kind]
-        return wall_time(deadline_ns + self._clock.now_ns() - self._clock.monotonic_ns())
+        return to_datetime(deadline_ns + self._clock.now_ns() - self._clock.monotonic_ns())

@@ -8,7 +8,7 @@ import time
 from types import FrameType
 from typing import Any, Final, Self
 
-__all__ = ["SIGNALS", "Bell", "restore"]
+__all__ = ["SIGNALS", "WakeUp", "restore"]
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 """At which a worker's main program stops."""
@@ -20,7 +20,7 @@ def restore(number: int, handler: Any) -> None:
         signal.signal(number, handler)
 
 
-class Bell:
+class WakeUp:
     """What wakes a main program: SIGTERM and SIGINT, and `ring` from any thread.
 
     A signal may strike another thread, or just before this one falls asleep; only the descriptor

@@ -98,16 +98,16 @@ def run_through_queue(
         while not holding.wait(LOOK_INTERVAL.total_seconds()):
             _raise_broken([sleeper])  # the others come later, or they might leave it no job
         sampler = pool.submit(_sample, queue, samples, on_progress)
-        # The pool has a thread less than that: the last of the crew begins when the sleeper wakes.
-        crew = [pool.submit(_work, queue, names) for _ in range(workers)]
-        threads: list[Future[Any]] = [sleeper, sampler, *crew]
+        # The pool has a thread less than that: the last worker begins when the sleeper wakes.
+        at_work = [pool.submit(_work, queue, names) for _ in range(workers)]
+        threads: list[Future[Any]] = [sleeper, sampler, *at_work]
 
         answers = {name: _result(queue, job, threads) for name, job in jobs.items()}
         seconds = time.perf_counter() - started
         late = sleeper.result()
         stats = queue.stats()
     sampler.result()
-    tally = sum((worker.result() for worker in crew), adding + late)
+    tally = sum((worker.result() for worker in at_work), adding + late)
     return QueueRun(answers, tally, stats, seconds, samples)
 
 
