@@ -69,7 +69,9 @@ MODULES = (
     "cmdlog._replay",
 )
 
-macros: list[tuple[str, str | None]] = []
+# Cython 3.3: without memory for the names of a call's keywords, the code that makes objects by
+# vectorcall lets go of arguments that it has not read yet.
+macros: list[tuple[str, str | None]] = [("CYTHON_VECTORCALL_TPNEW", "0")]
 compile_args: list[str] = []
 link_args: list[str] = []
 if DEBUG:

@@ -9,7 +9,6 @@ RunResult(success=True, result=b'hello world')
 """
 
 import sys as _sys
-import typing as _typing
 
 from ._structures import system as _system
 
@@ -24,7 +23,7 @@ globals().update(
     }
 )
 
-from ._clock import Clock, SystemClock
+from ._clock import SystemClock
 from ._objects.job import ID, Job
 from ._objects.queues import Inspector, Iterator, QueueController, WorkQueue
 from ._objects.registry import (
@@ -48,6 +47,7 @@ from ._objects.rules import (
     TIME_FORMAT,
 )
 from ._objects.timer import Timer, TimerWheel
+from ._values import QueueStats, RunResult, Stats
 from .controller import Attempt, Controller
 from .errors import (
     AlreadyLeasedError,
@@ -79,37 +79,38 @@ from .errors import (
     ValidationError,
     WaitTimeoutError,
 )
-from .interfaces import (
-    Adder,
-    Completer,
-    ControllerInterface,
-    Deleter,
-    Duration,
-    Failer,
-    IDLike,
-    Leaser,
-    QueueControllerInterface,
-    QueueInterface,
-    QueueStats,
-    Runner,
-    RunResult,
-    Scheduler,
-    Stats,
-)
-from .validation import (
-    validate_add_job,
-    validate_id,
-    validate_name,
-    validate_payload,
-    validate_result,
-    validate_run_job,
-    validate_schedule_job,
-    validate_time,
-    validate_timeout,
-    validate_ttl,
-    validate_ttr,
-    validate_unique,
-)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .interfaces import (
+        Adder,
+        Clock,
+        Completer,
+        ControllerInterface,
+        Deleter,
+        Duration,
+        Failer,
+        IDLike,
+        Leaser,
+        QueueControllerInterface,
+        QueueInterface,
+        Runner,
+        Scheduler,
+    )
+    from .validation import (
+        validate_add_job,
+        validate_id,
+        validate_name,
+        validate_payload,
+        validate_result,
+        validate_run_job,
+        validate_schedule_job,
+        validate_time,
+        validate_timeout,
+        validate_ttl,
+        validate_ttr,
+        validate_unique,
+    )
 
 __version__ = "0.1.0"
 _system.kept.update(
@@ -117,15 +118,16 @@ _system.kept.update(
 )
 
 
-def _seen_by_freezers() -> None:
-    """Never called: what native modules alone import, where freezers, which read Python, see it.
+if not TYPE_CHECKING:  # most of them have no stub: there is nothing for Python in them
 
-    So each import is unused (F401), and stands in a function (PLC0415).
-    """
-    import uuid  # noqa: F401, PLC0415
+    def _seen_by_freezers() -> None:
+        """Never called: what native modules alone import, or is loaded late, for freezers to see.
 
-    if not _typing.TYPE_CHECKING:  # most of them have no stub: there is nothing for Python in them
-        from . import _core  # noqa: F401, PLC0415
+        They read Python. So it is unused (F401), and in a function (PLC0415).
+        """
+        import uuid  # noqa: F401, PLC0415
+
+        from . import _core, interfaces, validation  # noqa: F401, PLC0415
         from ._engine import (  # noqa: F401, PLC0415
             base,
             batches,
@@ -149,6 +151,8 @@ def _seen_by_freezers() -> None:
         from ._objects import green, whole  # noqa: F401, PLC0415
         from ._structures import id_table, skiplist, wheel  # noqa: F401, PLC0415
 
+
+del TYPE_CHECKING
 
 __all__ = [
     "ID",
@@ -236,3 +240,22 @@ __all__ = [
     "validate_ttr",
     "validate_unique",
 ]
+
+_LATER = ("interfaces", "validation")
+"""Modules whose names no verb needs, and which take long to load: once one is asked for."""
+
+
+def __getattr__(name: str) -> object:
+    if name in __all__:
+        from importlib import import_module as _import_module  # noqa: PLC0415 - as they are
+
+        for later in _LATER:
+            found = vars(_import_module(f".{later}", __name__)).get(name)
+            if found is not None:
+                globals()[name] = found
+                return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(globals().keys() | set(__all__))

@@ -1,26 +1,16 @@
-"""Where time comes from: the Clock protocol and the system's clock."""
-
-from typing import Protocol, final, runtime_checkable
+"""Where time comes from, if nothing else is said: the system's clocks."""
 
 from ._structures import system
 
-__all__ = ["Clock", "SystemClock"]
+__all__ = ["SystemClock", "is_clock"]
 
 
-@runtime_checkable
-class Clock(Protocol):
-    """What a controller asks for the time. Both calls must be cheap and safe from any thread."""
-
-    def now_ns(self) -> int:
-        """Wall time, UTC: nanoseconds since 1970. May step either way."""
-        ...
-
-    def monotonic_ns(self) -> int:
-        """Monotonic time: nanoseconds since any fixed point. Never goes back."""
-        ...
+def is_clock(value: object) -> bool:
+    """Whether something offers jobqueue.Clock."""
+    verbs = (getattr(value, verb, None) for verb in ("now_ns", "monotonic_ns"))
+    return not isinstance(value, type) and all(map(callable, verbs))
 
 
-@final
 class SystemClock:
     """The operating system's clocks. The core reads them natively.
 

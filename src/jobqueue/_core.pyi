@@ -7,8 +7,8 @@ from typing_extensions import Buffer
 from ._engine.base import EngineBase
 from ._objects.job import ID, Job
 from ._objects.registry import Waiter
-from ._ports import LeaseArguments
-from .interfaces import Duration, IDLike, RunResult
+from ._values import LeaseArguments, RunResult
+from .interfaces import Duration, IDLike
 
 class Engine(EngineBase):
     # adding

@@ -55,7 +55,7 @@ from jobqueue._engine.looking cimport (
 )
 
 from . import errors as _errors
-from ._ports import LeaseArguments, Leased
+from ._values import LeaseArguments, Leased
 
 cdef object ZERO = 0              # there is one small int of a value
 cdef object TUPLE_NEW = tuple.__new__

@@ -6,34 +6,16 @@ driven by the same workers and the same asyncio front. Values that cross are nam
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from ._clock import Clock
 from ._objects.job import Job
-from .interfaces import Duration, IDLike, QueueStats, RunResult, Stats
+from ._values import LeaseArguments, Leased, QueueStats, RunResult, Stats
+from .interfaces import Clock, Duration, IDLike
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 __all__ = ["LeaseArguments", "LeasePort", "Leased", "LookPort", "WaitPort"]
-
-
-class Leased(NamedTuple):
-    """A lease, as its holder needs it."""
-
-    job: Job
-    number: int
-    """Of the attempt, from 1: answers are fenced by it."""
-    deadline_ns: int
-    """When its TTR is over, on the monotonic clock of the engine."""
-
-
-class LeaseArguments(NamedTuple):
-    """What a lease was asked for, once it is read."""
-
-    names: list[str]
-    """Valid, each once."""
-    timeout_ms: int
 
 
 @runtime_checkable

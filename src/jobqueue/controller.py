@@ -4,12 +4,9 @@ The non-blocking verbs are native and inherited from _core.Engine, so that a cal
 native code once, with nothing in between. Here stands what is built on the verbs.
 """
 
-from collections.abc import Sequence
-from datetime import datetime
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Never, Self
+from __future__ import annotations
 
-from ._clock import Clock, SystemClock
+from ._clock import SystemClock, is_clock
 from ._core import Engine
 from ._engine.live_controllers import live_controllers
 from ._engine.timer_thread import TimerThread, tell
@@ -18,6 +15,7 @@ from ._objects.queues import QueueController
 from ._objects.registry import Registry
 from ._objects.rules import MAX_RESULT
 from ._objects.whole import locked
+from ._values import QueueStats, Stats
 from .errors import (
     DuplicateResultError,
     JobQueueError,
@@ -25,23 +23,21 @@ from .errors import (
     NotFoundError,
     shown,
 )
-from .interfaces import (
-    Duration,
-    IDLike,
-    QueueControllerInterface,
-    QueueStats,
-    Stats,
-)
 from .observing import Observation, Observers, explain
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import inspect
     import random
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+    from types import TracebackType
+    from typing import Any, Final, Never, Self
 
     from typing_extensions import Buffer
 
     from ._engine.notifier import WholeLock
+    from .interfaces import Clock, Duration, IDLike, QueueControllerInterface
     from .observing import Event, Explanation
 
 __all__ = ["Attempt", "Controller"]
@@ -50,7 +46,7 @@ __all__ = ["Attempt", "Controller"]
 class InitSignature:
     """How a class is called: as ``__init__`` says; ``__new__`` only looks at its arguments."""
 
-    def __get__(self, _: object, kind: type) -> "inspect.Signature":
+    def __get__(self, _: object, kind: type) -> inspect.Signature:
         import inspect
 
         signature = inspect.signature(kind.__init__)  # type: ignore[misc]
@@ -82,10 +78,10 @@ class Controller(Engine):
 
     __slots__ = ("_clock", "_lock", "_observers", "_random", "_retry_ns", "_thread")
     _thread: TimerThread | None
-    _observers: "Observers | None"
+    _observers: Observers | None
     _clock: Clock
-    _lock: "WholeLock"
-    _random: "random.Random"
+    _lock: WholeLock
+    _random: random.Random
     _retry_ns: int
     __signature__ = InitSignature()
 
@@ -96,9 +92,11 @@ class Controller(Engine):
         ) -> Self:
             if queues is None or type(queues) is QueueController:
                 return super().__new__(cls)
+            from ._engine.foreign import foreign_class
+            from .interfaces import QueueControllerInterface
+
             if not isinstance(queues, QueueControllerInterface):
                 return super().__new__(cls)  # __init__ says what is wrong
-            from ._engine.foreign import foreign_class
 
             return super().__new__(foreign_class(cls, Controller))
 
@@ -108,7 +106,7 @@ class Controller(Engine):
         queues: QueueControllerInterface | None = None,
         *,
         clock: Clock | None = None,
-        rng: "random.Random | None" = None,
+        rng: random.Random | None = None,
         result_ttl: Duration | None = None,
         max_jobs: int | None = None,
         max_bytes: int | None = None,
@@ -117,11 +115,13 @@ class Controller(Engine):
     ) -> None:
         if registry is not None and type(registry) is not Registry:
             raise TypeError(_no_registry_text(registry))
-        if clock is not None and (isinstance(clock, type) or not isinstance(clock, Clock)):
+        if clock is not None and not is_clock(clock):
             raise TypeError(
                 f"clock must be a Clock, with now_ns() and monotonic_ns(), not {shown(clock)}"
             )
         if queues is not None and type(queues) is not QueueController:
+            from .interfaces import QueueControllerInterface
+
             if not isinstance(queues, QueueControllerInterface):
                 raise TypeError(f"queues must have QueueControllerInterface, not {shown(queues)}")
             self._foreign_open(rng)
@@ -148,7 +148,7 @@ class Controller(Engine):
         if attach is not None:
             attach(self)
 
-    def _foreign_open(self, rng: "random.Random | None") -> None:
+    def _foreign_open(self, rng: random.Random | None) -> None:
         from ._engine.foreign import ForeignVerbs, foreign_open
 
         if not isinstance(self, ForeignVerbs):
@@ -165,7 +165,7 @@ class Controller(Engine):
 
     # ------------------------------------------------------------ built on the verbs
 
-    def attempt(self, names: str | Sequence[str], timeout: Duration) -> "Attempt":
+    def attempt(self, names: str | Sequence[str], timeout: Duration) -> Attempt:
         """A context manager round lease: see Attempt.
 
         >>> with Controller() as c:
@@ -185,7 +185,7 @@ class Controller(Engine):
         """Gauges of one queue; zeros if there is none of that name. O(1)."""
         return QueueStats(*self._queue_stats(name))
 
-    def observe(self, callback: "Callable[[Event], object]") -> "Observation":
+    def observe(self, callback: Callable[[Event], object]) -> Observation:
         """Let ``callback(event)`` be called for each transition of a job, in their order.
 
         It is called without any lock, and may call every verb: by the thread that made the
@@ -210,11 +210,11 @@ class Controller(Engine):
             locked(live_controllers.changing, self._observers_make, Observers)
         return Observation(self._observers, callback)  # type: ignore[arg-type] # it is there now
 
-    def _observers_make(self, make: "Callable[[Controller], Observers]") -> None:
+    def _observers_make(self, make: Callable[[Controller], Observers]) -> None:
         if self._observers is None:
             self._observers = make(self)
 
-    def explain(self, id: IDLike) -> "Explanation":
+    def explain(self, id: IDLike) -> Explanation:
         """Why a job does, or does not, run: see jobqueue.observing.Explanation. O(queues).
 
         Raises NotFoundError.
@@ -326,7 +326,7 @@ class Attempt:
         """When the lease ends unless it is touched or answered, UTC."""
         return self._controller.lease_deadline(self._deadline_ns)
 
-    def complete(self, result: "Buffer" = b"") -> None:
+    def complete(self, result: Buffer = b"") -> None:
         """Complete the job."""
         try:
             self._controller.complete(self.job, result, attempt=self.number)
@@ -335,7 +335,7 @@ class Attempt:
             raise
         self.answered = True
 
-    def fail(self, result: "Buffer" = b"", delay: Duration = 0) -> None:
+    def fail(self, result: Buffer = b"", delay: Duration = 0) -> None:
         """Fail the job; if it is tried again, it is ready after ``delay``."""
         try:
             self._controller.fail(self.job, result, attempt=self.number, delay=delay)

@@ -4,10 +4,12 @@ A rule that a value breaks has its own class. A value of the wrong *type* raises
 both that rule's error and a ``TypeError`` (``InvalidTTRTypeError`` for ``InvalidTTRError``).
 """
 
-from typing import TYPE_CHECKING, ClassVar, Final, NoReturn
+from __future__ import annotations
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import ClassVar, Final, NoReturn
 
     from ._objects.job import ID
 
@@ -77,7 +79,7 @@ class DuplicateJobError(DuplicateError):
 
     code = "DUPLICATE-JOB"
 
-    first: "ID | None" = None
+    first: ID | None = None
 
 
 class DuplicateResultError(DuplicateError):
@@ -360,7 +362,7 @@ def raise_not_version_4(text: str) -> NoReturn:
     )
 
 
-def positional_text(given: int, words: "Sequence[str]") -> str:
+def positional_text(given: int, words: Sequence[str]) -> str:
     """What to say of too many arguments by position."""
     return (
         f"Job() takes at most 2 positional arguments, name and payload ({given} given);"
@@ -395,7 +397,7 @@ _JOB_WORDS: Final = {
 """What Job calls that which others call otherwise."""
 
 
-def job_keyword_text(word: object, words: "Sequence[str]") -> str:
+def job_keyword_text(word: object, words: Sequence[str]) -> str:
     """What to say of a keyword that Job does not have."""
     said = f"Job() got an unexpected keyword argument {shown(word)}"
     for ours, theirs in _JOB_WORDS.items():

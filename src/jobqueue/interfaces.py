@@ -1,13 +1,14 @@
-"""What an engine offers, as protocols, and the values it answers with.
+"""What an engine offers, as protocols; the values it answers with are those of _values.py.
 
 An engine that offers ControllerInterface runs the conformance suite, jobqueue.testing.conformance.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from ._objects.job import ID, Job
+from ._values import QueueStats, RunResult, Stats
 
 if TYPE_CHECKING:
     import uuid
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Adder",
     "Batcher",
+    "Clock",
     "Completer",
     "ControllerInterface",
     "Deleter",
@@ -43,71 +45,17 @@ Duration: TypeAlias = int | timedelta
 """Milliseconds, or a timedelta, which is rounded down to them."""
 
 
-class RunResult(NamedTuple):
-    """How a job ended."""
+@runtime_checkable
+class Clock(Protocol):
+    """What a controller asks for the time. Both calls must be cheap and safe from any thread."""
 
-    success: bool
-    """COMPLETED, not FAILED."""
-    result: bytes
-    """What its worker answered with."""
+    def now_ns(self) -> int:
+        """Wall time, UTC: nanoseconds since 1970. May step either way."""
+        ...
 
-
-class Stats(NamedTuple):
-    """Counters since the controller was made, and gauges of now."""
-
-    evicted_jobs: int
-    """Jobs whose TTL was over before they were processed."""
-    added: int
-    """Jobs taken by add, schedule and run."""
-    leased: int
-    """Attempts begun."""
-    completed: int
-    """Jobs that ended COMPLETED."""
-    failed: int
-    """Jobs that ended FAILED."""
-    timed_out: int
-    """Attempts whose TTR was over."""
-    ready: int
-    """Jobs that wait to be leased, now."""
-    scheduled: int
-    """Jobs that wait for their time, now."""
-    running: int
-    """Jobs that are leased, now."""
-    waiting: int
-    """Leasers that are blocked, now."""
-    records: int
-    """Jobs in the registry, processed ones included, now."""
-    kicked: int = 0
-    """Dead jobs that were put back."""
-    dead: int = 0
-    """Jobs that ended FAILED and are still kept, now."""
-    bytes: int = 0
-    """What the records take, now: payloads, results, and 320 for each."""
-    blocked: int = 0
-    """Adders that wait for capacity, now."""
-    max_jobs: int | None = None
-    """The bound on jobs that are not processed."""
-    max_bytes: int | None = None
-    """The bound on bytes."""
-
-
-class QueueStats(NamedTuple):
-    """Gauges of one queue, now."""
-
-    ready: int
-    """Jobs that wait to be leased."""
-    scheduled: int
-    """Jobs that wait for their time."""
-    paused: bool
-    """It gives no jobs."""
-    jobs: int | None
-    """Jobs that are not processed, leased ones included; counted while the queue has a bound."""
-    bytes: int | None
-    """What its records take; counted while the queue has a bound."""
-    max_jobs: int | None
-    """Its own bound on jobs that are not processed."""
-    max_bytes: int | None
-    """Its own bound on bytes."""
+    def monotonic_ns(self) -> int:
+        """Monotonic time: nanoseconds since any fixed point. Never goes back."""
+        ...
 
 
 @runtime_checkable

@@ -7,12 +7,11 @@ Invariant: observers are told in the order of the transitions, by one thread at 
 event once. A transition that an observer causes itself is told after the present one.
 """
 
-import weakref
-from collections.abc import Callable
-from datetime import datetime
+from __future__ import annotations
+
+from _weakref import ref
 from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from ._engine.live_controllers import live_controllers
 from ._engine.notifier import BACKLOG_MAX, Notifier
@@ -22,8 +21,15 @@ from ._objects.registry import MAX_HARD_ATTEMPTS, State, report_error
 from ._objects.rules import to_datetime
 from ._objects.whole import locked
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+    from typing import Final, NamedTuple, Self
+
     from .controller import Controller
+else:
+    from ._objects.named import NamedTuple
 
 __all__ = ["BACKLOG_MAX", "Event", "EventKind", "Explanation", "Observation"]
 
@@ -125,15 +131,15 @@ def _event(
 class Observers:
     """All observers of one controller, and the thread that notifies them of what is left over."""
 
-    def __init__(self, controller: "Controller") -> None:
+    def __init__(self, controller: Controller) -> None:
         lock = getattr(controller, "_lock", None)  # over foreign queues: held until a verb is whole
         self._notifier: Final = Notifier(
             controller.registry,
             _event,
-            None if controller.by_hand else partial(_help, weakref.ref(self)),
-            None if lock is None else partial(_is_owned, weakref.ref(controller)),
+            None if controller.by_hand else partial(_help, ref(self)),
+            None if lock is None else partial(_is_owned, ref(controller)),
         )
-        self._controller = weakref.ref(controller)  # whose registry holds this
+        self._controller = ref(controller)  # whose registry holds this
         self._thread: TimerThread | None = None
 
     def add(self, one: object, callback: Callable[[Event], object]) -> None:
@@ -201,14 +207,14 @@ class Observers:
         return -1
 
 
-def _help(ref: "weakref.ref[Observers]") -> None:
-    observers = ref()
+def _help(served: ref[Observers]) -> None:
+    observers = served()
     if observers is not None:
         observers.help()
 
 
-def _is_owned(ref: "weakref.ref[Controller]") -> bool:
-    controller = ref()
+def _is_owned(served: ref[Controller]) -> bool:
+    controller = served()
     return controller is not None and controller._lock.is_mine()
 
 
@@ -304,7 +310,7 @@ class Explanation(NamedTuple):
         return where
 
 
-def explain(controller: "Controller", id: object) -> Explanation:
+def explain(controller: Controller, id: object) -> Explanation:
     """What Controller.explain returns."""
     job, state, ahead, attempt, attempts, fails, deadline, due, expires, notes = (
         controller._explain(id)  # type: ignore[arg-type]

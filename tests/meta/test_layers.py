@@ -19,7 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("_machine",),
     ("errors",),
     ("_objects",),
-    ("_clock", "interfaces", "_ports", "validation"),
+    ("_clock", "_values", "interfaces", "_ports", "validation"),
     ("_engine",),
     ("_core",),
     ("observing",),

@@ -3,11 +3,10 @@ from typing import Any
 
 from typing_extensions import disjoint_base
 
-from .._clock import Clock
 from .._objects.job import Job
 from .._objects.queues import QueueController
 from .._objects.registry import Registry, Waiter
-from ..interfaces import Duration, QueueControllerInterface
+from ..interfaces import Clock, Duration, QueueControllerInterface
 
 @disjoint_base
 class EngineBase:

@@ -49,7 +49,7 @@ from jobqueue._objects.queues cimport (
 )
 from jobqueue._engine.status cimport lease_text, raise_refused_at, raise_status
 
-import weakref
+from _weakref import ref as weak_ref
 
 from .. import errors as _errors
 from .._objects.green import real
@@ -228,7 +228,7 @@ cdef class EngineBase:
         self.registry = registry
         self.e = &registry.e
         clock_change(registry, clock)
-        self.registry.owner = weakref.ref(self)
+        self.registry.owner = weak_ref(self)
         self.e.result_ttl_ns = result_ttl_ns
         self.e.keep_expired_ns = keep_expired_ns
         self.e.expire_hooked = self.e.timeout_hooked = False
@@ -321,6 +321,8 @@ cdef class EngineBase:
         self.e.shadow = &self.shadow.c
         self.e.expire_hooked = self.e.timeout_hooked = True
         for record in self.registry:
+            if record.c.home != self.e:
+                continue  # the collector, which may run wherever objects are made, has had it deleted
             scheduled_end(&record.c, TIMER_CANCELLED)
             queue_remove(&record.c)  # the foreign queues know where it stands
             record_assign(&record.c, &self.shadow.c)
@@ -560,7 +562,7 @@ cdef class EngineBase:
         lock_release(&self.e.lock)
         try:
             if starts:
-                self.registry.thread_begun = WakeSignal()
+                self.registry.thread_begun = WakeSignal.__new__(WakeSignal)  # no call: near the limit
                 thread_launch(thread_begin, (begun,))
             else:
                 thread_ring(self.registry)

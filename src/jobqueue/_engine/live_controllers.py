@@ -3,16 +3,20 @@
 Locking: ``changing`` is held while controllers are added and round a fork; nothing else is.
 """
 
+from __future__ import annotations
+
 import os
-import weakref
-from typing import TYPE_CHECKING, Any, Final
+from _weakrefset import WeakSet
 
 from .._objects import green as _green
 from .._objects import registry
 from .._objects.whole import locked
 from .._structures import system as _system
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, Final
+
     from .base import EngineBase
 
 __all__ = ["live_controllers"]
@@ -25,7 +29,7 @@ class LiveControllers:
     """All controllers of the process, to be told of a fork."""
 
     def __init__(self) -> None:
-        self._members: weakref.WeakSet[EngineBase] = weakref.WeakSet()
+        self._members: WeakSet[EngineBase] = WeakSet()
         self.changing = RLock()  # a handler of a signal may fork
         """Held while controllers are added, while their observers change, and round a fork."""
         self._forking: list[EngineBase] = []
@@ -36,7 +40,7 @@ class LiveControllers:
                 before=self._fork_begin, after_in_parent=self._fork_end, after_in_child=self.forked
             )
 
-    def join(self, engine: "EngineBase") -> None:
+    def join(self, engine: EngineBase) -> None:
         locked(self.changing, self._members.add, engine)
 
     def _fork_begin(self) -> None:

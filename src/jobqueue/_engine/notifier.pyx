@@ -25,7 +25,7 @@ from jobqueue._machine.events cimport EVENTS_MAX, event_drop, event_take, events
 from jobqueue._objects.job cimport Job, id_object
 from jobqueue._objects.registry cimport Registry, registry_now, report_unraisable
 
-import weakref
+from _weakref import ref as weak_ref
 from _thread import RLock, allocate_lock
 
 cdef extern from "pythread.h":
@@ -100,7 +100,7 @@ cdef class Notifier:
     cdef Py_ssize_t next          # of listeners
 
     def __cinit__(self, Registry registry not None, make, help, busy):
-        self.registry = weakref.ref(registry)
+        self.registry = weak_ref(registry)
         self.make = make
         self.help = help
         self.busy = busy
@@ -378,7 +378,7 @@ cdef class WholeLock:
     cdef list touched             # jobs that inner verbs changed; None: no job
 
     def __cinit__(self, controller):
-        self.controller = weakref.ref(controller)
+        self.controller = weak_ref(controller)
         self.lock = RLock()
 
     def acquire(self):

@@ -9,13 +9,24 @@ wait ends: nobody polls, nobody is woken in vain, and Ctrl-C ends the sleep at o
 Locking: nothing here holds a lock while it calls into the engine.
 """
 
+from __future__ import annotations
+
 import sys
-import weakref
+from _weakref import ref
 from functools import partial
-from typing import Any, Final, Protocol
 
 from .._objects import green as _green
 from .._objects.whole import WakeSignal, locked, serve
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final, Protocol
+
+    class Ticking(Protocol):
+        """What a timer thread serves: a controller, or the leases that a worker renews."""
+
+        def _tick(self) -> int | None: ...
+
 
 __all__ = ["TimerThread", "tell"]
 
@@ -29,12 +40,6 @@ def tell(message: str, *args: object) -> None:
     get_logger = getattr(sys.modules.get("logging"), "getLogger", None)
     if get_logger is not None:  # else nobody has imported it, or another thread is about to
         get_logger("jobqueue.controller").debug(message, *args)
-
-
-class Ticking(Protocol):
-    """What a timer thread serves: a controller, or the leases that a worker renews."""
-
-    def _tick(self) -> int | None: ...
 
 
 class TimerThread:
@@ -52,9 +57,9 @@ class TimerThread:
         self._signal: Final = signal
         self._starting: Final = RLock()  # a handler of a signal may join
         # Bound: at the end of the interpreter the names of a module go before controllers do.
-        ref = weakref.ref(engine, partial(_ring, signal))
+        served = ref(engine, partial(_ring, signal))
         thread = _green.RealThread if _green.replaced() else threading.Thread
-        self._thread: Final = thread(target=_run, args=(ref, signal), name=name, daemon=True)
+        self._thread: Final = thread(target=_run, args=(served, signal), name=name, daemon=True)
 
     def start(self) -> None:
         """Begin, once its controller knows it, so that a hook may close that at once."""
@@ -76,13 +81,13 @@ def _ring(signal: WakeSignal, _: object) -> None:
     signal.ring()
 
 
-def _run(ref: weakref.ref[Any], signal: WakeSignal) -> None:
-    if getattr(ref(), "_thread_serves", _yes)(signal):  # else another does
+def _run(served: ref[Any], signal: WakeSignal) -> None:
+    if getattr(served(), "_thread_serves", _yes)(signal):  # else another does
         try:
             tell("a timer thread has begun")
-            serve(ref, signal)
+            serve(served, signal)
         finally:
-            getattr(ref(), "_thread_ended", _yes)(signal)
+            getattr(served(), "_thread_ended", _yes)(signal)
 
 
 def _yes(_: object) -> bool:

@@ -41,7 +41,7 @@ from jobqueue._engine.batches cimport ADD_NOTED, job_read, queue_check_new, queu
 from jobqueue._engine.leasing cimport lease_object, lease_timeout
 
 from .. import errors as _errors
-from ..interfaces import RunResult
+from .._values import RunResult
 
 cdef object TUPLE_NEW = tuple.__new__  # of a named tuple, without its own constructor
 

@@ -5,14 +5,31 @@ thread that ends its wait wakes it by a descriptor. What must be a real thread s
 where threads were replaced (``monkey.patch_all``, ``monkey_patch``).
 """
 
+from __future__ import annotations
+
 import os
 import sys
-from collections.abc import Callable
 from functools import partial
-from importlib import import_module
-from typing import Any, Final, Protocol
 
-__all__ = ["RealThread", "WakeUp", "real", "replaced", "wake_up"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Final, Protocol
+
+    class WakeUp(Protocol):
+        """Wakes one greenlet; made, waited for and closed in its thread."""
+
+        def ring(self, waiter: object = None, /) -> None:
+            """Wake it. From any thread; once it is closed, nothing happens."""
+
+        def wait(self, seconds: float | None) -> None:
+            """Let the other greenlets run until it rings, or the time is over."""
+
+        def close(self) -> None:
+            """Wait no more."""
+
+
+__all__ = ["RealThread", "real", "replaced", "wake_up"]
 
 
 def real(name: str) -> Any:
@@ -65,19 +82,6 @@ class RealThread:
             pass
 
 
-class WakeUp(Protocol):
-    """Wakes one greenlet; made, waited for and closed in its thread."""
-
-    def ring(self, waiter: object = None, /) -> None:
-        """Wake it. From any thread; once it is closed, nothing happens."""
-
-    def wait(self, seconds: float | None) -> None:
-        """Let the other greenlets run until it rings, or the time is over."""
-
-    def close(self) -> None:
-        """Wait no more."""
-
-
 def wake_up() -> WakeUp | None:
     """A wake-up if the calling thread has a hub, in which other greenlets may wait for their turn.
 
@@ -104,7 +108,7 @@ class GeventWakeUp:
 
     def __init__(self, hub: Any) -> None:
         self._ringing: Final = real("allocate_lock")()
-        self._event: Final = import_module("gevent.event").Event()
+        self._event: Final = __import__("gevent.event", fromlist=["Event"]).Event()
         self._watcher: Any = hub.loop.async_()
         self._watcher.start(self._event.set)
 
@@ -129,7 +133,7 @@ class EventletWakeUp:
 
     def __init__(self, hub: Any) -> None:
         self._hub: Final = hub
-        self._os: Final = import_module(os.name)  # eventlet replaces functions of os
+        self._os: Final = __import__(os.name)  # eventlet replaces functions of os
         self._ringing: Final = real("allocate_lock")()
         self._reader, self._writer = self._os.pipe()
 

@@ -11,7 +11,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport INT64_MAX, int64_t
 
 from jobqueue._structures.platform cimport (
-    HAS_GIL, breathe, lock_acquire, lock_release, ref_drop, ref_take,
+    HAS_GIL, breathe, lock_acquire, lock_release, ref_drop, ref_take, struct_clear,
 )
 from jobqueue._structures.times cimport NEVER_NS
 from jobqueue._structures.keys cimport sortkey_t
@@ -20,6 +20,7 @@ from jobqueue._structures.skiplist cimport (
     skiplist_rank, skiplist_t,
 )
 from jobqueue._structures.wheel cimport TIMER_ARMED, TIMER_CANCELLED
+from jobqueue._structures.id_table cimport BUCKET_SLOTS, bucket_t, ids_walk, ids_walk_t
 from jobqueue._machine.types cimport (
     PLACE_NONE, PLACE_SCHEDULED, SLICE_STEPS, STATE_LEASED, TRANSITION_STEPS, engine_t, queue_t,
     record_t,
@@ -356,6 +357,8 @@ cdef int queues_attach(QueueController self, Registry registry) except -1:
         queue_attach(queue, registry)
     for record in registry:
         queue = queue_get(self, record.job.name)
+        if record.c.home != &registry.e:
+            continue  # the collector, which may run wherever objects are made, has had it deleted
         if record.c.place == PLACE_NONE:
             record.c.queue = &queue.c
         elif record.c.queue.engine != &registry.e:  # it comes along from the queues of before
@@ -363,14 +366,33 @@ cdef int queues_attach(QueueController self, Registry registry) except -1:
     for queue in list(self._by_name.values()):
         for record in queue_records(queue):
             found = registry_find(&registry.e, record.c.job.tie.id)
-            if found != NULL and found != &record.c:
+            if found != NULL and found != &record.c and record.c.place != PLACE_NONE:
                 adopt(record_object(found), record)
         due_update(&queue.c)
-        queue.c.record_count = 0
-    for record in registry:
-        if record.c.queue.engine == &registry.e:
-            record.c.queue.record_count += 1
+    records_count(self, registry)
     return 0
+
+
+cdef int records_count(QueueController self, Registry registry) except -1:
+    """Count the records of each queue anew. Past the first line no object is made, so that nothing
+    else comes between."""
+    cdef object queues = iter(self._by_name.values())
+    cdef WorkQueue queue
+    cdef record_t *record
+    cdef bucket_t *bucket
+    cdef ids_walk_t walk
+    cdef Py_ssize_t slot
+    for queue in queues:
+        queue.c.record_count = 0
+    struct_clear(&walk, sizeof(ids_walk_t))
+    while True:
+        bucket = ids_walk(&registry.e.ids, &walk)
+        if bucket == NULL:
+            return 0
+        for slot in range(BUCKET_SLOTS):
+            record = <record_t *> bucket.items[slot]
+            if record != NULL and record.queue != NULL and record.queue.engine == &registry.e:
+                record.queue.record_count += 1
 
 
 cdef int queues_check(QueueController self, Registry registry) except -1:

@@ -10,12 +10,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Never, Self, TypedDict, Unpack
 
 from .. import controller as _threads
-from .._clock import Clock
 from .._objects.job import Job
 from .._objects.registry import Registry, report_error
 from .._ports import Leased, WaitPort
 from ..errors import shown
-from ..interfaces import Duration, IDLike, QueueControllerInterface, RunResult
+from ..interfaces import Clock, Duration, IDLike, QueueControllerInterface, RunResult
 from ..worker._sleep import sleep_begin, waited
 from ._verbs import Verbs
 

@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 from .. import controller
-from .._clock import Clock
 from .._objects.job import ID, Job
 from .._objects.queues import QueueController
 from .._objects.registry import Registry
-from ..interfaces import Duration, IDLike, QueueControllerInterface, QueueStats, Stats
+from ..interfaces import Clock, Duration, IDLike, QueueControllerInterface, QueueStats, Stats
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

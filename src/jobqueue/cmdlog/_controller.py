@@ -5,11 +5,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from .._clock import Clock
 from .._objects.rules import check_time
 from ..controller import Controller
 from ..errors import shown
-from ..interfaces import Duration
+from ..interfaces import Clock, Duration
 from ._errors import CommandLogError
 from ._files import Files, Lock
 from ._log import Log, close_dropped, logger

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Final
 
 from .. import controller as _controller
-from .._clock import Clock
 from .._ports import Leased, LeasePort
 from ..errors import (
     AlreadyProcessedError,
@@ -19,6 +18,7 @@ from ..errors import (
     LeaseExpiredError,
     NotFoundError,
 )
+from ..interfaces import Clock
 from ._handlers import Rule
 from ._outcomes import from_signal, job_text, say
 
