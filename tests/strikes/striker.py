@@ -15,8 +15,10 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
-PACKAGE = str(Path(__file__).parents[2] / "src" / "jobqueue")
-MODEL = str(Path(__file__).parents[2] / "src" / "jobqueue" / "testing" / "model")
+import jobqueue
+
+PACKAGE = str(Path(jobqueue.__file__).parent)
+MODEL = str(Path(jobqueue.__file__).parent / "testing" / "model")
 TESTS = str(Path(__file__).parents[1])
 ASYNCIO = str(Path(asyncio.__file__).parent)
 LOGGING = str(Path(logging.__file__).parent)

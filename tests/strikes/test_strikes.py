@@ -61,6 +61,11 @@ def strikes(number: int, rng: random.Random, *, long: bool) -> Iterator[int]:
     yield from sorted(rng.sample(range(1, number + 1), min(STRIKES, number)))
 
 
+def test_there_is_something_to_strike() -> None:
+    """Wherever the package is installed."""
+    assert any(bytecodes(WORLDS[world], deed) > 0 for world, deed in CASES if deed.name == "close")
+
+
 @each_case
 @pytest.mark.parametrize("error", [Strike, RecursionError, MemoryError], ids=lambda e: e.__name__)
 def test_an_exception_at_any_bytecode(

@@ -347,7 +347,7 @@ cdef void adopt(RunRecord own, RunRecord stray) noexcept:
 cdef int queues_attach(QueueController self, Registry registry) except -1:
     """Make the queues those of an engine, and tie its records to them. O(records + jobs)."""
     cdef WorkQueue queue
-    cdef RunRecord record
+    cdef RunRecord record, own
     cdef record_t *found
     if not engine_reserve_queues(&registry.e, len(self._by_name)):
         raise MemoryError
@@ -362,12 +362,17 @@ cdef int queues_attach(QueueController self, Registry registry) except -1:
         if record.c.place == PLACE_NONE:
             record.c.queue = &queue.c
         elif record.c.queue.engine != &registry.e:  # it comes along from the queues of before
+            lock_acquire(&registry.e.lock)
             move(&record.c, &queue.c)
+            lock_release(&registry.e.lock)
     for queue in list(self._by_name.values()):
         for record in queue_records(queue):
             found = registry_find(&registry.e, record.c.job.tie.id)
             if found != NULL and found != &record.c and record.c.place != PLACE_NONE:
-                adopt(record_object(found), record)
+                own = record_object(found)
+                lock_acquire(&registry.e.lock)
+                adopt(own, record)
+                lock_release(&registry.e.lock)
         due_update(&queue.c)
     records_count(self, registry)
     return 0
