@@ -14,6 +14,7 @@ from jobqueue.cmdlog import CommandLogError, DurableController
 from jobqueue.cmdlog._files import Files, Mapped
 from jobqueue.testing import ManualClock
 from jobqueue.testing.waiting import Call, wait_until
+from jobqueue.worker import Worker
 from jobqueue.worker._attempt import PAUSE_MOST_NS, pause_ns
 from tests.shells import KINDS, Shell
 
@@ -572,3 +573,36 @@ def test_what_a_handler_raises_by_itself_is_its_jobs(error):
         job = Job("a")
         assert asyncio.run(main(c, job)) == 1
         assert c.registry.record(job).state == State.FAILED
+
+
+# ---------------------------------------------------------------- between a lease and its handler
+
+
+@pytest.mark.parametrize("wait", ["lease_now", "wait_sleep"])
+def test_a_job_that_is_leased_as_the_worker_stops_goes_back(wait):
+    handled = []
+
+    class Late(Controller):
+        """Its lease comes back once the worker, which has not seen the attempt yet, is stopped."""
+
+    def late(self, *arguments):
+        leased = getattr(Controller, wait)(self, *arguments)
+        if leased is not None and not stops:
+            stops.append(Call(worker.stop, 0))
+            stops[0].outcome()
+        return leased
+
+    setattr(Late, wait, late)
+    stops = []
+    with Late() as c:
+        worker = Worker(c, {"a": handled.append}, concurrency=1)
+        if wait == "lease_now":
+            c.add(job := Job("a"))
+        worker.start()
+        if wait == "wait_sleep":
+            wait_until(lambda: c.stats().waiting == 1)
+            c.add(job := Job("a"))
+        wait_until(lambda: c.peek("a") is job, "the job")
+        assert stops[0].outcome() is True
+        assert handled == []
+        assert c.stats().running == 0

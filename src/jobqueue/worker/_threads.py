@@ -207,11 +207,13 @@ class Worker:
 
     def _stop_end(self) -> bool:
         """Let go of what is still running; whether nothing was."""
+        self._ended = (
+            True  # first: what begins from now on is not in the list, and gives itself back
+        )
         left = list(self._renewals.running)
         for attempt in left:
             self._policy.released(attempt)
             attempt.lose()
-        self._ended = True
         self._renewals.wake_all()
         self._renewals.ended = True
         if self._renewer is not None:
@@ -293,6 +295,11 @@ class Worker:
         if self._stopping:
             attempt.cancelled = True
         try:
+            if self._ended:  # since it was leased
+                if not attempt.lost:
+                    self._policy.released(attempt)
+                    attempt.lose()
+                return
             if attempt.rule.process:
                 answer = self._handle_in_process(attempt)
             else:
