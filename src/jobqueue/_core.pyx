@@ -32,8 +32,8 @@ from jobqueue._objects.registry cimport RunRecord, Waiter, record_new, report_un
 from jobqueue._objects.queues cimport WorkQueue, queue_get, queues_check
 from jobqueue._engine.status cimport at_index, raise_refused, raise_refused_at, raise_status_at
 from jobqueue._engine.base cimport (
-    SHUT_OPEN, EngineBase, bound_read, count_read, job_taken, queue_for, record_taken, verb_change,
-    verb_end, verb_end_fenced, verb_enter, verb_find, verb_fired_near, verb_fired_now,
+    SHUT_OPEN, EngineBase, bound_read, count_read, job_taken, queue_for, queue_of, record_taken,
+    verb_change, verb_end, verb_end_fenced, verb_enter, verb_find, verb_fired_near, verb_fired_now,
     verb_is_watched, verb_leave, verb_now,
 )
 from jobqueue._engine.batches cimport (
@@ -238,15 +238,13 @@ cdef class Engine(EngineBase):
         cdef record_t *record = NULL
         cdef taken_t taken
         cdef queue_t *queue
-        cdef uint64_t swept
         if type(names) is str:
-            queue = self.queue_known(names)
-            swept = self.swept
+            if queue_of(self, <PyObject *> names) == NULL:
+                name_read(names)
             timeout_ms = timeout_read(timeout, "timeout")
             verb_change(self, 0)
             now_ns = verb_fired_near(self)
-            if self.swept != swept:
-                queue = self.queue_known(names)
+            queue = queue_of(self, <PyObject *> names)  # only now: until here it may have been swept
             if queue != NULL:
                 record = queue_take(self, queue, now_ns, &taken)
         else:
