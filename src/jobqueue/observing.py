@@ -2,7 +2,7 @@
 
 The engine keeps an event of each transition while somebody observes; whoever made it notifies the
 observers once it has let go of the engine's lock. It does so for a slice of time; a thread of its
-own notifies of what is left. See _notify.pyx.
+own notifies of what is left. See notifier.pyx.
 Invariant: observers are told in the order of the transitions, by one thread at a time, of each
 event once. A transition that an observer causes itself is told after the present one.
 """

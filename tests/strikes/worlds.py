@@ -104,7 +104,10 @@ class World:
 
     def check_hand_off(self) -> None:
         """A blocked leaser gets a job, and its result reaches who waits for that."""
-        leaser = self.blocked(self.c.lease, "check", 60_000)
+        leaser = Call(self.c.lease, "check", 60_000)
+        self.calls.append(leaser)
+        # By its name: without a GIL, who was struck as a wait began is counted until its time-out.
+        wait_until(lambda: "check" in self.c._names_waited_for(9), "the blocked leaser")
         self.c.add(job := Job("check"))
         assert leaser.outcome() == job
         asker = Call(self.c.result, job, 60_000)

@@ -26,7 +26,7 @@ from jobqueue.testing import ManualClock
 from jobqueue.testing.waiting import Call, wait_until
 
 SLICE = 4096 // 8
-"""Transitions in a slice: SLICE_STEPS over TRANSITION_STEPS of _state.pxd."""
+"""Transitions in a slice: SLICE_STEPS over TRANSITION_STEPS of types.pxd."""
 
 
 class HandClock:

@@ -327,3 +327,36 @@ def test_an_observer_may_fork() -> None:
         assert os.read(read, 1000) == b"added child added"
         os.close(read)
         assert seen == ["added", "added"]
+
+
+@pytest.mark.parametrize("queues", [None, Queues], ids=["native", "foreign"])
+def test_a_wait_that_is_left_twice_undoes_no_lease_of_another(queues) -> None:
+    """As when its loop is closed, and its coroutine after that."""
+    with Controller(queues=queues and queues()) as c:
+        waiter = c.lease_begin("a", 60_000, lambda _: None)
+        c.add(job := Job("a"))
+        assert c.wait_abandon(waiter) is job
+        assert c.lease("a", 0) is job
+        assert c.wait_abandon(waiter) is None
+        assert c.stats().running == 1
+        c.complete(job, attempt=1)
+
+
+def test_a_task_that_is_struck_as_its_wait_begins_gets_no_job() -> None:
+    """Nobody knows the wait: what is handed to it goes back, and to the next in line."""
+
+    class Striking(Controller):
+        def lease_begin(self, names, timeout_ms, wake, detailed=False):  # type: ignore[no-untyped-def]
+            kept.append(super().lease_begin(names, timeout_ms, wake, detailed))
+            raise KeyError
+
+    async def main() -> None:
+        with pytest.raises(KeyError):
+            await aio.Controller(c).lease("a", 60_000)
+        c.add(job := Job("a"))
+        assert c.lease("a", 0) is job
+
+    kept: list[object] = []
+    with Striking() as c:
+        asyncio.run(main())
+        assert c.stats().running == 1

@@ -247,10 +247,14 @@ class ForeignVerbs(Controller):
         lapse: bool = True,
     ) -> Waiter:
         created_ns = getattr(job, "created_ns", 0)
-        waiter = super().run_begin(job, timeout, wake, False)
+        given: object = job  # it may be anything
+        fresh = type(given) is Job and job not in self.registry
+        waiter: Waiter | None = None
         placed = False
         try:
-            self._astray.add(job)
+            if fresh:
+                self._astray.add(job)
+            waiter = super().run_begin(job, timeout, wake, False)
             self._place(job, "run")
             placed = True
             self._offer(job.name)
@@ -259,10 +263,12 @@ class ForeignVerbs(Controller):
                 self._settle(job)
             self._astray.discard(job)
         except BaseException:
-            if not placed:
+            if fresh and not placed:
                 self._unadd(job, created_ns)
-            self.wait_abandon(waiter)
-            self._unplaced(job)
+            if waiter is not None:
+                self.wait_abandon(waiter)
+            if fresh:
+                self._unplaced(job)
             raise
         return waiter
 

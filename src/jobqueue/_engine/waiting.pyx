@@ -230,6 +230,7 @@ cdef object abandon(EngineBase self, Waiter waiter, int64_t now_ns):
     if wait.outcome == OUTCOME_LEASED:
         if lease_undo(self.e, wait, now_ns):
             back = job_object(wait.record.job)
+            wait.outcome = OUTCOME_TIMEOUT  # left once more, it undoes no lease of another
     if wait.outcome == OUTCOME_ADDED and untouched(self.e, wait.record):
         job_unadd(self.e, wait.record, wait.record.job.tie.created_ns)
     if wait.kind == WAIT_RUN and wait.record.home == self.e:

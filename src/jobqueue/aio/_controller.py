@@ -15,7 +15,7 @@ from .._objects.registry import Registry, report_error
 from .._ports import Leased, WaitPort
 from ..errors import shown
 from ..interfaces import Clock, Duration, IDLike, QueueControllerInterface, RunResult
-from ..worker._sleep import sleep_begin, waited
+from ..worker._sleep import left, sleep_begin, waited
 from ._verbs import Verbs
 
 if TYPE_CHECKING:
@@ -92,14 +92,15 @@ class Controller(Verbs):
         # As waited does, but with one coroutine less: this is the way of every hand-off.
         future, wake = sleep_begin(self._engine)
         timeout_ms = _ms(timeout)
-        waiter = self._lease_begin(names, timeout_ms, wake)
+        waiter = None
         try:
+            waiter = self._lease_begin(names, timeout_ms, wake)
             await future
             # Within the try, so that nothing can strike between. The stub says Any, as what it
             # returns depends on the kind of the waiter.
             return self._wait_finish(waiter, names, timeout_ms)  # type: ignore[no-any-return]
         except BaseException:
-            self._engine.wait_abandon(waiter)
+            left(self._engine, future, waiter)
             raise
 
     async def lease_detailed(self, names: str | Sequence[str], timeout: Duration) -> Leased:
@@ -109,8 +110,10 @@ class Controller(Verbs):
         leased: Leased | None = self._lease_now(names, timeout, True)
         if leased is None:
             future, wake = sleep_begin(self._engine)
-            waiter = self._lease_begin(names, _ms(timeout), wake, True)
-            leased = await waited(self._engine, waiter, future, names, _ms(timeout))
+            asked = names, _ms(timeout)
+            leased = await waited(
+                self._engine, future, *asked, self._lease_begin, *asked, wake, True
+            )
         return leased
 
     async def lease_many(self, names: str | Sequence[str], n: int, timeout: Duration) -> list[Job]:
@@ -144,9 +147,8 @@ class Controller(Verbs):
 
     async def _add_wait(self, job: Job, wait: Duration, *, scheduled: bool) -> None:
         future, wake = sleep_begin(self._engine)
-        waiter = self._engine.add_begin(job, wait, wake, scheduled)
-        if waiter is not None:
-            await waited(self._engine, waiter, future, None, _ms(wait))
+        begin = self._engine.add_begin
+        await waited(self._engine, future, None, wait, begin, job, wait, wake, scheduled)
 
     async def run(self, job: Job, timeout: Duration) -> RunResult:
         """Add a job without TTL and wait for its result; see jobqueue.Controller.run.
@@ -156,11 +158,17 @@ class Controller(Verbs):
         Raises WaitTimeoutError, DuplicateJobError, NotFoundError (deleted meanwhile), ClosedError.
         """
         future, wake = sleep_begin(self._engine)
-        waiter = self._engine.run_begin(job, timeout, wake)
+        waiter = None
         try:
-            return await waited(self._engine, waiter, future, None, _ms(timeout))  # type: ignore[no-any-return]
+            waiter = self._engine.run_begin(job, timeout, wake)
+            await future
+            return self._engine.wait_finish(waiter, None, _ms(timeout))  # type: ignore[no-any-return]
+        except BaseException:
+            left(self._engine, future, waiter)
+            raise
         finally:
-            self._engine.run_over(job)
+            if waiter is not None:
+                self._engine.run_over(job)
 
     async def result(self, id: IDLike, timeout: Duration) -> RunResult:
         """Wait up to ``timeout`` (ms or timedelta) for a job's result. O(1) once it is there.
@@ -169,10 +177,10 @@ class Controller(Verbs):
         ClosedError.
         """
         future, wake = sleep_begin(self._engine)
-        begun = self._engine.result_begin(id, timeout, wake)
-        if isinstance(begun, RunResult):
-            return begun
-        return await waited(self._engine, begun, future, None, _ms(timeout))  # type: ignore[no-any-return]
+        begin = self._engine.result_begin
+        return await waited(  # type: ignore[no-any-return]
+            self._engine, future, None, timeout, begin, id, timeout, wake
+        )
 
     def attempt(self, names: str | Sequence[str], timeout: Duration) -> "Attempt":
         """An asynchronous context manager round lease: see Attempt.

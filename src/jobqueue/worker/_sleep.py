@@ -11,8 +11,11 @@ from typing import Any
 
 from .._objects.whole import ring_future
 from .._ports import LeasePort
+from .._values import RunResult
+from ..interfaces import Duration
+from ._retry import duration_ms
 
-__all__ = ["sleep_begin", "waited"]
+__all__ = ["left", "sleep_begin", "waited"]
 
 
 def sleep_begin(engine: LeasePort) -> tuple[Future[None], Callable[[Any], None]]:
@@ -22,19 +25,39 @@ def sleep_begin(engine: LeasePort) -> tuple[Future[None], Callable[[Any], None]]
 
 
 async def waited(
-    engine: LeasePort, waiter: Any, future: Future[None], what: object, timeout_ms: int
+    engine: LeasePort,
+    future: Future[None],
+    what: object,
+    duration: Duration,
+    begin: Callable[..., Any],
+    *arguments: object,
 ) -> Any:
-    """Sleep until the wait ends, and return what it came to."""
+    """Begin a wait, and return what it comes to, or what comes without one."""
+    waiter = None
     try:
+        waiter = begin(*arguments)
+        if waiter is None or isinstance(waiter, RunResult):
+            return waiter
         await future
-        return engine.wait_finish(waiter, what, timeout_ms)
+        return engine.wait_finish(waiter, what, duration_ms(duration, "timeout"))
     except BaseException:
-        engine.wait_abandon(waiter)
+        left(engine, future, waiter)
         raise
+
+
+def left(engine: LeasePort, future: Future[None], waiter: Any) -> None:
+    """A task leaves its wait. One that was struck as that began may not know it: it is deserted."""
+    if waiter is None:
+        future.cancel()
+    else:
+        engine.wait_abandon(waiter)
 
 
 def _wake(engine: LeasePort, future: Future[None], waiter: Any) -> None:
     """From any thread. Struck by an exception it is called again: twice does no harm."""
+    if future.cancelled():
+        engine.wait_desert(waiter)  # its task, if there is one, leaves it, too
+        return
     loop = future.get_loop()
     if _get_running_loop() is loop:
         ring_future(future)

@@ -306,8 +306,10 @@ class Worker:
     async def _lease(self, names: str | list[str]) -> Leased:
         """The next job, whenever it is added."""
         future, wake = sleep_begin(self._engine)
-        waiter = self._engine.lease_begin(names, MAX_TIMEOUT, wake, True)
-        leased: Leased = await waited(self._engine, waiter, future, names, MAX_TIMEOUT)
+        begin = self._engine.lease_begin
+        leased: Leased = await waited(
+            self._engine, future, names, MAX_TIMEOUT, begin, names, MAX_TIMEOUT, wake, True
+        )
         return leased
 
     def _trouble(self, slot: Slot, leased: Leased | None, error: BaseException) -> bool:
