@@ -246,9 +246,11 @@ _LATER = ("interfaces", "validation")
 
 
 def __getattr__(name: str) -> object:
-    if name in __all__:
-        from importlib import import_module as _import_module  # noqa: PLC0415 - as they are
+    from importlib import import_module as _import_module  # noqa: PLC0415 - as they are
 
+    if name in _LATER:
+        return _import_module(f".{name}", __name__)
+    if name in __all__:
         for later in _LATER:
             found = vars(_import_module(f".{later}", __name__)).get(name)
             if found is not None:
