@@ -229,7 +229,7 @@ def test_a_timer_thread_that_is_killed_is_started_again(shown: list[type[BaseExc
 
         c.handle_expire(hook)
         c.add(Job("a", ttl=3_600_000))
-        wait_until(timer_threads)
+        wait_until(lambda: [thread for thread in timer_threads() if thread.ident])
         (thread,) = timer_threads()
         kill = ctypes.pythonapi.PyThreadState_SetAsyncExc
         assert kill(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit)) == 1
