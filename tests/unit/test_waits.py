@@ -27,7 +27,7 @@ def living_waiters() -> int:
 
 @pytest.mark.parametrize("first", [True, False])
 def test_an_engine_that_is_dropped_amid_a_hand_off_leaves_no_waiter(*, first: bool) -> None:
-    """What one gives back as the collector takes all of them goes to the next, whom nobody wakes."""
+    """What one gives back as the collector takes all goes to the next, whom nobody wakes."""
 
     def drop() -> None:
         c = Controller(clock=ManualClock())
