@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -96,8 +97,12 @@ def nothing_left_behind(
         left = [thread for thread in threading.enumerate() if thread not in threads]
         end = time.monotonic() + PATIENCE_S
         for thread in left:
-            if thread.ident is not None:  # else it was struck amid its start, or is to end at once
-                thread.join(max(0.0, end - time.monotonic()))
+            while (
+                thread.ident is not None
+            ):  # else it was struck amid its start, or is to end at once
+                with suppress(RuntimeError):  # it is about to begin
+                    thread.join(max(0.0, end - time.monotonic()))
+                    break
         assert not [thread for thread in left if thread.is_alive()], "threads left behind"
         request.node.funcargs.clear()  # else pytest keeps what the fixtures made till later
         caplog.get_records("call").clear()  # and what the tracebacks of its log records hold
