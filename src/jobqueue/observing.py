@@ -73,6 +73,8 @@ class EventKind(StrEnum):
     """Its TTL, or its time as a finished job, was over: it is gone."""
     DELETED = "deleted"
     """It was deleted, or its ``run`` is over: it is gone."""
+    CANCELLED = "cancelled"
+    """It was cancelled: it ended, FAILED."""
     DROPPED = "dropped"
     """Not of a job: here ``dropped`` transitions happened of which no event was kept, since more
     than BACKLOG_MAX waited for the observers."""
