@@ -276,6 +276,10 @@ class Controller(Engine):
         self._thread = TimerThread(self)
         self._thread.start()
 
+    def _thread_lives(self) -> bool:
+        thread = self._thread
+        return thread is not None and thread.is_alive()
+
     def _fork_missed(self) -> None:
         live_controllers.forked()
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from jobqueue import Controller, Job, State, WaitTimeoutError, aio
+from jobqueue._engine import timer_thread
 from jobqueue.testing import ManualClock
 from jobqueue.testing.model.parts import Queues
 from jobqueue.testing.waiting import Call, wait_until
@@ -229,7 +230,7 @@ def test_a_timer_thread_that_is_killed_is_started_again(shown: list[type[BaseExc
 
         c.handle_expire(hook)
         c.add(Job("a", ttl=3_600_000))
-        wait_until(timer_threads)
+        wait_until(lambda: [thread for thread in timer_threads() if thread.ident])
         (thread,) = timer_threads()
         kill = ctypes.pythonapi.PyThreadState_SetAsyncExc
         assert kill(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit)) == 1
@@ -238,6 +239,25 @@ def test_a_timer_thread_that_is_killed_is_started_again(shown: list[type[BaseExc
         reached.clear()
         c.add(Job("a", ttl=1))
         assert reached.wait(20)
+    assert timer_threads() == []
+
+
+def test_a_timer_thread_that_is_killed_before_it_serves_is_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun = []
+    serve = timer_thread._run
+
+    def run(*arguments: Any) -> None:
+        begun.append(arguments)
+        if len(begun) > 2:  # the first two are killed at once
+            serve(*arguments)
+
+    monkeypatch.setattr(timer_thread, "_run", run)
+    with Controller() as c:
+        c.add(job := Job("a", ttl=1))
+        wait_until(lambda: job not in c.registry, "its TTL")
+        assert len(begun) == 3
     assert timer_threads() == []
 
 

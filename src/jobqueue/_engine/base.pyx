@@ -166,6 +166,7 @@ def _begin_thread(ref):
     try:
         if engine.shut != SHUT_CLOSED:
             engine._thread_start()
+            thread_settle(engine)
     except BaseException as error:
         engine.thread_lost(None)
         if "shutdown" not in str(error):  # the interpreter ends, and takes its threads along
@@ -175,6 +176,17 @@ def _begin_thread(ref):
 
 
 cdef object thread_begin = _begin_thread
+
+
+cdef int thread_settle(EngineBase engine) except -1:
+    """Wait until the timer thread is at work. One that was killed before that is replaced."""
+    while engine.thread_state == THREAD_STARTING and engine._thread_lives():
+        with nogil:
+            breathe()
+    if engine.thread_state == THREAD_STARTING and engine.shut == SHUT_OPEN:
+        engine.thread_lost(None)
+        engine.poke()
+    return 0
 
 
 cdef int thread_launch(object function, tuple arguments) except -1:
@@ -626,6 +638,10 @@ cdef class EngineBase:
 
     def _thread_start(self):
         """Start the timer thread; the subclass has it."""
+
+    def _thread_lives(self):
+        """Whether that has begun, and not ended."""
+        return False
 
     def _shut(self):
         """Close: every blocked call ends with ClosedError. Returns False if it was closed before."""

@@ -69,6 +69,10 @@ class TimerThread:
         """Make it look at the deadlines now."""
         self._signal.ring()
 
+    def is_alive(self) -> bool:
+        """Whether it has begun, and not ended."""
+        return bool(self._thread.is_alive())
+
     def join(self) -> None:
         """Wait for its end, unless it is the calling thread or one that has not begun."""
         if self._thread.ident == get_ident():
