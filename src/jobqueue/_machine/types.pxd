@@ -337,7 +337,7 @@ cdef enum event_kind_t:            # as the members of EventKind, in order
     EVENT_EXHAUSTED = 9
     EVENT_KICKED = 10
     EVENT_UNDONE = 11
-    EVENT_EXPIRED = 12
-    EVENT_DELETED = 13
-    EVENT_CANCELLED = 14
+    EVENT_CANCELLED = 12
+    EVENT_EXPIRED = 13             # from here on it is gone, and has no history
+    EVENT_DELETED = 14
     EVENT_DROPPED = 15             # as many as the note has attempts were not kept
