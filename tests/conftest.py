@@ -99,6 +99,8 @@ def nothing_left_behind(
         assert not [thread for thread in left if thread.is_alive()], "threads left behind"
         request.node.funcargs.clear()  # else pytest keeps what the fixtures made till later
         caplog.get_records("call").clear()  # and what the tracebacks of its log records hold
+        if request.node.get_closest_marker("struck"):
+            return
         for _ in range(3):  # a cycle may come free only when another is gone
             if more_than(objects):
                 gc.collect()

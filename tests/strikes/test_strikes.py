@@ -22,9 +22,13 @@ CASES = [(world, deed) for deed in DEEDS for world in deed.worlds]
 each_case = pytest.mark.parametrize(
     ("world", "deed"), CASES, ids=[f"{deed.name}, {world}" for world, deed in CASES]
 )
-pytestmark = pytest.mark.skipif(
-    sys.gettrace() is not None and sys.version_info < (3, 12), reason="another tracer is at work"
-)
+pytestmark = [
+    pytest.mark.struck,
+    pytest.mark.skipif(
+        sys.gettrace() is not None and sys.version_info < (3, 12),
+        reason="another tracer is at work",
+    ),
+]
 
 
 @pytest.fixture(autouse=True)

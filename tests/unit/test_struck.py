@@ -268,8 +268,13 @@ def test_a_timer_thread_that_ended_is_replaced() -> None:
         wait_until(lambda: c._thread is not None and timer_threads() != [])
         lost = c._thread
         assert lost is not None
-        c._thread_ended(lost._signal)
-        wait_until(lambda: c._thread is not lost, "another")
+
+        def ends() -> bool:
+            """As soon as it serves; before, it is not the one that could end."""
+            c._thread_ended(lost._signal)
+            return c._thread is not lost
+
+        wait_until(ends, "another")
         c.add(job := Job("a", ttl=1))
         wait_until(lambda: job not in c.registry, "the TTL")
         c.close()

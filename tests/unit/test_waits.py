@@ -1,6 +1,12 @@
 """Waits that are begun and ended without a thread, as whoever sleeps in another way does it."""
 
+import gc
+from typing import Any
+
+import pytest
+
 from jobqueue import Controller, Job
+from jobqueue._objects.registry import Waiter
 from jobqueue.testing import ManualClock
 
 
@@ -12,3 +18,24 @@ def test_an_answer_outlives_what_comes_before_it_is_fetched() -> None:
         c.kick(job)
         c.delete(job)
         assert c.wait_finish(waiter, job, 1000) == (False, b"the reason")
+
+
+def living_waiters() -> int:
+    gc.collect()
+    return sum(type(one) is Waiter for one in gc.get_objects())
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_an_engine_that_is_dropped_amid_a_hand_off_leaves_no_waiter(*, first: bool) -> None:
+    """What one gives back as the collector takes all goes to the next, whom nobody wakes."""
+
+    def drop() -> None:
+        c = Controller(clock=ManualClock())
+        kept: dict[str, Any] = {"controller": c}  # a cycle: they are garbage all at once
+        waiters = [c.lease_begin("a", 60_000, lambda _: kept.get("none")) for _ in range(3)]
+        kept["waiters"] = waiters if first else waiters[::-1]
+        c.add(Job("a"))
+
+    before = living_waiters()
+    drop()
+    assert living_waiters() == before

@@ -178,6 +178,14 @@ def _begin_thread(ref):
 cdef object thread_begin = _begin_thread
 
 
+cdef bint engine_is_due(engine_t *engine, int64_t now_ns) noexcept:
+    cdef bint due
+    lock_acquire(&engine.lock)
+    due = engine_wake_ns(engine) <= now_ns
+    lock_release(&engine.lock)
+    return due
+
+
 cdef int thread_settle(EngineBase engine) except -1:
     """Wait until the timer thread is at work. One that was killed before that is replaced."""
     while engine.thread_state == THREAD_STARTING and engine._thread_lives():
@@ -412,6 +420,7 @@ cdef class EngineBase:
         Returns whether others were called, or went on, which takes time, or it is closed.
         """
         cdef bint hooked = False
+        cdef bint told
         cdef record_t *record
         cdef RunRecord held = None
         cdef uint64_t attempts = 0
@@ -429,8 +438,9 @@ cdef class EngineBase:
             if record != NULL:
                 held = record_object(record)
                 ref_drop(<PyObject *> held)
+            told = self.e.woken_first != NULL
             try:
-                if self.e.woken_first != NULL:
+                if told:
                     hooked = True  # observers are told
                     wake_all(self.e)
             finally:
@@ -438,8 +448,10 @@ cdef class EngineBase:
                     hooked = True
                     self.call_hook(held, kind, attempts, alone)
             if record == NULL:
-                if steps > 0:
+                if steps > 0 and not (told and engine_is_due(self.e, now_ns)):
                     break
+                if steps > 0:
+                    continue  # a job that found space meanwhile is due already
                 hooked = True
                 self.e.slice_count += 1
                 if not whole:

@@ -14,6 +14,7 @@ or looks, sees to it again. So no job is lost, and a broken queue gets its jobs 
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from .._objects.job import ID, Job
@@ -38,6 +39,8 @@ __all__ = ["ForeignVerbs", "foreign_class", "foreign_open"]
 
 REFUSALS: Final = (JobQueueError, TypeError, ValueError)
 """What the engine refuses a call with. Anything else may have struck after it was done."""
+
+MILLISECOND: Final = timedelta(milliseconds=1)
 
 RETRY_NS: Final = 10**9
 """Pause before a queue that raised is asked again."""
@@ -606,6 +609,30 @@ class ForeignVerbs(Controller):
     def peek(self, name: str) -> Job | None:
         return next(iter(self.jobs(name, 0, 1)), None)
 
+    # What looks does what is due, too: with the lock, as every verb.
+
+    @whole
+    def dead(self, name: str, offset: int = 0, limit: int | None = None) -> list[Job]:
+        return super().dead(name, offset, limit)
+
+    @whole
+    def names(self) -> list[str]:
+        return super().names()
+
+    @whole
+    def result_begin(
+        self, id: IDLike, timeout: Duration, wake: Callable[[Waiter], object] | None
+    ) -> Any:
+        return super().result_begin(id, timeout, wake)
+
+    def result(self, id: IDLike, timeout: Any = ...) -> RunResult:
+        begun = self.result_begin(id, timeout, None)
+        if not isinstance(begun, RunResult):
+            timeout_ms = timeout if isinstance(timeout, int) else timeout // MILLISECOND
+            begun = self.wait_sleep(begun, None, timeout_ms)
+        found: RunResult = begun
+        return found
+
     @whole
     def pause(self, name: str) -> None:
         super().pause(name)
@@ -619,6 +646,7 @@ class ForeignVerbs(Controller):
             ahead = line.index(job) if job in line else None  # made by hand
         return job, state, ahead, *rest
 
+    @whole
     def _queue_stats(self, name: str) -> tuple[Any, ...]:
         _, _, *rest = super()._queue_stats(name)
         return len(self.jobs(name)), len(self.scheduled_jobs(name)), *rest

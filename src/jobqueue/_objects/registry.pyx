@@ -428,8 +428,26 @@ cdef void waiter_drop(Waiter self) noexcept:
     if self.registry.astray is not None:
         self.registry.astray.add(job_object(record.job))
         wakes = True
-    if wakes:
+    if not wakes:
+        return
+    owner = self.registry.owner
+    if owner is None or owner() is None:
+        woken_forget(engine)  # no verb will ever wake them, and they keep the registry alive
+    else:
         thread_ring(self.registry)
+
+
+cdef void woken_forget(engine_t *engine) noexcept:
+    """Nobody is left who could wake those whose waits have ended."""
+    cdef wait_t *wait
+    cdef Waiter waiter = None
+    while engine.woken_first != NULL:
+        lock_acquire(&engine.lock)
+        wait = woken_take(engine)
+        lock_release(&engine.lock)
+        if wait != NULL and wait != &engine.deferred:
+            waiter = <Waiter> <PyObject *> object_of(wait)
+            ref_drop(<PyObject *> waiter)  # the list's; the variable has its own
 
 
 cdef int thread_ring(Registry registry) except -1:
