@@ -39,3 +39,19 @@ def test_an_engine_that_is_dropped_amid_a_hand_off_leaves_no_waiter(*, first: bo
     before = living_waiters()
     drop()
     assert living_waiters() == before
+
+
+@pytest.mark.parametrize("last", ["controller", "waiter"])
+def test_a_bounded_engine_that_is_dropped_amid_a_run_crashes_nothing(last: str) -> None:
+    """The waiter of the run gives its job back, whichever the collector takes first."""
+
+    def drop() -> None:
+        c = Controller(clock=ManualClock(), max_jobs=5)
+        c.limit("a", max_jobs=5)
+        kept: dict[str, Any] = {}
+        kept |= {"controller": c, "waiter": c.run_begin(Job("a"), 60_000, lambda _: kept.get("x"))}
+        kept[last] = kept.pop(last)
+
+    for _ in range(50):
+        drop()
+        gc.collect()

@@ -188,6 +188,7 @@ cdef Waiter run_begin(EngineBase self, object job, object timeout, object wake, 
     c.queue = queue_for(self, taken)
     if c.queue == NULL:
         c.queue = queue_for_new(self, taken, False, True, now_ns)
+    waiter.queues = <object> <PyObject *> object_of(c.queue)
     self.lock_open()
     status = job_add(self.e, c, now_ns)
     why = self.e.refusal
