@@ -21,8 +21,9 @@ from jobqueue._machine.woken cimport deferred_post
 from jobqueue._machine.events cimport events_batch
 from jobqueue._machine.state cimport note, registry_find
 from jobqueue._machine.life cimport (
-    entrant_t, entrants_add, job_add, job_awake, job_complete, job_delete, job_expire, job_fail,
-    job_cancel, job_kick, job_release, job_schedule, job_start, job_timeout, job_touch, job_unadd, queue_offer,
+    entrant_t, entrants_add, job_add, job_awake, job_cancel, job_complete, job_delete, job_expire,
+    job_fail, job_kick, job_release, job_schedule, job_start, job_timeout, job_touch, job_unadd,
+    queue_offer,
 )
 from jobqueue._objects.rules cimport (
     name_read, reason_read, result_plain, result_read, time_object, timeout_read, ttr_read,

@@ -517,8 +517,8 @@ def test_the_table_is_whole() -> None:
     assert verbs >= {
         "add", "add_many", "attempt", "cancel", "complete", "complete_many", "dead", "delete",
         "delete_many", "expire", "fail", "jobs", "kick", "lease", "lease_many", "pause", "peek",
-        "release", "result", "resume", "run", "schedule", "scheduled_jobs", "start_attempt", "timeout_attempt",
-        "touch",
+        "release", "result", "resume", "run", "schedule", "scheduled_jobs", "start_attempt",
+        "timeout_attempt", "touch",
     }  # fmt: skip
     assert len(CASES) > 700
 
