@@ -40,7 +40,9 @@ class Engine(EngineBase):
         *,
         attempt: int | None = None,
         delay: Duration = 0,
+        final: bool | None = None,
     ) -> None: ...
+    def cancel(self, id: IDLike, reason: Buffer = b"") -> None: ...
     def complete_many(self, pairs: Iterable[tuple[IDLike, Buffer]]) -> None: ...
     def touch(
         self, id: IDLike, ttr: Duration | None = None, *, attempt: int | None = None

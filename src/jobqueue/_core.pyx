@@ -21,11 +21,12 @@ from jobqueue._machine.woken cimport deferred_post
 from jobqueue._machine.events cimport events_batch
 from jobqueue._machine.state cimport note, registry_find
 from jobqueue._machine.life cimport (
-    entrant_t, entrants_add, job_add, job_awake, job_complete, job_delete, job_expire, job_fail,
-    job_kick, job_release, job_schedule, job_start, job_timeout, job_touch, job_unadd, queue_offer,
+    entrant_t, entrants_add, job_add, job_awake, job_cancel, job_complete, job_delete, job_expire,
+    job_fail, job_kick, job_release, job_schedule, job_start, job_timeout, job_touch, job_unadd,
+    queue_offer,
 )
 from jobqueue._objects.rules cimport (
-    name_read, result_plain, result_read, time_object, timeout_read, ttr_read,
+    name_read, reason_read, result_plain, result_read, time_object, timeout_read, ttr_read,
 )
 from jobqueue._objects.job cimport ID, Job, id_object, id_read, ids_expect, job_object
 from jobqueue._objects.registry cimport RunRecord, Waiter, record_new, report_unraisable
@@ -74,6 +75,13 @@ cdef uint64_t attempt_read_other(object value) except? 12345:
     if not 0 < value < 0xFFFFFFFFFFFFFFFF:
         return <uint64_t> 0xFFFFFFFFFFFFFFFF
     return value
+
+
+cdef int flag_read(object value, str what) except -2:
+    """A bool, or TypeError."""
+    if type(value) is not bool:
+        raise TypeError(f"{what} must be a bool or None, not {_errors.shown(value)}")
+    return value is True
 
 
 cdef inline object leased_object(object came):
@@ -372,10 +380,13 @@ cdef class Engine(EngineBase):
             status = job_complete(self.e, record, answer, fence, now_ns)
         verb_end_fenced(self, status, data, fence)
 
-    def fail(self, id, result=b"", *, attempt=None, delay=0):
+    def fail(self, id, result=b"", *, attempt=None, delay=0, final=None):
         """One failure more. PENDING and back in line if fails < max_fails and attempts remain:
         in ready, or scheduled after ``delay`` (ms or timedelta, up to 24 h). Else FAILED, as
         complete, whatever the delay. O(log n). Raises as complete, and InvalidTimeoutError.
+
+        final: True ends it at once, FAILED; False puts it back whatever max_fails says, while attempts
+        remain.
 
         >>> with Controller() as c:
         ...     c.add(Job("mail", max_fails=3))
@@ -394,12 +405,39 @@ cdef class Engine(EngineBase):
             answer = <PyObject *> read
         cdef uint64_t fence = attempt_read(attempt)
         cdef int64_t delay_ms = timeout_read(delay, "delay")
+        cdef int ends = -1 if final is None else flag_read(final, "final")
         verb_change(self, PyBytes_GET_SIZE(<bytes> <PyObject *> answer))
         cdef int64_t now_ns = verb_now(self)
         record = verb_find(self, id, data)
         if record != NULL:
-            status = job_fail(self.e, record, answer, delay_ms, fence, now_ns)
+            status = job_fail(self.e, record, answer, delay_ms, fence, ends, now_ns)
         verb_end_fenced(self, status, data, fence)
+
+    def cancel(self, id, reason=b""):
+        """End a job that is not processed: FAILED with ``reason``, whatever budgets are left. O(log n).
+
+        If it is leased, its attempt ends: what its worker answers under it is LeaseExpiredError. reason: as
+        the result of complete. The job is among the dead, and counts as failed and as cancelled.
+
+        Raises NotFoundError, AlreadyProcessedError, InvalidResultError.
+
+        >>> with Controller() as c:
+        ...     c.add(job := Job("mail", max_fails=3))
+        ...     c.cancel(job, b"unsubscribed")
+        ...     c.result(job, 0)
+        RunResult(success=False, result=b'unsubscribed')
+        """
+        cdef uint8_t data[16]
+        cdef record_t *record
+        cdef status_t status = NOT_FOUND
+        id_read(id, data)
+        cdef bytes read = reason_read(reason)
+        verb_change(self, PyBytes_GET_SIZE(read))
+        cdef int64_t now_ns = verb_now(self)
+        record = verb_find(self, id, data)
+        if record != NULL:
+            status = job_cancel(self.e, record, <PyObject *> read, now_ns)
+        verb_end(self, status, data)
 
     def complete_many(self, pairs):
         """Complete ``(id, result)`` pairs in one pass, all or none.

@@ -59,6 +59,8 @@ class Stats(NamedTuple):
     """The bound on jobs that are not processed."""
     max_bytes: int | None = None
     """The bound on bytes."""
+    cancelled: int = 0
+    """Jobs that were cancelled; they count as failed, too."""
 
 
 class QueueStats(NamedTuple):

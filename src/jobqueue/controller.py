@@ -339,10 +339,10 @@ class Attempt:
             raise
         self.answered = True
 
-    def fail(self, result: Buffer = b"", delay: Duration = 0) -> None:
-        """Fail the job; if it is tried again, it is ready after ``delay``."""
+    def fail(self, result: Buffer = b"", delay: Duration = 0, *, final: bool | None = None) -> None:
+        """Fail the job; if it is tried again, it is ready after ``delay``. See Controller.fail."""
         try:
-            self._controller.fail(self.job, result, attempt=self.number, delay=delay)
+            self._controller.fail(self.job, result, attempt=self.number, delay=delay, final=final)
         except REFUSED:
             self.answered = True
             raise

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Adder",
     "Batcher",
+    "Canceller",
     "Clock",
     "Completer",
     "ControllerInterface",
@@ -169,6 +170,13 @@ class Renewer(Protocol):
     ) -> None: ...
     def release(self, id: IDLike, delay: Duration = ..., *, attempt: int | None = ...) -> None: ...
     def kick(self, id: IDLike) -> None: ...
+
+
+@runtime_checkable
+class Canceller(Protocol):
+    """Ends jobs for good, whatever budgets they have left."""
+
+    def cancel(self, id: IDLike, reason: bytes = ...) -> None: ...
 
 
 @runtime_checkable

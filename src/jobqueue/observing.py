@@ -69,6 +69,8 @@ class EventKind(StrEnum):
     """It was dead, and was put back."""
     UNDONE = "undone"
     """Its lease was undone: who was to have it had left."""
+    CANCELLED = "cancelled"
+    """It was cancelled: it ended, FAILED."""
     EXPIRED = "expired"
     """Its TTL, or its time as a finished job, was over: it is gone."""
     DELETED = "deleted"

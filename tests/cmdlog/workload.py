@@ -131,6 +131,9 @@ class Workload:
         if dead:
             self.controller.kick(self.rng.choice(dead))
 
+    def cancel(self) -> None:
+        self.controller.cancel(self.some(), b"no")
+
     def pause(self) -> None:
         self.controller.pause(self.rng.choice("ab"))
 
@@ -159,6 +162,7 @@ CHOICES = [
     *["delete"] * 3,
     "delete_many",
     "kick",
+    "cancel",
     "pause",
     "resume",
     *["advance"] * 3,

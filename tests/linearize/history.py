@@ -98,7 +98,7 @@ ARGUMENTS: dict[str, Callable[[Random, Old, Old], dict[str, Any]]] = {
         lambda rng, job, _: {"id": job, "attempt": rng.choice((None, None, 1, 2))},
     ),
     **dict.fromkeys(
-        ("start_attempt", "kick", "delete", "expire", "timeout_attempt"),
+        ("start_attempt", "kick", "cancel", "delete", "expire", "timeout_attempt"),
         lambda _, job, __: {"id": job},
     ),
 }

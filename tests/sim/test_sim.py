@@ -12,7 +12,7 @@ import pytest
 from jobqueue import Controller, Job, NotFoundError, State
 from jobqueue._ports import WaitPort
 from jobqueue.testing.model import ModelController
-from jobqueue.testing.model.parts import Queue, Queues
+from jobqueue.testing.model.parts import Queue, Queues, to_id
 from tests.sim.__main__ import attempt, shortened
 from tests.sim.verbs import NOT_SIMULATED, VERBS
 from tests.sim.world import Divergence, Setting, run
@@ -98,6 +98,24 @@ class OldTTL(ModelController):
     def _arm_ttl(self, record: Any, start_ns: int | None = None) -> None:
         kicked = record.attempts_before > 0 and record.state == State.NEW
         super()._arm_ttl(record, record.job.created_ns if kicked else start_ns)
+
+
+class SurvivingAttempt(ModelController):
+    """A lease goes on though its job was cancelled."""
+
+    def cancel(self, id: Any, reason: Any = b"") -> None:
+        record = self.registry.record(to_id(id))
+        if record is None or record.state != State.LEASED:
+            super().cancel(id, reason)
+
+
+class FinalFailureForgotten(ModelController):
+    """A final failure puts the job back while its budget lasts."""
+
+    def fail(
+        self, id: Any, result: Any = b"", *, final: bool | None = None, **options: Any
+    ) -> None:
+        super().fail(id, result, final=None if final else final, **options)
 
 
 class TakenKey(ModelController):
@@ -246,6 +264,7 @@ class HalfABatch(Controller):
 
 PLANTED: list[Callable[..., Any]] = [
     *(LostRequeue, LastInFirstOut, OldTimer, UncountedEviction, OutOfTurn, OldTTL, TakenKey),
+    *(SurvivingAttempt, FinalFailureForgotten),
     *(OneFailMore, WakefulPause, DeafWallClock, HalfUndone),
     *(NoReason, LateNews, OldBudget, FirstTransitions, Overtaking),
     *(OldLimit, NoFence, TouchTooLong, DeleteOfNothing, HalfABatch),

@@ -51,7 +51,7 @@ def answer(draw: Draw) -> dict[str, Any]:
 
 def fail(draw: Draw) -> dict[str, Any]:
     delay = draw.duration() if draw.chance(0.3) else 0
-    return {**answer(draw), "delay": delay}
+    return {**answer(draw), "delay": delay, "final": draw.pick((None, None, None, True, False))}
 
 
 def touch(draw: Draw) -> dict[str, Any]:
@@ -216,7 +216,7 @@ def handle(side: Side, timer: str, f: Any) -> Any:
 # ---------------------------------------------------------------- observers
 
 QUIET = ("look", "look", "raise", "stop", "no function")
-BUSY = ("add", "delete", "lease", "fail", "explain", "advance")
+BUSY = ("add", "delete", "lease", "fail", "cancel", "explain", "advance")
 """What an observer does with an event besides noting it. Over foreign queues it must not call the
 controller: it is told while the verb is still under way."""
 FEW_OBSERVERS = 3
@@ -261,6 +261,8 @@ def busy(side: Side, number: int, kind: str, event: Any, told: int) -> Any:
             return side.engine.lease(["a", "b"], 0)
         case "fail":
             side.engine.fail(event.id, b"observed")
+        case "cancel":
+            side.engine.cancel(event.id, b"observed")
         case "explain":
             return side.engine.explain(event.id)
         case "advance":
@@ -322,6 +324,7 @@ VERBS: dict[str, Verb] = {
     "timeout_attempt": Verb(2, lambda d: {"id": d.id(LEASED)}),
     "dead": Verb(1, page),
     "kick": Verb(2, lambda d: {"id": d.id(FAILED)}),
+    "cancel": Verb(2, lambda d: {"id": d.id(), "reason": d.result()}),
     # hooks
     "handle_expire": Verb(0.3, hook, lambda side, f: handle(side, "expire", f)),
     "handle_timeout_attempt": Verb(0.3, hook, lambda side, f: handle(side, "timeout_attempt", f)),

@@ -75,6 +75,7 @@ VERBS: dict[str, Callable[[Any, Job, random.Random], object]] = {
     "resume": lambda c, job, rng: c.resume("b"),
     "look": lambda c, job, rng: (c.peek("a"), c.jobs("a"), c.scheduled_jobs("a"), c.names()),
     "kick": lambda c, job, rng: c.kick(job),
+    "cancel": lambda c, job, rng: c.cancel(job, b"no"),
     "dead": lambda c, job, rng: c.dead("a"),
     "attempt": attempt,
     "watch": watch,

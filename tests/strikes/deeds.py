@@ -211,6 +211,11 @@ def kick(w: World) -> None:
 
 
 @deed(scene=stocked)
+def cancel(w: World) -> None:
+    w.c.cancel(w.kept["leased"], b"no")
+
+
+@deed(scene=stocked)
 def delete(w: World) -> None:
     w.c.delete(w.kept["ready"][1])
 

@@ -95,6 +95,7 @@ class World:
         assert kinds[EventKind.COMPLETED] == stats.completed
         assert ends["FAILED"] == stats.failed
         assert kinds[EventKind.KICKED] == stats.kicked
+        assert kinds[EventKind.CANCELLED] == stats.cancelled
         assert added - kinds[EventKind.DELETED] - kinds[EventKind.EXPIRED] == stats.records
         lives: dict[Any, list[Event]] = {}
         for event in self.told:
@@ -154,6 +155,7 @@ CALLS: dict[str, Callable[[World], object]] = {
     "touch": lambda w: w.c.touch(w.leased),
     "release": lambda w: w.c.release(w.leased),
     "kick": lambda w: w.c.kick(w.dead),
+    "cancel": lambda w: w.c.cancel(w.ready[0], b"why"),
     "delete": lambda w: w.c.delete(w.ready[0]),
     "delete_many": lambda w: w.c.delete_many([job.id for job in w.ready]),
     "expire": lambda w: w.c.expire(w.ready[1]),

@@ -490,15 +490,20 @@ class ForeignVerbs(Controller):
         *,
         attempt: int | None = None,
         delay: Duration = 0,
+        final: bool | None = None,
     ) -> None:
         job = self._job(id)
 
         def fail() -> None:
-            super(ForeignVerbs, self).fail(id, result, attempt=attempt, delay=delay)
+            super(ForeignVerbs, self).fail(id, result, attempt=attempt, delay=delay, final=final)
 
         self._change(job, fail)
         if job is not None and self._waits_for_time(job):
             self._queues.delete(job)  # it may have been ready, or due at another time
+
+    @whole
+    def cancel(self, id: IDLike, reason: "Buffer" = b"") -> None:
+        self._change(self._job(id), super().cancel, id, reason)
 
     @whole
     def complete_many(self, pairs: "Iterable[tuple[IDLike, Buffer]]") -> None:

@@ -108,7 +108,7 @@ cdef list look_names(EngineBase self):
 cdef tuple look_stats(EngineBase self):
     """The fields of Stats. O(queues)."""
     cdef engine_t *e = self.e
-    cdef uint64_t[9] counts
+    cdef uint64_t[10] counts
     cdef Py_ssize_t running, waiting, adders
     cdef load_t load
     cdef list queues
@@ -124,7 +124,8 @@ cdef tuple look_stats(EngineBase self):
         ready += skiplist_len(&queue.c.ready)
         scheduled += skiplist_len(&queue.c.scheduled)
     counts = [e.evicted_count, e.added_count, e.leased_count, e.completed_count,
-              e.failed_count, e.timed_out_count, e.ids.count, e.kicked_count, e.dead_count]
+              e.failed_count, e.timed_out_count, e.ids.count, e.kicked_count, e.dead_count,
+              e.cancelled_count]
     running = e.running_count
     waiting = e.waiting_count
     adders = e.adder_count
@@ -132,7 +133,7 @@ cdef tuple look_stats(EngineBase self):
     lock_release(&self.e.lock)
     return (counts[0], counts[1], counts[2], counts[3], counts[4], counts[5], ready, scheduled,
             running, waiting, counts[6], counts[7], counts[8], load.bytes, adders,
-            bound_object(load.jobs_max), bound_object(load.bytes_max))
+            bound_object(load.jobs_max), bound_object(load.bytes_max), counts[9])
 
 
 cdef int notifier_set(EngineBase self, object notifier) except -1:

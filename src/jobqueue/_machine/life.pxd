@@ -19,7 +19,10 @@ cdef status_t job_complete(
 
 cdef status_t job_fail(
     engine_t *engine, record_t *record, void *result, int64_t delay_ms, uint64_t attempt,
-    int64_t now_ns) noexcept nogil
+    int final, int64_t now_ns) noexcept nogil
+
+cdef status_t job_cancel(
+    engine_t *engine, record_t *record, void *reason, int64_t now_ns) noexcept nogil
 
 cdef status_t job_kick(engine_t *engine, record_t *record, int64_t now_ns) noexcept nogil
 

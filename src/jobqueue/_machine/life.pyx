@@ -25,16 +25,16 @@ from jobqueue._structures.wheel cimport (
 from jobqueue._structures.id_table cimport ids_far, ids_fetch
 from jobqueue._machine.types cimport (
     ALREADY_LEASED, ALREADY_PROCESSED, ANY_ATTEMPT, DUPLICATE_JOB, DUPLICATE_RESULT, EVENT_ADDED,
-    EVENT_AWAKE, EVENT_COMPLETED, EVENT_DELETED, EVENT_EXHAUSTED, EVENT_EXPIRED, EVENT_FAILED,
-    EVENT_KICKED, EVENT_LEASED, EVENT_RELEASED, EVENT_SCHEDULED, EVENT_TIMED_OUT, EVENT_TOUCHED,
-    EVENT_UNDONE, EXPIRED, EXTRA_KICKED, EXTRA_QUEUED, EXTRA_STORED, JOB_CREATED_GIVEN, JOB_UNIQUE,
-    KIND_SCHEDULED, KIND_TTL, KIND_TTR, KIND_WAIT, LEASE_EXPIRED, MAX_ATTEMPTS_REACHED, NOTE_ADDED,
-    NOTE_BATCH, NOTE_BATCH_END, NOTE_CHANGED, NOTE_GONE, NOT_DEAD, NOT_FOUND, NO_MEMORY, NO_TIME,
-    OBJECT_HEAD, OK, OUTCOME_ADDED, OUTCOME_GONE, OUTCOME_LEASED, OUTCOME_NONE, OUTCOME_PROCESSED,
-    OUTCOME_REFUSED, OUTCOME_TIMEOUT, PLACE_NONE, PLACE_SCHEDULED, QUEUE_OUT_OF_SYNC, SLICE_STEPS,
-    STATE_COMPLETED, STATE_FAILED, STATE_LEASED, STATE_NEW, STATE_PENDING, TRANSITION_STEPS,
-    WAIT_RUN, bytes_size, engine_t, event_kind_t, job_t, kind_t, outcome_t, queue_t, record_t,
-    status_t, wait_t,
+    EVENT_AWAKE, EVENT_CANCELLED, EVENT_COMPLETED, EVENT_DELETED, EVENT_EXHAUSTED, EVENT_EXPIRED,
+    EVENT_FAILED, EVENT_KICKED, EVENT_LEASED, EVENT_RELEASED, EVENT_SCHEDULED, EVENT_TIMED_OUT,
+    EVENT_TOUCHED, EVENT_UNDONE, EXPIRED, EXTRA_KICKED, EXTRA_QUEUED, EXTRA_STORED,
+    JOB_CREATED_GIVEN, JOB_UNIQUE, KIND_SCHEDULED, KIND_TTL, KIND_TTR, KIND_WAIT, LEASE_EXPIRED,
+    MAX_ATTEMPTS_REACHED, NOTE_ADDED, NOTE_BATCH, NOTE_BATCH_END, NOTE_CHANGED, NOTE_GONE, NOT_DEAD,
+    NOT_FOUND, NO_MEMORY, NO_TIME, OBJECT_HEAD, OK, OUTCOME_ADDED, OUTCOME_GONE, OUTCOME_LEASED,
+    OUTCOME_NONE, OUTCOME_PROCESSED, OUTCOME_REFUSED, OUTCOME_TIMEOUT, PLACE_NONE, PLACE_SCHEDULED,
+    QUEUE_OUT_OF_SYNC, SLICE_STEPS, STATE_COMPLETED, STATE_FAILED, STATE_LEASED, STATE_NEW,
+    STATE_PENDING, TRANSITION_STEPS, WAIT_RUN, bytes_size, engine_t, event_kind_t, job_t, kind_t,
+    outcome_t, queue_t, record_t, status_t, wait_t,
 )
 from jobqueue._machine.layout cimport job_bytes, object_of, record_processed
 from jobqueue._machine.events cimport event_note, events_batch, events_cut
@@ -481,21 +481,38 @@ cdef status_t job_complete(
 
 cdef status_t job_fail(
         engine_t *engine, record_t *record, void *result, int64_t delay_ms, uint64_t attempt,
-        int64_t now_ns) noexcept nogil:
-    """One failure more: back in line, after a delay, while both budgets last; else FAILED."""
+        int final, int64_t now_ns) noexcept nogil:
+    """One failure more: back in line, after a delay, while both budgets last; else FAILED.
+
+    final: 1 FAILED whatever is left; 0 back in line whatever the failures; below 0 as they say.
+    """
     cdef status_t status = answer_check(record, attempt)
+    cdef bint counts = record.fails < 65535
     if status != OK:
         return status
-    if record.fails + 1 < record.job.max_fails and attempts_remain(record):
-        record.fails += 1
+    if (final == 0 or (final < 0 and record.fails + 1 < record.job.max_fails)) and attempts_remain(record):
+        record.fails += counts
         status = job_back(engine, record, delay_ms, EVENT_FAILED, result, now_ns)
         if status != OK:
-            record.fails -= 1
+            record.fails -= counts
         return status
     record.fails += record.fails < 65535
     if engine.watched:
         event_note(engine, record, EVENT_FAILED, STATE_FAILED, result, now_ns)
     job_finish(engine, record, False, result, now_ns)
+    return OK
+
+
+cdef status_t job_cancel(
+        engine_t *engine, record_t *record, void *reason, int64_t now_ns) noexcept nogil:
+    """FAILED with a reason, whatever budgets are left. If it is leased, the attempt ends by that."""
+    JQ_ASSERT(lock_held(&engine.lock))
+    if record_processed(record):
+        return ALREADY_PROCESSED
+    if engine.watched:
+        event_note(engine, record, EVENT_CANCELLED, STATE_FAILED, reason, now_ns)
+    engine.cancelled_count += 1
+    job_finish(engine, record, False, reason, now_ns)
     return OK
 
 

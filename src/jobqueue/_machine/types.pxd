@@ -308,6 +308,7 @@ cdef struct engine_t:             # all that a state machine works on; lives ins
     uint64_t timed_out_count
     uint64_t evicted_count
     uint64_t kicked_count
+    uint64_t cancelled_count
     Py_ssize_t running_count      # records LEASED
     Py_ssize_t waiting_count      # leasers blocked
     Py_ssize_t record_waits       # callers blocked for a record
@@ -336,6 +337,7 @@ cdef enum event_kind_t:            # as the members of EventKind, in order
     EVENT_EXHAUSTED = 9
     EVENT_KICKED = 10
     EVENT_UNDONE = 11
-    EVENT_EXPIRED = 12
-    EVENT_DELETED = 13
-    EVENT_DROPPED = 14             # as many as the note has attempts were not kept
+    EVENT_CANCELLED = 12
+    EVENT_EXPIRED = 13             # from here on it is gone, and has no history
+    EVENT_DELETED = 14
+    EVENT_DROPPED = 15             # as many as the note has attempts were not kept

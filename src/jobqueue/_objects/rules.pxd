@@ -11,6 +11,7 @@ cdef int64_t time_read(object value, str what) except? -1
 cdef int64_t clock_read(object value, str what) except? -1
 
 cdef str name_read(object value)
+cdef bytes reason_read(object value)
 cdef bytes result_read_other(object value)
 cdef int64_t timeout_read_other(object value, str what) except -1
 cdef int64_t ttr_read(object value) except -1

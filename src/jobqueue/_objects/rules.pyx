@@ -162,6 +162,11 @@ cdef bytes result_read_other(object value):
     return bytes_read(value, RESULT_MAX_SIZE, InvalidResultError, "result")
 
 
+cdef bytes reason_read(object value):
+    """Why a job ended: as a result."""
+    return bytes_read(value, RESULT_MAX_SIZE, InvalidResultError, "reason")
+
+
 cdef int64_t int_read_other(
         object value, int64_t low, int64_t high, error, str what) except? -1:
     cdef int overflow = 0

@@ -111,9 +111,14 @@ class Verbs:
         *,
         attempt: int | None = None,
         delay: Duration = 0,
+        final: bool | None = None,
     ) -> None:
         """Count a failure: back in line, after ``delay``, or FAILED."""
-        self._engine.fail(id, result, attempt=attempt, delay=delay)
+        self._engine.fail(id, result, attempt=attempt, delay=delay, final=final)
+
+    def cancel(self, id: IDLike, reason: "Buffer" = b"") -> None:
+        """End a job FAILED, whatever budgets are left."""
+        self._engine.cancel(id, reason)
 
     def touch(self, id: IDLike, ttr: Duration | None = None, *, attempt: int | None = None) -> None:
         """Start the TTR of a leased job again."""

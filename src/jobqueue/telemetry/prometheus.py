@@ -22,6 +22,7 @@ COUNTERS: Final = {
     "timed_out": "Attempts whose TTR was over.",
     "evicted_jobs": "Jobs whose TTL was over before they were processed.",
     "kicked": "Dead jobs that were put back.",
+    "cancelled": "Jobs that were cancelled; they count as failed, too.",
 }
 GAUGES: Final = {
     "running": "Jobs that are leased.",

@@ -60,6 +60,7 @@ def test_every_later_call(engine, clock):
         "scheduled_jobs": lambda: engine.scheduled_jobs("a"),
         "dead": lambda: engine.dead("a"),
         "kick": lambda: engine.kick(job),
+        "cancel": lambda: engine.cancel(job),
         "names": engine.names,
         "pause": lambda: engine.pause("a"),
         "resume": lambda: engine.resume("a"),

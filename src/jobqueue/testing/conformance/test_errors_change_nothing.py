@@ -209,7 +209,16 @@ def rule_cases(
 
 def all_cases() -> Iterator[Case]:
     for verb in (
-        *("complete", "fail", "delete", "expire", "timeout_attempt", "start_attempt", "kick"),
+        *(
+            "complete",
+            "fail",
+            "delete",
+            "expire",
+            "timeout_attempt",
+            "start_attempt",
+            "kick",
+            "cancel",
+        ),
     ):
         yield from rule_cases(
             verb, "id", ID_RULE, InvalidIDError, lambda e, s, v, verb=verb: getattr(e, verb)(v)
@@ -237,6 +246,20 @@ def all_cases() -> Iterator[Case]:
             InvalidResultError,
             lambda e, s, v, verb=verb: getattr(e, verb)(s.leased, v),
         )
+    yield from rule_cases(
+        "cancel",
+        "reason",
+        RESULT_RULE,
+        InvalidResultError,
+        lambda e, s, v: e.cancel(s.leased, v),
+    )
+    yield from rule_cases(
+        "fail",
+        "final",
+        [(value, True) for value in (0, 1, "yes", b"", [], 1.0)],
+        TypeError,
+        lambda e, s, v: e.fail(s.leased, b"", final=v),
+    )
     yield from rule_cases(
         "complete_many",
         "result",
@@ -339,7 +362,16 @@ def state_cases() -> Iterator[Case]:
     ) -> Iterator[Case]:
         yield Case(name, call, error, wrong_type=False)
 
-    for verb in ("complete", "fail", "touch", "release", "delete", "start_attempt", "kick"):
+    for verb in (
+        "complete",
+        "fail",
+        "touch",
+        "release",
+        "delete",
+        "start_attempt",
+        "kick",
+        "cancel",
+    ):
         yield from case(
             f"{verb} of an unknown id",
             NotFoundError,
@@ -483,10 +515,10 @@ def test_the_table_is_whole() -> None:
     names = [case.name for case in CASES]
     verbs = {name.split("(")[0].split(" ")[0] for name in names}
     assert verbs >= {
-        "add", "add_many", "attempt", "complete", "complete_many", "dead", "delete", "delete_many",
-        "expire", "fail", "jobs", "kick", "lease", "lease_many", "pause", "peek", "release",
-        "result", "resume", "run", "schedule", "scheduled_jobs", "start_attempt", "timeout_attempt",
-        "touch",
+        "add", "add_many", "attempt", "cancel", "complete", "complete_many", "dead", "delete",
+        "delete_many", "expire", "fail", "jobs", "kick", "lease", "lease_many", "pause", "peek",
+        "release", "result", "resume", "run", "schedule", "scheduled_jobs", "start_attempt",
+        "timeout_attempt", "touch",
     }  # fmt: skip
     assert len(CASES) > 700
 

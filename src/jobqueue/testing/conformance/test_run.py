@@ -44,6 +44,14 @@ def test_failure_of_a_worker(engine, harness, running):
     assert_nothing_left(engine, harness, job)
 
 
+def test_cancelled(engine, harness, running):
+    job = Job("a")
+    call = running(job, 1000)
+    engine.cancel(job, b"why")
+    assert call.outcome() == RunResult(False, b"why")
+    assert_nothing_left(engine, harness, job)
+
+
 def test_goes_straight_to_a_blocked_leaser(engine, blocked, running):
     worker = blocked(engine.lease, "a", 1000)
     job = Job("a")

@@ -61,6 +61,7 @@ COUNTERS = (
     "timed_out",
     "evicted_jobs",
     "kicked",
+    "cancelled",
 )
 """What `stats` counts from the beginning; the rest it looks up."""
 
@@ -362,18 +363,32 @@ class ModelController(Bounds, Waits, Watching):
         *,
         attempt: int | None = None,
         delay: int | timedelta = 0,
+        final: bool | None = None,
     ) -> None:
         id, result = to_id(id), to_bytes(result)
         self._check_attempt(attempt)
         validate_timeout(delay)
+        if final is not None and type(final) is not bool:
+            raise TypeError(f"final must be a bool, not {final!r}")
         with self._open():
             record = self._find_unanswered(id, attempt)
             record.fails += 1
-            if record.fails < record.job.max_fails and record.attempts_remain():
+            again = record.fails < record.job.max_fails if final is None else not final
+            if again and record.attempts_remain():
                 self._back(record, EventKind.FAILED, to_ms(delay), result)
             else:
                 self._note(record, EventKind.FAILED, State.FAILED, result)
                 self._finish(record, result, success=False)
+
+    def cancel(self, id: Any, reason: Any = b"") -> None:
+        id, reason = to_id(id), to_bytes(reason)
+        with self._open():
+            record = self._find(id)
+            if record.processed():
+                raise AlreadyProcessedError(f"job {id} is {record.state.name}")
+            self._count["cancelled"] += 1
+            self._note(record, EventKind.CANCELLED, State.FAILED, reason)
+            self._finish(record, reason, success=False)
 
     def touch(
         self, id: Any, ttr: int | timedelta | None = None, *, attempt: int | None = None

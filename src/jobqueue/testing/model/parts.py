@@ -262,9 +262,11 @@ class Attempt:
         with self._answering():
             self._engine.complete(self.job, result, attempt=self.number)
 
-    def fail(self, result: Any = b"", delay: int | timedelta = 0) -> None:
+    def fail(
+        self, result: Any = b"", delay: int | timedelta = 0, *, final: bool | None = None
+    ) -> None:
         with self._answering():
-            self._engine.fail(self.job, result, attempt=self.number, delay=delay)
+            self._engine.fail(self.job, result, attempt=self.number, delay=delay, final=final)
 
     def touch(self, ttr: int | timedelta | None = None) -> None:
         try:
