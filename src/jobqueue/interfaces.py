@@ -5,7 +5,7 @@ An engine that offers ControllerInterface runs the conformance suite, jobqueue.t
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, Union, runtime_checkable
 
 from ._objects.job import ID, Job
 from ._values import QueueStats, RunResult, Stats
@@ -39,7 +39,7 @@ __all__ = [
     "Stats",
 ]
 
-IDLike: TypeAlias = "ID | uuid.UUID | str | bytes | Job"  # text: uuid takes long to import
+IDLike: TypeAlias = Union[ID, "uuid.UUID", str, bytes, Job]  # uuid itself takes long to import
 """What every call that takes an id takes."""
 
 Duration: TypeAlias = int | timedelta
