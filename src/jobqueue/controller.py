@@ -341,8 +341,9 @@ class Attempt:
 
     def fail(self, result: Buffer = b"", delay: Duration = 0, *, final: bool | None = None) -> None:
         """Fail the job; if it is tried again, it is ready after ``delay``. See Controller.fail."""
+        more = {} if final is None else {"final": final}  # an engine of one's own may not know it
         try:
-            self._controller.fail(self.job, result, attempt=self.number, delay=delay, final=final)
+            self._controller.fail(self.job, result, attempt=self.number, delay=delay, **more)
         except REFUSED:
             self.answered = True
             raise
