@@ -121,7 +121,7 @@ class World:
                 assert job in self.c.registry
 
 
-FAILING = (EventKind.FAILED, EventKind.TIMED_OUT, EventKind.EXHAUSTED)
+FAILING = (EventKind.FAILED, EventKind.TIMED_OUT, EventKind.EXHAUSTED, EventKind.CANCELLED)
 
 
 def lease(w: World, name: str = "a") -> Job:

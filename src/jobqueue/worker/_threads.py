@@ -348,5 +348,7 @@ class Worker:
                 renewer = TimerThread(self._renewals)
                 renewer.start()
                 self._renewer = renewer
+                if self._renewals.ended:  # the worker was stopped meanwhile, and did not see it
+                    renewer.poke()
                 return
         self._renewer.poke()
