@@ -1,6 +1,9 @@
 """Waits that are begun and ended without a thread, as whoever sleeps in another way does it."""
 
 import gc
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -41,17 +44,42 @@ def test_an_engine_that_is_dropped_amid_a_hand_off_leaves_no_waiter(*, first: bo
     assert living_waiters() == before
 
 
-@pytest.mark.parametrize("last", ["controller", "waiter"])
-def test_a_bounded_engine_that_is_dropped_amid_a_run_crashes_nothing(last: str) -> None:
-    """The waiter of the run gives its job back, whichever the collector takes first."""
+DROPPED = """
+import gc
+from jobqueue import Controller, Job
+from jobqueue.testing import ManualClock
 
-    def drop() -> None:
-        c = Controller(clock=ManualClock(), max_jobs=5)
-        c.limit("a", max_jobs=5)
-        kept: dict[str, Any] = {}
-        kept |= {"controller": c, "waiter": c.run_begin(Job("a"), 60_000, lambda _: kept.get("x"))}
-        kept[last] = kept.pop(last)
+class Holder:
+    pass
 
-    for _ in range(3):
-        drop()
-        gc.collect()
+def drop(order):
+    c = Controller(clock=ManualClock(), max_jobs=5)
+    c.limit("a", max_jobs=5)
+    kept = {}
+    waiter = c.run_begin(Job("a", bytes(300)), 60_000, lambda _: kept.get("none"))
+    holders = [Holder() for _ in range(3)]
+    for holder in holders:
+        holder.kept, holder.all = kept, holders
+    for key, value in [("controller", c), ("waiter", waiter)][::order]:
+        kept[key] = value
+    kept["holders"] = holders
+
+gc.disable()
+for number in range(200):
+    drop(1 if number % 2 else -1)
+    gc.collect()
+    others = [bytes(200 + size) for size in range(50)]
+"""
+
+
+def test_a_bounded_engine_that_is_dropped_amid_a_run_crashes_nothing() -> None:
+    """The waiter of the run gives its job back, whichever of them the collector takes first."""
+    done = subprocess.run(
+        [sys.executable, "-X", "faulthandler", "-c", DROPPED],
+        env={**os.environ, "PYTHONMALLOC": "debug"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
