@@ -1,66 +1,166 @@
-"""What `import jobqueue` loads, and what is loaded once asked for. In processes of their own."""
+"""Importing it again, in part, or in another interpreter: it works, or one error says why."""
 
-import json
 import subprocess
 import sys
-from typing import Any
+from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parents[2]
+HEAD = """
+import importlib, sys
 import jobqueue
+import jobqueue.cmdlog, jobqueue.aio, jobqueue.worker, jobqueue.testing
+first = jobqueue
+old = first.Controller()
+old.add(held := first.Job("a", b"x"))
+old.lease("a", 0)
+"""
+# What must hold whatever was done to the modules before.
+TAIL = """
+import jobqueue
+import jobqueue.cmdlog, jobqueue.aio, jobqueue.worker, jobqueue.testing
+assert jobqueue.errors.NotFoundError is jobqueue.NotFoundError
+assert jobqueue.NotFoundError is first.NotFoundError
+new = jobqueue.Controller()
+for controller in (old, new):
+    for package in (first, jobqueue):  # what one copy raises, the other catches
+        try: controller.delete(package.ID.new())
+        except package.NotFoundError: pass
+        try: controller.lease("none", 0)
+        except package.WaitTimeoutError: pass
+        controller.add(job := package.Job("b", b"y"))
+        assert controller.lease("b", 0) is job
+        controller.complete(job)
+        assert controller.stats() == package.Stats(*controller.stats())
+        assert package.State(controller.registry.record(job).state) is package.State.COMPLETED
+old.complete(held)
+assert old.result(held, 0) == (True, b"")
+import pickle
+assert pickle.loads(pickle.dumps(held)) == held
+try: pickle.loads(pickle.dumps(first.NotFoundError("x")))
+except jobqueue.NotFoundError: pass
+import os
+if hasattr(os, "fork"):
+    import warnings
+    warnings.simplefilter("ignore")
+    pid = os.fork()
+    if pid == 0:
+        ids = [str(first.ID.new()), str(jobqueue.ID.new())]
+        old.add(first.Job("c")); new.add(jobqueue.Job("c"))
+        assert old.lease("c", 0) and new.lease("c", 0)
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+for controller in (old, new):
+    controller._check()
+    controller.close()
+print("fine")
+"""
 
-HEAVY = {
-    "typing",
-    "re",
-    "logging",
-    "threading",
-    "asyncio",
-    "uuid",
-    "random",
-    "weakref",
-    "contextlib",
-}
-"""Modules of the standard library that take long to load, and that no verb needs."""
 
-
-def evaluated(code: str) -> Any:
-    """What an expression is in a fresh interpreter, which loads nothing by itself."""
-    program = f"import sys, jobqueue; value = {code}; import json; print(json.dumps(value))"
+def run_script(body: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-S", "-c", f"import sys; sys.path[:0] = {sys.path!r}; {program}"],
+        [sys.executable, "-X", "dev", "-W", "error", "-c", body],
         capture_output=True,
         text=True,
         timeout=60,
+        cwd=ROOT,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    assert done.stderr == ""
+    return done.stdout
 
 
-def test_what_is_heavy_is_not_loaded() -> None:
-    assert HEAVY & set(evaluated("sorted(sys.modules)")) == set()
+WAYS = {
+    "all forgotten": """
+for name in [*sys.modules]:
+    if name[:8] == "jobqueue": del sys.modules[name]""",
+    "the package forgotten": 'del sys.modules["jobqueue"]',
+    "the python half forgotten": """
+for name in [*sys.modules]:
+    module = sys.modules[name]
+    if name[:8] == "jobqueue" and module.__file__.endswith(".py"): del sys.modules[name]""",
+    "the native half forgotten": """
+for name in [*sys.modules]:
+    module = sys.modules[name]
+    if name[:8] == "jobqueue" and not module.__file__.endswith(".py"): del sys.modules[name]""",
+    "errors forgotten": 'del sys.modules["jobqueue"], sys.modules["jobqueue.errors"]',
+    "reloaded": "importlib.reload(jobqueue)",
+    "wings reloaded": "importlib.reload(jobqueue.cmdlog); importlib.reload(jobqueue.aio)",
+    "everything reloaded": """
+for name, module in [*sys.modules.items()]:
+    if name[:8] == "jobqueue":
+        try: importlib.reload(module)
+        except ImportError as error: assert "cannot be reloaded" in str(error), error""",
+    "all forgotten, often": """
+for _ in range(5):
+    for name in [*sys.modules]:
+        if name[:8] == "jobqueue": del sys.modules[name]
+    import jobqueue.cmdlog""",
+    "forgotten while a thread waits": """
+import threading
+thread = threading.Thread(target=lambda: old.lease("later", 20_000))
+thread.start()
+for name in [*sys.modules]:
+    if name[:8] == "jobqueue": del sys.modules[name]
+import jobqueue
+old.add(jobqueue.Job("later"))
+thread.join()""",
+}
 
 
-@pytest.mark.parametrize("module", ["interfaces", "validation"])
-def test_a_module_that_is_loaded_late_is_there_as_an_attribute(module: str) -> None:
-    assert evaluated(f"jobqueue.{module}.__name__") == f"jobqueue.{module}"
+@pytest.mark.parametrize("way", WAYS)
+def test_a_second_import_works(way: str) -> None:
+    assert run_script(f"{HEAD}\n{WAYS[way]}\n{TAIL}") == "fine\n"
 
 
-def test_every_public_name_is_there_and_is_shown() -> None:
-    assert evaluated("[hasattr(jobqueue, name) for name in jobqueue.__all__]") == [
-        True for _ in jobqueue.__all__
-    ]
-    assert set(jobqueue.__all__) <= set(evaluated("dir(jobqueue)"))
+def test_errors_cannot_be_reloaded() -> None:
+    said = run_script("""
+import importlib, jobqueue
+before = jobqueue.errors.NotFoundError
+try: importlib.reload(jobqueue.errors)
+except ImportError as error: print(error)
+assert jobqueue.errors.NotFoundError is before
+""")
+    assert said == "jobqueue.errors cannot be reloaded: native modules raise its classes\n"
 
 
-def test_what_is_not_there_is_said() -> None:
-    with pytest.raises(AttributeError, match="module 'jobqueue' has no attribute 'Contoller'"):
-        _ = jobqueue.Contoller
-
-
-def test_a_named_tuple_is_as_typing_makes_it() -> None:
-    assert jobqueue.RunResult._fields == ("success", "result")
-    assert jobqueue.RunResult.__annotations__ == {"success": "bool", "result": "bytes"}
-    assert jobqueue.RunResult.__doc__ == "How a job ended."
-    assert jobqueue.Stats._field_defaults["max_jobs"] is None
-    assert repr(jobqueue.RunResult(True, b"x")) == "RunResult(success=True, result=b'x')"
+def test_another_interpreter_gets_one_error() -> None:
+    said = run_script("""
+import jobqueue
+try:
+    import _interpreters as interpreters
+except ImportError:
+    try:
+        import _xxsubinterpreters as interpreters
+    except ImportError:
+        print("none")
+        raise SystemExit
+import sys
+if sys.version_info >= (3, 13):
+    which = interpreters.create("legacy")
+else:
+    which = interpreters.create(isolated=False)
+code = '''
+try:
+    import jobqueue
+    print("imported")
+except ImportError as error:
+    print(type(error).__name__, error, flush=True)
+'''
+if sys.version_info >= (3, 13):
+    interpreters.exec(which, code)
+else:
+    interpreters.run_string(which, code)
+interpreters.destroy(which)
+with jobqueue.Controller() as c:
+    c.add(jobqueue.Job("a"))
+    c.lease("a", 0)
+print("fine")
+""")
+    if said == "none\n":
+        pytest.skip("no module for interpreters")
+    assert said.startswith("ImportError "), said
+    assert "interpreter" in said
+    assert said.endswith("\nfine\n")
