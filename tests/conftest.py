@@ -1,7 +1,6 @@
 """What holds for every test: printed seeds, no thread left behind, no native object left behind."""
 
 import gc
-import itertools
 import random
 import threading
 import time
@@ -18,7 +17,6 @@ pytest_plugins = ["jobqueue.testing.plugin"]  # of the conformance suite
 
 PATIENCE_S = 10.0
 """How long a thread that has been told to end may take."""
-COLLECTIONS = 3
 
 # No test asserts a duration, nor does hypothesis: the machine may be busy.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -109,12 +107,9 @@ def nothing_left_behind(
         if request.node.get_closest_marker("struck"):
             return
         pause, end = threading.Event(), time.monotonic() + PATIENCE_S
-        for number in itertools.count():  # a cycle may come free only when another is gone
-            if not more_than(objects) or (number >= COLLECTIONS and time.monotonic() > end):
-                break
-            gc.collect()
-            if number >= COLLECTIONS:  # a thread that is joined may still let go of what it had
-                pause.wait(0.01)
+        while more_than(objects) and time.monotonic() < end:
+            gc.collect()  # a cycle may come free only when another is gone
+            pause.wait(0.01)  # and a thread that is joined may still let go of what it had
         assert not more_than(objects), f"native objects left behind: {registry._live_counts()}"
 
 

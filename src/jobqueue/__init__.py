@@ -246,7 +246,7 @@ _LATER = ("interfaces", "validation")
 
 
 def __getattr__(name: str) -> object:
-    from importlib import import_module as _import_module  # noqa: PLC0415 - as they are
+    from importlib import import_module as _import_module  # noqa: PLC0415 - as late as they
 
     if name in _LATER:
         return _import_module(f".{name}", __name__)

@@ -2,6 +2,16 @@
 
 from ._structures import system
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import final
+else:
+
+    def final(kind: type) -> type:
+        """As typing.final, which is for checkers alone."""
+        return kind
+
+
 __all__ = ["SystemClock", "is_clock"]
 
 
@@ -11,6 +21,7 @@ def is_clock(value: object) -> bool:
     return not isinstance(value, type) and all(map(callable, verbs))
 
 
+@final
 class SystemClock:
     """The operating system's clocks. The core reads them natively.
 

@@ -108,6 +108,20 @@ def test_asyncio_drives_it():
     asyncio.run(main())
 
 
+def test_asyncio_asks_it_for_no_final_failure():
+    """Which its `fail` does not know."""
+
+    async def main():
+        with OwnEngine(ManualClock()) as engine:
+            c = aio.Controller(engine)
+            c.add(job := Job("a"))
+            await c.lease("a", 0)
+            c.fail(job, b"no")
+            assert engine.result(job, 0) == (False, b"no")
+
+    asyncio.run(main())
+
+
 def test_a_cancelled_task_leaves_nothing_in_it():
     async def main():
         with OwnEngine(ManualClock()) as engine:

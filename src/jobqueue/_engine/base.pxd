@@ -119,13 +119,17 @@ cdef inline int64_t verb_fired_near(EngineBase self) except? -1:
     """The time, with all that is due at it done, or a slice of it: then ``e.lagging`` is set."""
     return verb_fired(self, False)
 
+cdef inline bint engine_is_due(engine_t *engine, int64_t now_ns) noexcept:
+    """Whether a timer may be due. Without the lock."""
+    cdef int64_t wake_ns
+    lock_acquire(&engine.lock)
+    wake_ns = engine_wake_ns(engine)
+    lock_release(&engine.lock)
+    return wake_ns <= now_ns
+
 cdef inline int64_t verb_fired(EngineBase self, bint whole) except? -1:
     cdef int64_t now_ns = verb_now(self)
-    cdef int64_t wake_ns
-    lock_acquire(&self.e.lock)
-    wake_ns = engine_wake_ns(self.e)
-    lock_release(&self.e.lock)
-    if wake_ns <= now_ns:
+    if engine_is_due(self.e, now_ns):
         if self.fire(now_ns, whole):
             now_ns = verb_now(self)
         verb_enter(self)  # a hook may have closed it

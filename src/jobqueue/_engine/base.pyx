@@ -178,14 +178,6 @@ def _begin_thread(ref):
 cdef object thread_begin = _begin_thread
 
 
-cdef bint engine_is_due(engine_t *engine, int64_t now_ns) noexcept:
-    cdef bint due
-    lock_acquire(&engine.lock)
-    due = engine_wake_ns(engine) <= now_ns
-    lock_release(&engine.lock)
-    return due
-
-
 cdef int thread_settle(EngineBase engine) except -1:
     """Wait until the timer thread is at work. One that was killed before that is replaced."""
     while engine.thread_state == THREAD_STARTING and engine._thread_lives():
@@ -448,10 +440,10 @@ cdef class EngineBase:
                     hooked = True
                     self.call_hook(held, kind, attempts, alone)
             if record == NULL:
-                if steps > 0 and not (told and engine_is_due(self.e, now_ns)):
-                    break
                 if steps > 0:
-                    continue  # a job that found space meanwhile is due already
+                    if told and engine_is_due(self.e, now_ns):
+                        continue  # a job that found space meanwhile is due already
+                    break
                 hooked = True
                 self.e.slice_count += 1
                 if not whole:

@@ -549,8 +549,8 @@ cdef int wake_all(engine_t *engine) except -1:
     cdef Waiter waiter
     cdef Registry registry = registry_of(engine)
     cdef object struck = None
-    cdef int strikes = 0          # at the deferred
-    cdef bint again = False       # the deferred is left over
+    cdef int strikes = 0          # at the deferred work
+    cdef bint again = False       # the deferred work is left over
     while engine.woken_first != NULL:
         lock_acquire(&engine.lock)
         wait = woken_take(engine)

@@ -114,7 +114,8 @@ class Verbs:
         final: bool | None = None,
     ) -> None:
         """Count a failure: back in line, after ``delay``, or FAILED."""
-        self._engine.fail(id, result, attempt=attempt, delay=delay, final=final)
+        more = {} if final is None else {"final": final}  # an engine of one's own may not know it
+        self._engine.fail(id, result, attempt=attempt, delay=delay, **more)
 
     def cancel(self, id: IDLike, reason: "Buffer" = b"") -> None:
         """End a job FAILED, whatever budgets are left."""

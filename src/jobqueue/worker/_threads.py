@@ -207,9 +207,7 @@ class Worker:
 
     def _stop_end(self) -> bool:
         """Let go of what is still running; whether nothing was."""
-        self._ended = (
-            True  # first: what begins from now on is not in the list, and gives itself back
-        )
+        self._ended = True  # first: what begins from now on gives itself back
         left = list(self._renewals.running)
         for attempt in left:
             self._policy.released(attempt)
